@@ -1,0 +1,68 @@
+//! `wharfinger-formats`: container-security logs from bytes to [`Event`] and back to bytes.
+//!
+//! Every parser borrows from its input and is *total* through [`parse`]: what no parser accepts
+//! becomes an event of class `unparsed` that carries the reason. Every emitter appends exactly one
+//! record, whatever bytes the fields hold.
+//!
+//! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
+
+mod error;
+mod event;
+mod field;
+mod time;
+
+pub use error::ParseError;
+pub use event::{Event, Extra, Value};
+pub use field::Field;
+pub use time::{Civil, Offset, Time};
+
+/// What the caller knows and a line of text does not say.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    /// When the bytes were received: the reference for years that a timestamp leaves out.
+    pub received: Time,
+    /// The zone of timestamps that name none (formats: RFC 3164). UTC unless configured.
+    pub zone: Offset,
+}
+
+/// How an emitter names the product when the event does not bring a name of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct EmitContext<'s> {
+    /// CEF and LEEF device vendor, at most 63 bytes.
+    pub vendor: &'s str,
+    /// CEF and LEEF device product, at most 63 bytes.
+    pub product: &'s str,
+    /// CEF and LEEF device version, at most 31 bytes.
+    pub version: &'s str,
+}
+
+impl Default for EmitContext<'_> {
+    fn default() -> Self {
+        EmitContext { vendor: "Wharfinger", product: "Wharfinger", version: env!("CARGO_PKG_VERSION") }
+    }
+}
+
+/// Fills an event from `input`, a piece of the event's raw bytes.
+pub type Parse = for<'a> fn(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Result<(), ParseError>;
+
+/// Appends one record to `out`, without a line end.
+pub type Emit = fn(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>);
+
+/// One row of [`FORMATS`].
+#[derive(Debug)]
+pub struct Format {
+    /// The name users write: `cef`, `rfc5424`.
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    /// How sure we are, 0 to 100, that `input` is one frame of this format. Looks at a bounded
+    /// number of bytes.
+    pub detect: Option<fn(input: &[u8]) -> u8>,
+    /// Absent for formats that are only written.
+    pub parse: Option<Parse>,
+    /// Absent for formats that are only read.
+    pub emit: Option<Emit>,
+}
+
+/// Every format of the crate. Help texts, documents and tests are made from this table.
+pub const FORMATS: &[Format] = &[];

@@ -1,0 +1,298 @@
+//! Instants in nanoseconds since 1970 (UTC), and the zone of timestamps that name none.
+
+/// Nanoseconds since 1970-01-01T00:00:00Z; years 1678 to 2262.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Time(
+    /// Nanoseconds since the epoch.
+    pub i64,
+);
+
+/// Seconds east of UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offset(
+    /// Seconds, at most a day in either direction.
+    pub i32,
+);
+
+/// A calendar time without a zone, each part checked to be in its range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Civil {
+    /// 1678 to 2261.
+    pub year: i32,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to the month's last day.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 60; 60 is read as the first second of the next minute.
+    pub second: u8,
+    /// 0 to 999,999,999.
+    pub nanos: u32,
+}
+
+const NANOS: i64 = 1_000_000_000;
+const DAY: i64 = 86_400;
+
+impl Time {
+    /// From whole seconds and nanoseconds; `None` outside the range.
+    pub fn from_unix(seconds: i64, nanos: u32) -> Option<Time> {
+        Some(Time(seconds.checked_mul(NANOS)?.checked_add(i64::from(nanos))?))
+    }
+
+    /// Whole seconds since the epoch, rounded down.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(NANOS)
+    }
+
+    /// Nanoseconds after [`Time::seconds`].
+    pub fn subsec_nanos(self) -> u32 {
+        u32::try_from(self.0.rem_euclid(NANOS)).unwrap_or(0)
+    }
+
+    /// Milliseconds since the epoch, rounded down.
+    pub fn millis(self) -> i64 {
+        self.0.div_euclid(1_000_000)
+    }
+
+    /// The calendar time in UTC.
+    pub fn civil(self) -> Civil {
+        let seconds = self.seconds();
+        let (year, month, day) = civil_from_days(seconds.div_euclid(DAY));
+        let of_day = seconds.rem_euclid(DAY);
+        let small = |n: i64| u8::try_from(n).unwrap_or(0);
+        Civil {
+            year,
+            month,
+            day,
+            hour: small(of_day.div_euclid(3600)),
+            minute: small(of_day.div_euclid(60).rem_euclid(60)),
+            second: small(of_day.rem_euclid(60)),
+            nanos: self.subsec_nanos(),
+        }
+    }
+
+    /// Appends RFC 3339 in UTC with `digits` (0 to 9) fraction digits: `2026-11-21T09:00:00.000Z`.
+    pub fn write_rfc3339(self, digits: u8, out: &mut Vec<u8>) {
+        let c = self.civil();
+        let year = u32::try_from(c.year).unwrap_or(0);
+        push_digits(out, year, 4);
+        out.push(b'-');
+        push_digits(out, c.month.into(), 2);
+        out.push(b'-');
+        push_digits(out, c.day.into(), 2);
+        out.push(b'T');
+        push_digits(out, c.hour.into(), 2);
+        out.push(b':');
+        push_digits(out, c.minute.into(), 2);
+        out.push(b':');
+        push_digits(out, c.second.into(), 2);
+        let digits = digits.min(9);
+        if digits > 0 {
+            out.push(b'.');
+            let cut = 10_u32.saturating_pow(u32::from(9_u8.saturating_sub(digits)));
+            push_digits(out, c.nanos.checked_div(cut).unwrap_or(0), usize::from(digits));
+        }
+        out.push(b'Z');
+    }
+
+    /// Reads RFC 3339 at the start of `input`; answers the instant and the bytes used.
+    ///
+    /// Lenient where the wild is: lower-case `t` and `z`, a space for `T`, 0 to 9 fraction digits
+    /// (more are cut), and an offset without a colon (`+0200`, as Wazuh writes it).
+    pub fn parse_rfc3339(input: &[u8]) -> Option<(Time, usize)> {
+        let digits = |at: usize, len: usize| number(input.get(at..at.checked_add(len)?)?);
+        let is = |at: usize, wanted: &[u8]| input.get(at).is_some_and(|byte| wanted.contains(byte));
+        if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
+            return None;
+        }
+        let (nanos, at) = match input.get(19) {
+            Some(b'.' | b',') => fraction(input, 20)?,
+            _ => (0, 19),
+        };
+        let civil = Civil {
+            year: i32::try_from(digits(0, 4)?).ok()?,
+            month: u8::try_from(digits(5, 2)?).ok()?,
+            day: u8::try_from(digits(8, 2)?).ok()?,
+            hour: u8::try_from(digits(11, 2)?).ok()?,
+            minute: u8::try_from(digits(14, 2)?).ok()?,
+            second: u8::try_from(digits(17, 2)?).ok()?,
+            nanos,
+        };
+        let (offset, used) = Offset::parse(input.get(at..)?)?;
+        Some((civil.to_time(offset)?, at.checked_add(used)?))
+    }
+}
+
+impl Offset {
+    /// Reads `Z`, `z`, `±hh:mm` or `±hhmm` at the start of `input`; answers the bytes used.
+    pub fn parse(input: &[u8]) -> Option<(Offset, usize)> {
+        let sign = match input.first()? {
+            b'Z' | b'z' => return Some((Offset(0), 1)),
+            b'+' => 1,
+            b'-' => -1,
+            _ => return None,
+        };
+        let (minutes_at, used) = if input.get(3) == Some(&b':') { (4, 6) } else { (3, 5) };
+        let hours = number(input.get(1..3)?)?;
+        let minutes = number(input.get(minutes_at..used)?)?;
+        if hours > 23 || minutes > 59 {
+            return None;
+        }
+        let seconds = hours.checked_mul(60)?.checked_add(minutes)?.checked_mul(60)?;
+        Some((Offset(i32::try_from(seconds).ok()?.checked_mul(sign)?), used))
+    }
+}
+
+impl Civil {
+    /// The instant, when every part is in its range.
+    pub fn to_time(self, offset: Offset) -> Option<Time> {
+        let in_range = (1..=12).contains(&self.month)
+            && (1..=days_in_month(self.year, self.month)).contains(&self.day)
+            && self.hour < 24
+            && self.minute < 60
+            && self.second <= 60
+            && self.nanos < 1_000_000_000;
+        if !in_range {
+            return None;
+        }
+        let of_day = i64::from(self.hour)
+            .checked_mul(60)?
+            .checked_add(self.minute.into())?
+            .checked_mul(60)?
+            .checked_add(self.second.into())?;
+        let seconds = days_from_civil(self.year, self.month, self.day)?
+            .checked_mul(DAY)?
+            .checked_add(of_day)?
+            .checked_sub(offset.0.into())?;
+        Time::from_unix(seconds, self.nanos)
+    }
+}
+
+/// The last day of a month.
+pub(crate) fn days_in_month(year: i32, month: u8) -> u8 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if is_leap(year) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// Whether February has 29 days.
+pub(crate) fn is_leap(year: i32) -> bool {
+    (year.rem_euclid(4) == 0 && year.rem_euclid(100) != 0) || year.rem_euclid(400) == 0
+}
+
+/// Days since 1970-01-01 of a Gregorian date: years are counted from March, so that the leap day
+/// is the last of its year and months before it need no case of their own.
+fn days_from_civil(year: i32, month: u8, day: u8) -> Option<i64> {
+    let year = i64::from(year).checked_sub(i64::from(month <= 2))?;
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let from_march = i64::from(month).checked_add(9)?.rem_euclid(12);
+    let of_year =
+        from_march.checked_mul(153)?.checked_add(2)?.div_euclid(5).checked_add(i64::from(day))?.checked_sub(1)?;
+    let day_of_era = of_era
+        .checked_mul(365)?
+        .checked_add(of_era.div_euclid(4))?
+        .checked_sub(of_era.div_euclid(100))?
+        .checked_add(of_year)?;
+    era.checked_mul(146_097)?.checked_add(day_of_era)?.checked_sub(719_468)
+}
+
+/// The inverse of [`days_from_civil`] for the days a [`Time`] can hold (±106,752), so that no step overflows.
+#[allow(clippy::arithmetic_side_effects)]
+fn civil_from_days(days: i64) -> (i32, u8, u8) {
+    let days = days.clamp(-1_000_000, 1_000_000) + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (i32::try_from(year).unwrap_or(0), u8::try_from(month).unwrap_or(1), u8::try_from(day).unwrap_or(1))
+}
+
+/// A run of ASCII digits as a number; `None` when it is empty, too long or not digits.
+pub(crate) fn number(digits: &[u8]) -> Option<u32> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u32, |sum, byte| {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        sum.checked_mul(10)?.checked_add(digit.into())
+    })
+}
+
+/// Fraction digits from `at`: nanoseconds and where they end. Digits past the ninth are cut.
+pub(crate) fn fraction(input: &[u8], at: usize) -> Option<(u32, usize)> {
+    let rest = input.get(at..)?;
+    let len = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+    let kept = len.min(9);
+    let missing = u32::try_from(9_usize.checked_sub(kept)?).ok()?;
+    let nanos = number(rest.get(..kept)?)?.checked_mul(10_u32.checked_pow(missing)?)?;
+    Some((nanos, at.checked_add(len)?))
+}
+
+/// Appends `number` in `width` digits, zero-padded.
+pub(crate) fn push_digits(out: &mut Vec<u8>, number: u32, width: usize) {
+    let mut digits = [b'0'; 10];
+    let mut rest = number;
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0'.saturating_add(u8::try_from(rest.rem_euclid(10)).unwrap_or(0));
+        rest = rest.div_euclid(10);
+    }
+    let from = digits.len().saturating_sub(width);
+    out.extend_from_slice(digits.get(from..).unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rfc3339(time: Time, digits: u8) -> String {
+        let mut out = Vec::new();
+        time.write_rfc3339(digits, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn rfc3339_in_all_its_shapes() {
+        for (text, nanos) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("2026-11-21T09:03:20.158734145Z", 1_795_251_800_158_734_145),
+            ("2026-11-21t10:03:20.158734145+01:00", 1_795_251_800_158_734_145),
+            ("2026-11-21 04:03:20.1587341459-0500", 1_795_251_800_158_734_145),
+            ("2000-02-29T23:59:59.5Z", 951_868_799_500_000_000),
+            ("1969-12-31T23:59:59.9Z", -100_000_000),
+        ] {
+            assert_eq!(Time::parse_rfc3339(text.as_bytes()), Some((Time(nanos), text.len())), "{text}");
+        }
+        for text in [
+            "",
+            "2026-11-21",
+            "2026-13-21T09:03:20Z",
+            "2026-02-29T09:03:20Z",
+            "2026-11-21T24:00:00Z",
+            "2026-11-21T09:03:20",
+            "2026-11-21T09:03:20.Z",
+        ] {
+            assert_eq!(Time::parse_rfc3339(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_day_from_1700_to_2200_comes_back() {
+        for day in -98_000..84_000 {
+            let time = Time::from_unix(day * DAY + 3_723, 7).unwrap();
+            assert_eq!(time.civil().to_time(Offset(0)), Some(time));
+        }
+        assert_eq!(rfc3339(Time(1_795_251_800_158_734_145), 6), "2026-11-21T09:03:20.158734Z");
+        assert_eq!(rfc3339(Time(-1), 9), "1969-12-31T23:59:59.999999999Z");
+        assert_eq!(rfc3339(Time(0), 0), "1970-01-01T00:00:00Z");
+    }
+}

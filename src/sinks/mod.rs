@@ -1,0 +1,60 @@
+//! Sinks: the last leg of an event's way: journal → select → emit → batch → **deliver** → cursor.
+//!
+//! A sink turns events into a request and the peer's answer into an [`Outcome`]. `drive` owns
+//! everything else: reading, limits, retry with backoff, splitting off what is refused, the cursor.
+//!
+//! Invariant: no sink loops over retries or touches a cursor.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wharfinger_formats::Event;
+
+/// How much a request may hold before it is delivered.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub events_max: usize,
+    pub bytes_max: usize,
+    /// How long the first event of a request may wait for company. Zero: deliver what is there.
+    pub age_max: Duration,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The peer has it all.
+    Delivered,
+    /// Not now: the same events again, after `after` if the peer said so, else by backoff.
+    Retry { after: Option<Duration>, reason: String },
+    /// Refused for good. `which` is the index of the event in the request, when the peer told.
+    Reject { which: Option<usize>, reason: String },
+    /// The configuration is wrong (bad token, no such bucket): keep everything, alarm, try again slowly.
+    Fatal { reason: String },
+}
+
+/// One event cannot be put into a request: it goes to quarantine.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// A place events go to.
+#[async_trait]
+pub trait Sink: Send {
+    fn limits(&self) -> Limits;
+
+    /// Adds one event to the request under construction; answers the bytes the request now holds.
+    ///
+    /// # Errors
+    /// This event can never be delivered here.
+    fn push(&mut self, event: &Event<'_>) -> Result<usize, Refused>;
+
+    /// Delivers the request and forgets it, whatever the outcome: `drive` pushes again what is to
+    /// be tried again.
+    async fn deliver(&mut self) -> Outcome;
+
+    /// Forgets the request under construction.
+    fn clear(&mut self);
+
+    /// Says goodbye (TLS close_notify, last flush). Called once, after the last `deliver`.
+    async fn close(&mut self) {}
+}
