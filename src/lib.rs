@@ -1,1 +1,8 @@
+//! Wharfinger: takes container-security logs into custody, says on which virtual machine each
+//! event happened, and hands it on to a SIEM. ARCHITECTURE.md is the map.
 
+pub mod intake;
+pub mod journal;
+pub mod part;
+pub mod sinks;
+pub mod sources;

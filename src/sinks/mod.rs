@@ -10,6 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wharfinger_formats::Event;
 
+use crate::part::{Kind, PartContext, Problem, SetupError};
+
 /// How much a request may hold before it is delivered.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -37,6 +39,20 @@ pub enum Outcome {
 #[error("{0}")]
 pub struct Refused(pub String);
 
+/// The options of a sink, as read.
+pub trait SinkConfig: std::fmt::Debug + Send + Sync {
+    /// What is wrong with the options on this machine; touches no network.
+    fn check(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Prepares clients, certificates and files; a peer that is down is no error.
+    ///
+    /// # Errors
+    /// The sink cannot start: certificate unreadable, folder missing.
+    fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError>;
+}
+
 /// A place events go to.
 #[async_trait]
 pub trait Sink: Send {
@@ -58,3 +74,6 @@ pub trait Sink: Send {
     /// Says goodbye (TLS close_notify, last flush). Called once, after the last `deliver`.
     async fn close(&mut self) {}
 }
+
+/// Every sink. Help texts, the configuration reference and tests are made from this table.
+pub const SINKS: &[Kind<dyn SinkConfig>] = &[];

@@ -1,0 +1,42 @@
+//! Sources: the first leg of an event's way: **source → frame** → parse → identify → judge → journal.
+//!
+//! A source gets bytes from outside, cuts them into frames and hands them to [`Intake`]. It answers
+//! its peer (HTTP 200, saved position) only after [`Intake::append`] returned.
+//!
+//! Invariant: no source touches the journal or a sink, or holds more than one batch per connection.
+
+use async_trait::async_trait;
+use tokio_util::sync::CancellationToken;
+
+use crate::intake::Intake;
+use crate::part::{Kind, PartContext, Problem, SetupError};
+
+/// The options of a source, as read.
+pub trait SourceConfig: std::fmt::Debug + Send + Sync {
+    /// What is wrong with the options on this machine; touches no network.
+    fn check(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Opens listeners and files, so that a mistake shows at start.
+    ///
+    /// # Errors
+    /// The source cannot start: address in use, certificate unreadable.
+    fn open(&self, context: &PartContext) -> Result<Box<dyn Source>, SetupError>;
+}
+
+/// A place events come from.
+#[async_trait]
+pub trait Source: Send {
+    /// What it listens on or reads, one line each, with the real port: `tcp 127.0.0.1:5514`.
+    fn endpoints(&self) -> Vec<String>;
+
+    /// Works until `stop`, then finishes what it has taken in and returns.
+    ///
+    /// # Errors
+    /// The source cannot go on by itself; the gateway ends.
+    async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError>;
+}
+
+/// Every source. Help texts, the configuration reference and tests are made from this table.
+pub const SOURCES: &[Kind<dyn SourceConfig>] = &[];
