@@ -9,6 +9,7 @@
 mod error;
 mod event;
 mod field;
+pub mod stored;
 mod time;
 
 pub use error::ParseError;
