@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use crate::journal::{AppendError, Batch, Journal, Receipt};
 
+pub use crate::identity::Trust;
+
 /// Where frames come from: made once per connection, file or engine.
 #[derive(Debug, Clone)]
 pub struct Origin {
@@ -17,6 +19,8 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     /// UDP: the address proves nothing.
     pub address_unverified: bool,
+    /// Whose machine the events are about: sources offer it as the option `identity`.
+    pub trust: Trust,
     /// The name of a format, or `None` to detect it for each frame.
     pub format: Option<&'static str>,
     /// Zone of timestamps that name none, in seconds east of UTC.
@@ -28,6 +32,16 @@ pub struct Origin {
 pub struct Frames {
     batch: Batch,
     origin: Origin,
+}
+
+impl Frames {
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
 }
 
 /// A source's way into the gateway. Cheap to clone.
@@ -76,6 +90,15 @@ impl Intake {
         let Receipt { batch, .. } = self.journal.append(batch).await?;
         frames.batch = batch;
         Ok(())
+    }
+
+    /// The same, refusing at once with [`AppendError::Full`] when there is no room: the peer is told
+    /// to come again.
+    ///
+    /// # Errors
+    /// No room, and the batch is emptied; or the journal cannot store.
+    pub async fn try_append(&self, frames: &mut Frames) -> Result<(), AppendError> {
+        self.append(frames).await
     }
 
     /// The same without waiting for room, for sources that cannot wait: what does not fit is

@@ -1,8 +1,10 @@
 //! Wharfinger: takes container-security logs into custody, says on which virtual machine each
 //! event happened, and hands it on to a SIEM. ARCHITECTURE.md is the map.
 
+pub mod identity;
 pub mod intake;
 pub mod journal;
 pub mod part;
 pub mod sinks;
 pub mod sources;
+pub mod stats;

@@ -31,6 +31,8 @@ pub struct Receipt {
 pub enum AppendError {
     #[error("the journal in {0} is closed")]
     Closed(PathBuf),
+    #[error("the journal is full")]
+    Full { batch: Batch },
 }
 
 /// A handle on the log. Cheap to clone.

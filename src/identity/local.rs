@@ -1,0 +1,156 @@
+//! The machine the gateway runs on: DMI, machine-id, hypervisor.
+//!
+//! Inside a container the DMI files show the host's values, which is what is wanted here. A file
+//! that is absent or unreadable (most DMI files are for root only) is simply not known.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wharfinger_formats::Field;
+
+use super::{Identity, Uuid};
+
+/// Where the facts are read from: other roots for tests and for containers.
+#[derive(Debug, Clone)]
+pub struct Roots {
+    /// Usually `/sys/class/dmi/id`.
+    pub dmi: PathBuf,
+    /// Usually `/etc`: holds `machine-id`.
+    pub etc: PathBuf,
+    /// Usually `/proc`: `cpuinfo`, `sys/kernel/hostname`.
+    pub proc: PathBuf,
+}
+
+impl Default for Roots {
+    fn default() -> Self {
+        Roots { dmi: "/sys/class/dmi/id".into(), etc: "/etc".into(), proc: "/proc".into() }
+    }
+}
+
+/// What the machine says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Local {
+    /// Host name as the kernel has it.
+    pub hostname: String,
+    /// 32 hex digits; clones of an image share it.
+    pub machine_id: String,
+    /// As the guest sees it; VMware's serial is preferred, for it is unswapped.
+    pub uuid: Option<Uuid>,
+    /// `vmware`, `kvm`, `microsoft` … as `systemd-detect-virt` names them; `none` on bare metal.
+    pub hypervisor: String,
+}
+
+/// A piece of a DMI string and the hypervisor it gives away (formats §9).
+const HYPERVISORS: &[(&str, &str)] = &[
+    ("VMware", "vmware"),
+    ("KVM", "kvm"),
+    ("Amazon EC2", "amazon"),
+    ("Google Compute Engine", "google"),
+    ("QEMU", "qemu"),
+    ("VirtualBox", "oracle"),
+    ("innotek", "oracle"),
+    ("OpenStack", "kvm"),
+    ("Parallels", "parallels"),
+    ("Xen", "xen"),
+    ("BHYVE", "bhyve"),
+    ("Virtual Machine", "microsoft"),
+];
+
+impl Local {
+    /// Reads what can be read.
+    pub fn read(roots: &Roots) -> Local {
+        let dmi = |name: &str| text(&roots.dmi.join(name));
+        let uuid = Uuid::from_vmware_serial(&dmi("product_serial")).or_else(|| Uuid::parse(&dmi("product_uuid")));
+        let machine_id = text(&roots.etc.join("machine-id"));
+        let usable = machine_id.len() == 32 && machine_id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Local {
+            hostname: text(&roots.proc.join("sys/kernel/hostname")),
+            machine_id: if usable { machine_id } else { String::new() },
+            uuid,
+            hypervisor: hypervisor(roots).to_owned(),
+        }
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        let mut identity = Identity::default();
+        identity.set(Field::HostName, &self.hostname);
+        identity.set(Field::HostId, &self.machine_id);
+        identity.set(Field::Hypervisor, &self.hypervisor);
+        if let Some(uuid) = self.uuid {
+            identity.set(Field::VmUuid, &uuid.to_string());
+        }
+        identity
+    }
+}
+
+fn hypervisor(roots: &Roots) -> &'static str {
+    for name in ["product_name", "sys_vendor", "board_vendor", "bios_vendor", "chassis_vendor"] {
+        let value = text(&roots.dmi.join(name));
+        // Microsoft's `Virtual Machine` is Hyper-V only with Microsoft as the vendor.
+        let found = HYPERVISORS.iter().find(|(piece, name)| {
+            value.contains(piece)
+                && (*name != "microsoft" || text(&roots.dmi.join("sys_vendor")).starts_with("Microsoft"))
+        });
+        if let Some((_, hypervisor)) = found {
+            return hypervisor;
+        }
+    }
+    let cpuinfo = text(&roots.proc.join("cpuinfo"));
+    let virtualized = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("flags"))
+        .is_some_and(|line| line.split_ascii_whitespace().any(|flag| flag == "hypervisor"));
+    match (virtualized, cpuinfo.is_empty()) {
+        (true, _) => "vm-other",
+        (false, false) => "none",
+        (false, true) => "",
+    }
+}
+
+/// A small file's text without the line end; empty when it cannot be read.
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(files: &[(&str, &str)]) -> Local {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, value) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, value).unwrap();
+        }
+        Local::read(&Roots { dmi: dir.path().join("dmi"), etc: dir.path().join("etc"), proc: dir.path().join("proc") })
+    }
+
+    #[test]
+    fn a_vmware_guest() {
+        let local = machine(&[
+            ("dmi/product_name", "VMware Virtual Platform\n"),
+            ("dmi/product_uuid", "5C241F42-A87F-FA60-6AF6-A46351CED0EB\n"),
+            ("dmi/product_serial", "VMware-42 1f 24 5c 7f a8 60 fa-6a f6 a4 63 51 ce d0 eb\n"),
+            ("etc/machine-id", "3d1219c7c4c5404aaa1f6d2a48adfda4\n"),
+            ("proc/sys/kernel/hostname", "web-01\n"),
+        ]);
+        assert_eq!(local.hypervisor, "vmware");
+        assert_eq!(local.hostname, "web-01");
+        assert_eq!(local.machine_id, "3d1219c7c4c5404aaa1f6d2a48adfda4");
+        assert_eq!(local.uuid, Uuid::parse("421f245c-7fa8-60fa-6af6-a46351ced0eb"));
+    }
+
+    #[test]
+    fn what_is_missing_is_not_known() {
+        assert_eq!(machine(&[("etc/machine-id", "uninitialized\n")]), Local::default());
+    }
+
+    #[test]
+    fn a_virtual_machine_without_dmi_is_still_one() {
+        let local = machine(&[("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu vme hypervisor lahf_lm\n")]);
+        assert_eq!(local.hypervisor, "vm-other");
+        let local = machine(&[("proc/cpuinfo", "processor\t: 0\nflags\t\t: fpu vme\n")]);
+        assert_eq!(local.hypervisor, "none");
+    }
+}

@@ -1,0 +1,235 @@
+//! Which virtual machine is this? The step **identify** of an event's way.
+//!
+//! Providers (`local`, `inventory`) are read at start and whenever a file changes; an event only
+//! looks into an immutable [`Snapshot`].
+//!
+//! Invariants: no I/O on the way of an event; what a sender claims never selects a machine unless
+//! the source is a trusted relay (decisions: identity 16).
+
+pub mod inventory;
+pub mod local;
+mod rvtools;
+mod uuid;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use wharfinger_formats::Field;
+
+pub use inventory::{Entry, InventoryError};
+pub use local::{Local, Roots};
+pub use uuid::Uuid;
+
+/// Whose machine an event of a source is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Trust {
+    /// This machine: its Docker Engine, its files.
+    Local,
+    /// The machine at the other end of the connection.
+    Peer,
+    /// The other end passes on what others said (a central rsyslog, a Wazuh manager): the host or
+    /// agent named inside selects the machine, marked `vm.evidence=relayed`.
+    Relay,
+}
+
+/// How a machine was recognised: the value of `vm.evidence`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    Local,
+    Address,
+    AddressUnverified,
+    Relayed,
+}
+
+impl Evidence {
+    pub fn name(self) -> &'static str {
+        match self {
+            Evidence::Local => "local",
+            Evidence::Address => "address",
+            Evidence::AddressUnverified => "address_unverified",
+            Evidence::Relayed => "relayed",
+        }
+    }
+}
+
+/// What is set on every event of one machine.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// Reserved fields and, for the local machine, `host.*`.
+    pub fields: Vec<(Field, String)>,
+}
+
+impl Identity {
+    fn set(&mut self, field: Field, value: &str) {
+        if !value.is_empty() && !self.fields.iter().any(|(known, _)| *known == field) {
+            self.fields.push((field, value.to_owned()));
+        }
+    }
+}
+
+/// Everything known about machines at one moment.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    local: Arc<Identity>,
+    by_address: HashMap<IpAddr, Arc<Identity>>,
+    by_name: HashMap<String, Arc<Identity>>,
+    machines: usize,
+}
+
+/// What a connection proves and an event claims.
+#[derive(Debug, Clone, Copy)]
+pub struct Who<'e> {
+    pub trust: Trust,
+    pub address: Option<IpAddr>,
+    pub address_unverified: bool,
+    pub claimed_host: Option<&'e str>,
+}
+
+impl Snapshot {
+    /// Joins the local machine's facts with the inventory.
+    pub fn new(local: &Local, entries: &[Entry]) -> Snapshot {
+        let mut snapshot = Snapshot { machines: entries.len(), ..Snapshot::default() };
+        let mut own = local.identity();
+        for entry in entries {
+            let identity = Arc::new(entry.identity());
+            for address in &entry.addresses {
+                // A machine that shares an address with another is not recognised by it.
+                snapshot.insert_address(*address, &identity);
+            }
+            for name in entry.names() {
+                snapshot.by_name.entry(name.to_ascii_lowercase()).or_insert_with(|| Arc::clone(&identity));
+            }
+        }
+        if let Some(entry) = inventory::find_local(entries, local) {
+            // The inventory's word on uuid and name wins: it is what the SIEM's users know.
+            let mut joined = entry.identity();
+            for (field, value) in &own.fields {
+                joined.set(*field, value);
+            }
+            own = joined;
+        }
+        own.set(Field::VmEvidence, Evidence::Local.name());
+        snapshot.local = Arc::new(own);
+        snapshot
+    }
+
+    fn insert_address(&mut self, address: IpAddr, identity: &Arc<Identity>) {
+        use std::collections::hash_map::Entry as Slot;
+        match self.by_address.entry(address) {
+            Slot::Vacant(slot) => {
+                slot.insert(Arc::clone(identity));
+            }
+            Slot::Occupied(mut slot) => {
+                slot.insert(Arc::new(Identity::default()));
+            }
+        }
+    }
+
+    /// How many machines the inventory names.
+    pub fn machines(&self) -> usize {
+        self.machines
+    }
+
+    /// The local machine.
+    pub fn local(&self) -> &Arc<Identity> {
+        &self.local
+    }
+
+    /// The machine, and how it was recognised.
+    pub fn resolve(&self, who: Who<'_>) -> Option<(&Identity, Evidence)> {
+        match who.trust {
+            Trust::Local => Some((&self.local, Evidence::Local)),
+            Trust::Relay => {
+                let name = who.claimed_host?;
+                self.named(name).map(|identity| (identity, Evidence::Relayed))
+            }
+            Trust::Peer => {
+                let address = who.address?;
+                let evidence = if who.address_unverified { Evidence::AddressUnverified } else { Evidence::Address };
+                if address.is_loopback() && !who.address_unverified {
+                    return Some((&self.local, Evidence::Local));
+                }
+                let identity = self.by_address.get(&canonical(address))?;
+                (!identity.fields.is_empty()).then_some((&**identity, evidence))
+            }
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&Identity> {
+        if let Ok(address) = name.parse() {
+            return self.by_address.get(&canonical(address)).map(|identity| &**identity);
+        }
+        if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return self.by_name.get(&name.to_ascii_lowercase()).map(|identity| &**identity);
+        }
+        self.by_name.get(name).map(|identity| &**identity)
+    }
+}
+
+/// IPv4 in IPv6 clothes is the same machine.
+fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, uuid: &str, address: &str) -> Entry {
+        Entry {
+            name: name.to_owned(),
+            uuid: Uuid::parse(uuid),
+            addresses: vec![address.parse().unwrap()],
+            ..Entry::default()
+        }
+    }
+
+    fn name_of(found: Option<(&Identity, Evidence)>) -> Option<(String, Evidence)> {
+        let (identity, evidence) = found?;
+        let name = identity.fields.iter().find(|(field, _)| *field == Field::VmName)?;
+        Some((name.1.clone(), evidence))
+    }
+
+    #[test]
+    fn a_claimed_name_selects_a_machine_only_through_a_relay() {
+        let entries = [entry("web", "421f245c-7fa8-60fa-6af6-a46351ced0eb", "192.0.2.7")];
+        let snapshot = Snapshot::new(&Local::default(), &entries);
+        let who = |trust, address: &str, claimed| Who {
+            trust,
+            address: address.parse().ok(),
+            address_unverified: false,
+            claimed_host: Some(claimed),
+        };
+        let resolve = |who| name_of(snapshot.resolve(who));
+        assert_eq!(resolve(who(Trust::Peer, "192.0.2.8", "web")), None);
+        assert_eq!(resolve(who(Trust::Peer, "192.0.2.7", "other")), Some(("web".into(), Evidence::Address)));
+        assert_eq!(resolve(who(Trust::Peer, "::ffff:192.0.2.7", "x")), Some(("web".into(), Evidence::Address)));
+        assert_eq!(resolve(who(Trust::Relay, "192.0.2.8", "WEB")), Some(("web".into(), Evidence::Relayed)));
+        assert_eq!(resolve(who(Trust::Relay, "192.0.2.7", "other")), None);
+    }
+
+    #[test]
+    fn an_address_of_two_machines_proves_nothing() {
+        let entries = [entry("a", "", "192.0.2.7"), entry("b", "", "192.0.2.7")];
+        let snapshot = Snapshot::new(&Local::default(), &entries);
+        let who = Who {
+            trust: Trust::Peer,
+            address: "192.0.2.7".parse().ok(),
+            address_unverified: false,
+            claimed_host: None,
+        };
+        assert_eq!(name_of(snapshot.resolve(who)), None);
+    }
+
+    #[test]
+    fn the_guests_swapped_uuid_finds_the_inventorys_machine() {
+        // formats §9: HW version >= 13 shows the first three fields swapped against vCenter.
+        let local = Local { uuid: Uuid::parse("5C241F42-A87F-FA60-6AF6-A46351CED0EB"), ..Local::default() };
+        let entries = [entry("web", "421F245C-7FA8-60FA-6AF6-A46351CED0EB", "192.0.2.7")];
+        let snapshot = Snapshot::new(&local, &entries);
+        let uuid = snapshot.local().fields.iter().find(|(field, _)| *field == Field::VmUuid).unwrap();
+        assert_eq!(uuid.1, "421f245c-7fa8-60fa-6af6-a46351ced0eb");
+    }
+}
