@@ -9,12 +9,17 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::intake::Intake;
-use crate::part::{Kind, PartContext, Problem, SetupError};
+use crate::part::{Kind, Listening, PartContext, Problem, SetupError};
 
 /// The options of a source, as read.
 pub trait SourceConfig: std::fmt::Debug + Send + Sync {
     /// What is wrong with the options on this machine; touches no network.
     fn check(&self) -> Vec<Problem> {
+        Vec::new()
+    }
+
+    /// Addresses it is going to listen on, so that two parts with the same one are found.
+    fn listens(&self) -> Vec<Listening> {
         Vec::new()
     }
 
