@@ -1,1 +1,183 @@
-fn main() {}
+//! `wharfinger-bench`: loads a running gateway (or rsyslog, or syslog-ng) over TCP and counts at the
+//! sink, every event by its number.
+//!
+//! The program under test is pinned to core 0, this one to core 1 (run it under `taskset -c 1`).
+//! Figures of different runs must not be compared: machines drift. Name several targets in one
+//! call and quote ratios.
+
+mod corpus;
+mod count;
+mod load;
+mod target;
+
+use std::error::Error;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use count::Counter;
+use target::{Kind, Target};
+
+const USAGE: &str = "\
+usage: wharfinger-bench throughput|latency|idle|backlog [options] TARGET...
+  TARGET          wharfinger | rsyslog | syslog-ng
+  --gateway PATH  the gateway's binary (target/release/wharfinger)
+  --events N      throughput, backlog: events to send (2,000,000)
+  --connections N throughput: sender connections (4)
+  --rate N        latency: events a second (5,000)
+  --seconds N     latency: how long (10)
+  --runs N        repeat in turn (3)
+  --json          the journal's events leave as JSON instead of CEF";
+
+/// What the command line asks for.
+struct Options {
+    scenario: String,
+    targets: Vec<Kind>,
+    gateway: PathBuf,
+    events: u64,
+    connections: u64,
+    rate: u64,
+    seconds: u64,
+    runs: u64,
+    format: &'static str,
+}
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() {
+    let outcome = options().and_then(|options| {
+        for run in 1..=options.runs {
+            for kind in &options.targets {
+                println!("run {run} {}", measure(*kind, &options)?);
+            }
+        }
+        Ok(())
+    });
+    if let Err(error) = outcome {
+        eprintln!("error: {error}");
+        std::process::exit(64);
+    }
+}
+
+fn options() -> Result<Options> {
+    let mut words = std::env::args().skip(1);
+    let scenario = words.next().ok_or(USAGE)?;
+    let mut options = Options {
+        scenario,
+        targets: Vec::new(),
+        gateway: "target/release/wharfinger".into(),
+        events: 2_000_000,
+        connections: 4,
+        rate: 5_000,
+        seconds: 10,
+        runs: 3,
+        format: "cef",
+    };
+    while let Some(word) = words.next() {
+        let mut number = || -> Result<u64> { Ok(words.next().ok_or(USAGE)?.replace([',', '_'], "").parse()?) };
+        match word.as_str() {
+            "--events" => options.events = number()?,
+            "--connections" => options.connections = number()?,
+            "--rate" => options.rate = number()?,
+            "--seconds" => options.seconds = number()?,
+            "--runs" => options.runs = number()?,
+            "--json" => options.format = "json",
+            "--gateway" => options.gateway = words.next().ok_or(USAGE)?.into(),
+            "wharfinger" => options.targets.push(Kind::Wharfinger),
+            "rsyslog" => options.targets.push(Kind::Rsyslog),
+            "syslog-ng" => options.targets.push(Kind::SyslogNg),
+            _ => return Err(USAGE.into()),
+        }
+    }
+    if options.targets.is_empty() {
+        options.targets.push(Kind::Wharfinger);
+    }
+    Ok(options)
+}
+
+fn measure(kind: Kind, options: &Options) -> Result<String> {
+    match options.scenario.as_str() {
+        "throughput" => throughput(kind, options),
+        "latency" => latency(kind, options),
+        "idle" => idle(kind, options),
+        "backlog" => backlog(kind, options),
+        _ => Err(USAGE.into()),
+    }
+}
+
+/// TCP in → parse → (journal, synced) → CEF over TCP out, as fast as it goes.
+fn throughput(kind: Kind, options: &Options) -> Result<String> {
+    let sink = TcpListener::bind("127.0.0.1:0")?;
+    let target = Target::start(kind, options, sink.local_addr()?)?;
+    let counter = Counter::new(options.connections, options.events / options.connections);
+    let counting = counter.serve(sink)?;
+    let started = Instant::now();
+    let cpu = target.cpu()?;
+    load::flood(target.address, options.connections, options.events / options.connections)?;
+    let sent = started.elapsed();
+    let tally = counting.wait(Duration::from_secs(120));
+    let elapsed = started.elapsed();
+    let cpu = target.cpu()?.saturating_sub(cpu);
+    let events = counter.expected();
+    Ok(format!(
+        "{kind}: {:.0} events/s, {:.2} us CPU an event, sent in {:.2} s, done in {:.2} s, RSS {} MiB, {tally}",
+        events as f64 / elapsed.as_secs_f64(),
+        cpu.as_secs_f64() * 1e6 / events as f64,
+        sent.as_secs_f64(),
+        elapsed.as_secs_f64(),
+        target.rss_mib()?,
+    ))
+}
+
+/// A steady rate on one connection; how long each event takes from socket to sink.
+fn latency(kind: Kind, options: &Options) -> Result<String> {
+    let sink = TcpListener::bind("127.0.0.1:0")?;
+    let target = Target::start(kind, options, sink.local_addr()?)?;
+    let events = options.rate * options.seconds;
+    let counter = Counter::new(1, events);
+    let counting = counter.serve(sink)?;
+    let cpu = target.cpu()?;
+    load::steady(target.address, events, options.rate)?;
+    let cpu = target.cpu()?.saturating_sub(cpu);
+    let tally = counting.wait(Duration::from_secs(30));
+    let (p50, p99, max) = counter.latency();
+    Ok(format!(
+        "{kind}: at {} events/s p50 {:.2} ms, p99 {:.2} ms, max {:.2} ms, CPU {:.0} %, {tally}",
+        options.rate,
+        p50.as_secs_f64() * 1e3,
+        p99.as_secs_f64() * 1e3,
+        max.as_secs_f64() * 1e3,
+        cpu.as_secs_f64() * 100.0 / options.seconds as f64,
+    ))
+}
+
+/// From start to port open, and the memory of doing nothing.
+fn idle(kind: Kind, options: &Options) -> Result<String> {
+    let sink = TcpListener::bind("127.0.0.1:0")?;
+    let target = Target::start(kind, options, sink.local_addr()?)?;
+    let ready = target.ready_after;
+    std::thread::sleep(Duration::from_secs(3));
+    Ok(format!("{kind}: ready after {:.0} ms, idle RSS {} MiB", ready.as_secs_f64() * 1e3, target.rss_mib()?))
+}
+
+/// The sink is down while everything comes in; then it comes up.
+fn backlog(kind: Kind, options: &Options) -> Result<String> {
+    // Bound and dropped: nobody listens there until the backlog stands.
+    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let target = Target::start(kind, options, address)?;
+    let started = Instant::now();
+    load::flood(target.address, options.connections, options.events / options.connections)?;
+    let sent = started.elapsed();
+    let queued_rss = target.rss_mib()?;
+    let counter = Counter::new(options.connections, options.events / options.connections);
+    let counting = counter.serve(TcpListener::bind(address)?)?;
+    counting.first(Duration::from_secs(60));
+    let drain = Instant::now();
+    let tally = counting.wait(Duration::from_secs(300));
+    Ok(format!(
+        "{kind}: took in {:.0} events/s with the sink down, RSS {queued_rss} MiB, drained at {:.0} events/s, RSS {} MiB, {tally}",
+        counter.expected() as f64 / sent.as_secs_f64(),
+        counter.expected() as f64 / drain.elapsed().as_secs_f64(),
+        target.rss_mib()?,
+    ))
+}
