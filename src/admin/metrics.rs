@@ -1,0 +1,140 @@
+//! `/metrics` in OpenMetrics text. Names are Vector's with our prefix, so that its dashboards fit.
+
+use std::fmt;
+use std::sync::Arc;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::{SinkView, SourceView, View};
+use crate::journal::Status;
+use crate::sinks::SinkState;
+use crate::stats;
+
+/// The page's text.
+pub(super) fn render(view: Arc<dyn View>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("wharfinger");
+    registry.register_collector(Box::new(Page(view)));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+struct Page(Arc<dyn View>);
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Page")
+    }
+}
+
+/// Labels of a row, as Vector names them.
+type Labels = [(&'static str, String); 3];
+
+fn labels(name: &str, kind: &'static str, place: &str) -> Labels {
+    [("component_id", name.to_owned()), ("component_type", kind.to_owned()), ("component_kind", place.to_owned())]
+}
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let status = self.0.journal().status();
+        sources(&mut encoder, &self.0.sources())?;
+        sinks(&mut encoder, &self.0.sinks(), &status)?;
+        journal(&mut encoder, &status)
+    }
+}
+
+fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceView]) -> fmt::Result {
+    type Read = fn(&stats::SourceStats) -> u64;
+    let columns: [(&str, &str, Read); 6] = [
+        ("component_received_events", "Events taken in", |stats| stats::read(&stats.received)),
+        ("component_received_event_bytes", "Bytes of frames taken in", |stats| stats::read(&stats.received_bytes)),
+        ("component_unparsed_events", "Events no parser accepted", |stats| stats::read(&stats.unparsed)),
+        ("component_oversize_events", "Frames over the limit", |stats| stats::read(&stats.oversize)),
+        ("component_discarded_events", "Events lost and declared by a gap record", |stats| stats::read(&stats.lost)),
+        ("component_panics", "Frames a parser panicked on", |stats| stats::read(&stats.panics)),
+    ];
+    for (name, help, read) in columns {
+        let rows = sources.iter().map(|source| (labels(&source.name, source.kind, "source"), read(&source.stats)));
+        counters(encoder, name, help, rows)?;
+    }
+    Ok(())
+}
+
+fn sinks(encoder: &mut DescriptorEncoder<'_>, sinks: &[SinkView], status: &Status) -> fmt::Result {
+    type Read = fn(&crate::sinks::SinkStats) -> u64;
+    let columns: [(&str, &str, Read); 6] = [
+        ("component_sent_events", "Events the peer has", crate::sinks::SinkStats::delivered_total),
+        ("component_sent_event_bytes", "Bytes the peer has", crate::sinks::SinkStats::delivered_bytes_total),
+        ("component_sent_requests", "Requests the peer has", crate::sinks::SinkStats::requests_total),
+        ("component_retries", "Requests made again", crate::sinks::SinkStats::retries_total),
+        ("component_quarantined_events", "Events refused for good", crate::sinks::SinkStats::quarantined_total),
+        ("component_damaged_ranges", "Damaged places in the journal", crate::sinks::SinkStats::damaged_total),
+    ];
+    for (name, help, read) in columns {
+        counters(encoder, name, help, sinks.iter().map(|sink| (labels(&sink.name, sink.kind, "sink"), read(&sink.stats))))?;
+    }
+    let up = sinks.iter().map(|sink| {
+        (labels(&sink.name, sink.kind, "sink"), i64::from(sink.stats.state() == SinkState::Working))
+    });
+    gauges(encoder, "component_up", "1 when the sink's peer takes events", up)?;
+    let kind_of = |name: &str| sinks.iter().find(|sink| sink.name == name).map_or("", |sink| sink.kind);
+    let lag = |read: fn(&crate::journal::CursorStatus) -> u64| {
+        status.cursors.iter().map(move |cursor| {
+            (labels(&cursor.name, kind_of(&cursor.name), "sink"), i64::try_from(read(cursor)).unwrap_or(i64::MAX))
+        })
+    };
+    gauges(encoder, "buffer_events", "Events in the journal a sink has not delivered", lag(|cursor| cursor.lag_records))?;
+    gauges(encoder, "buffer_byte_size", "Bytes in the journal a sink has not delivered", lag(|cursor| cursor.lag_bytes))
+}
+
+fn journal(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
+    let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let empty: [(&'static str, String); 0] = [];
+    for (name, help, value) in [
+        ("journal_byte_size", "Bytes of the journal on disk", gauge(status.bytes_used)),
+        ("journal_max_byte_size", "The journal's byte budget", gauge(status.bytes_max)),
+        ("journal_last_sequence", "The highest sequence that is synced", gauge(status.last.0)),
+        ("journal_healthy", "1 while the journal can store", i64::from(status.healthy)),
+    ] {
+        gauges(encoder, name, help, [(empty.clone(), value)].into_iter())?;
+    }
+    Ok(())
+}
+
+fn counters<L>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    rows: impl Iterator<Item = (L, u64)>,
+) -> fmt::Result
+where
+    L: prometheus_client::encoding::EncodeLabelSet,
+{
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in rows {
+        ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+fn gauges<L>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    rows: impl Iterator<Item = (L, i64)>,
+) -> fmt::Result
+where
+    L: prometheus_client::encoding::EncodeLabelSet,
+{
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in rows {
+        ConstGauge::new(value).encode(metric.encode_family(&labels)?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! The admin page: `/health`, `/ready` and `/metrics` on a listener of its own, read-only.
+//!
+//! Invariants: no request changes anything or carries a body that is read; names that came from
+//! events never become metric labels (labels come from the configuration only).
+
+mod metrics;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::Journal;
+use crate::sinks::{SinkState, SinkStats};
+use crate::stats::SourceStats;
+
+/// One sink as the page shows it.
+#[derive(Debug, Clone)]
+pub struct SinkView {
+    pub name: String,
+    /// `type` in the configuration.
+    pub kind: &'static str,
+    pub stats: Arc<SinkStats>,
+}
+
+/// One source as the page shows it.
+#[derive(Debug, Clone)]
+pub struct SourceView {
+    pub name: String,
+    /// `type` in the configuration.
+    pub kind: &'static str,
+    pub stats: Arc<SourceStats>,
+}
+
+/// What the page reads: answered by the gateway, which knows its parts after each reload.
+pub trait View: Send + Sync {
+    fn journal(&self) -> &Journal;
+    fn sources(&self) -> Vec<SourceView>;
+    fn sinks(&self) -> Vec<SinkView>;
+}
+
+/// Answers until `stop`.
+///
+/// # Errors
+/// The listener failed for good.
+pub async fn serve(listener: TcpListener, view: Arc<dyn View>, stop: CancellationToken) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics_page))
+        .layer(from_fn(same_host))
+        .with_state(view);
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+/// Ready means: what is sent now will be taken into custody. A sink whose peer is down does not
+/// change that; it is named in the answer.
+async fn ready(State(view): State<Arc<dyn View>>) -> Response {
+    let status = view.journal().status();
+    let sinks: serde_json::Map<String, serde_json::Value> = view
+        .sinks()
+        .into_iter()
+        .map(|sink| (sink.name, json!({"state": state_name(sink.stats.state()), "error": sink.stats.last_error()})))
+        .collect();
+    let code = if status.healthy { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let journal = if status.healthy { "ok" } else { "cannot store" };
+    (code, Json(json!({"ready": status.healthy, "journal": journal, "sinks": sinks}))).into_response()
+}
+
+fn state_name(state: SinkState) -> &'static str {
+    match state {
+        SinkState::Working => "working",
+        SinkState::Retrying => "retrying",
+        SinkState::Alarm => "alarm",
+        SinkState::Stopped => "stopped",
+    }
+}
+
+async fn metrics_page(State(view): State<Arc<dyn View>>) -> Response {
+    match metrics::render(view) {
+        Ok(text) => {
+            ([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+/// A page of the open internet must not read this one through a visitor's browser (DNS rebinding):
+/// the Host header must be an address or `localhost`, and an Origin must be the same place.
+async fn same_host(request: Request, next: Next) -> Response {
+    if is_same_host(request.headers()) {
+        return next.run(request).await;
+    }
+    let hint = "ask by address or as `localhost`\n";
+    (StatusCode::FORBIDDEN, format!("this Host or Origin is not answered; {hint}")).into_response()
+}
+
+fn is_same_host(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let Some(host) = text(HOST) else { return false };
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name).trim_start_matches('[').trim_end_matches(']');
+    let named_by_address = name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok();
+    named_by_address && text(ORIGIN).is_none_or(|origin| origin.split_once("://").is_some_and(|(_, at)| at == host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_addresses_and_localhost_are_answered() {
+        let check = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, host.parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(ORIGIN, origin.parse().unwrap());
+            }
+            is_same_host(&headers)
+        };
+        assert!(check("127.0.0.1:8686", None));
+        assert!(check("[::1]:8686", None));
+        assert!(check("LOCALHOST", None));
+        assert!(check("localhost:8686", Some("http://localhost:8686")));
+        assert!(!check("localhost:8686", Some("http://evil.example")));
+        assert!(!check("evil.example:8686", None));
+        assert!(!check("127.0.0.1.evil.example", None));
+        assert!(!is_same_host(&HeaderMap::new()));
+    }
+}
