@@ -61,8 +61,8 @@ impl<'a> Event<'a> {
         Event {
             raw,
             index: [0; Field::COUNT],
-            known: self.known.into_iter().filter_map(|_| None).collect(),
-            extras: self.extras.into_iter().filter_map(|_| None).collect(),
+            known: self.known.into_iter().map_while(|_| None).collect(),
+            extras: self.extras.into_iter().map_while(|_| None).collect(),
         }
     }
 
@@ -134,6 +134,42 @@ impl<'a> Event<'a> {
         value: impl Into<Value<'a>>,
     ) {
         self.extras.push(Extra { group: group.into(), name: name.into(), value: value.into() });
+    }
+
+    /// Forgets the extras after the first `len`: a group that turned out to be something else.
+    pub(crate) fn truncate_extras(&mut self, len: usize) {
+        self.extras.truncate(len);
+    }
+
+    /// Takes out the extras from `mark` on that `wanted` names; the others keep their order.
+    pub(crate) fn take_extras(
+        &mut self,
+        mark: usize,
+        wanted: impl Fn(&Extra<'a>) -> bool,
+    ) -> Vec<(Cow<'a, str>, Value<'a>)> {
+        let from = mark.min(self.extras.len());
+        self.extras.extract_if(from.., |extra| wanted(extra)).map(|extra| (extra.name, extra.value)).collect()
+    }
+
+    /// Takes a field out.
+    pub fn remove(&mut self, field: Field) -> Option<Value<'a>> {
+        let slot = self.index.get_mut(field as usize)?;
+        let at = usize::from(*slot).checked_sub(1)?;
+        *slot = 0;
+        let (_, value) = self.known.remove(at);
+        for slot in &mut self.index {
+            if usize::from(*slot) > at {
+                *slot = slot.saturating_sub(1);
+            }
+        }
+        Some(value)
+    }
+
+    /// Forgets fields and extras; the raw bytes stay.
+    pub fn clear(&mut self) {
+        self.known.clear();
+        self.extras.clear();
+        self.index = [0; Field::COUNT];
     }
 
     /// Canonical fields in the order they were set.

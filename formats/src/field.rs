@@ -3,6 +3,19 @@
 //! A field's number is stored in journals and archives: new fields are appended, none is ever
 //! removed or moved.
 
+/// What kind of value a field holds when its text could be understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Text, or a list as JSON.
+    Text,
+    /// A whole number.
+    Int,
+    /// An instant.
+    Time,
+    /// True or false.
+    Bool,
+}
+
 macro_rules! fields {
     ($( $variant:ident = $name:literal $($reserved:ident)?, $about:literal; )+) => {
         /// A canonical field. Its name is what native JSON, filters and reports use.
@@ -124,4 +137,24 @@ fields! {
     Cause = "cause" reserved, "Event ids this one is about.";
     Hops = "hops" reserved, "How many gateways it has passed.";
     Replayed = "replayed" reserved, "It was brought back from the archive.";
+}
+
+impl Field {
+    /// What kind of value it holds.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Field::Time | Field::Start | Field::End | Field::ObservedTime => Kind::Time,
+            Field::Severity
+            | Field::ExitCode
+            | Field::SrcPort
+            | Field::DstPort
+            | Field::Count
+            | Field::SyslogFacility
+            | Field::SyslogSeverity
+            | Field::RuleLevel
+            | Field::Hops => Kind::Int,
+            Field::ParseAmbiguous | Field::Replayed => Kind::Bool,
+            _ => Kind::Text,
+        }
+    }
 }

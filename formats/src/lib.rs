@@ -6,15 +6,20 @@
 //!
 //! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
 
+mod detect;
 mod error;
 mod event;
 mod field;
+mod rfc5424;
 pub mod stored;
+mod syslog;
+mod text;
 mod time;
 
+pub use detect::{Choice, detect, parse};
 pub use error::ParseError;
 pub use event::{Event, Extra, Value};
-pub use field::Field;
+pub use field::{Field, Kind};
 pub use time::{Civil, Offset, Time};
 
 /// What the caller knows and a line of text does not say.
@@ -66,4 +71,4 @@ pub struct Format {
 }
 
 /// Every format of the crate. Help texts, documents and tests are made from this table.
-pub const FORMATS: &[Format] = &[];
+pub const FORMATS: &[Format] = &[rfc5424::FORMAT];

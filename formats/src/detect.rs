@@ -1,0 +1,159 @@
+//! From a frame to an event whatever its bytes are: choose a format, parse, and look into the
+//! message of a syslog line for a line of another format.
+//!
+//! Invariant: total. [`parse`] never fails: what no parser accepts is an event of class `unparsed`
+//! that says why.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use crate::{Context, Event, FORMATS, Field, Format, ParseError, Value, rfc5424, syslog};
+
+/// Which format a source's frames are in.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Choice {
+    /// Looked at anew for every frame.
+    #[default]
+    Auto,
+    /// Always this one; see [`Choice::named`].
+    Named(&'static Format),
+}
+
+impl Choice {
+    /// The choice of that name: `auto` or a format that can be parsed.
+    pub fn named(name: &str) -> Option<Choice> {
+        if name == "auto" {
+            return Some(Choice::Auto);
+        }
+        FORMATS.iter().find(|format| format.name == name && format.parse.is_some()).map(Choice::Named)
+    }
+}
+
+/// Surer than this, and a syslog message is read as a line of that format.
+const INNER_SCORE: u8 = 80;
+
+/// Answers the message of a line, the part that may be a line of another format.
+type Open = for<'a> fn(&'a [u8], &Context, &mut Event<'a>) -> Result<&'a [u8], ParseError>;
+
+/// Formats that carry lines of others.
+const ENVELOPES: &[(&str, Open)] = &[(rfc5424::FORMAT.name, rfc5424::open)];
+
+/// The format `input` most likely is in, and how sure that is (1 to 100).
+pub fn detect(input: &[u8]) -> Option<(&'static Format, u8)> {
+    best(input, |_| true)
+}
+
+/// Fills `event` from `input`, a piece of its raw bytes; never fails.
+///
+/// A syslog line whose message is a line of another format becomes one event of both. The message
+/// says what happened, so its fields win; the header's time, host and severity that they replace stay
+/// as extras of group `syslog`.
+pub fn parse<'a>(choice: Choice, input: &'a [u8], context: &Context, event: &mut Event<'a>) {
+    let format = match choice {
+        Choice::Named(format) => format,
+        Choice::Auto => match detect(input) {
+            Some((format, _)) => format,
+            None => return unparsed(event, ParseError::new(0, "a line of a known format"), input),
+        },
+    };
+    let done = match ENVELOPES.iter().find(|(name, _)| *name == format.name) {
+        Some((_, open)) => parse_envelope(format, *open, input, context, event),
+        None => parse_plain(format, input, context, event),
+    };
+    if let Err(error) = done {
+        unparsed(event, error, input);
+    }
+}
+
+fn parse_plain<'a>(
+    format: &'static Format,
+    input: &'a [u8],
+    context: &Context,
+    event: &mut Event<'a>,
+) -> Result<(), ParseError> {
+    let Some(parse) = format.parse else { return Err(ParseError::new(0, "a format that can be read")) };
+    parse(input, context, event)?;
+    event.set(Field::Format, format.name);
+    Ok(())
+}
+
+fn parse_envelope<'a>(
+    format: &'static Format,
+    open: Open,
+    input: &'a [u8],
+    context: &Context,
+    event: &mut Event<'a>,
+) -> Result<(), ParseError> {
+    let message = open(input, context, event)?;
+    event.set(Field::Format, format.name);
+    let Some((message, inner)) = inner(message, event) else { return Ok(()) };
+    let Some(parse) = inner.parse else { return Ok(()) };
+    let header = [Field::Time, Field::HostName, Field::Severity].map(|field| (field, event.get(field).cloned()));
+    event.remove(Field::Msg);
+    if parse(message, context, event).is_err() {
+        // It only looked like one: the line is what its header says.
+        event.clear();
+        open(input, context, event)?;
+        event.set(Field::Format, format.name);
+        return Ok(());
+    }
+    for (field, value) in header {
+        if let Some(value) = value.filter(|value| event.get(field) != Some(value)) {
+            event.extra("syslog", field.name(), value);
+        }
+    }
+    event.set(Field::Format, joined(format, inner));
+    Ok(())
+}
+
+/// The format of a message inside syslog, and its bytes.
+///
+/// Not looked for when the header says what happened (our own element), or when the tag is a
+/// container id: a container's output must not pass for what the engine says. For the same reason a
+/// line of dockerd is believed only under a tag that begins with `docker`.
+fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static Format)> {
+    let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
+    let app = event.text(Field::App).unwrap_or_default();
+    if message.is_empty() || event.get(Field::EventClass).is_some() || syslog::is_container_id(app.as_bytes()) {
+        return None;
+    }
+    let allowed = |format: &Format| {
+        !ENVELOPES.iter().any(|(name, _)| *name == format.name)
+            && (format.name != "dockerd" || app.is_empty() || app.starts_with("docker"))
+    };
+    best(message, allowed).filter(|(_, score)| *score >= INNER_SCORE).map(|(format, _)| (message, format))
+}
+
+fn best(input: &[u8], allowed: impl Fn(&Format) -> bool) -> Option<(&'static Format, u8)> {
+    let mut best = None;
+    for format in FORMATS.iter().filter(|format| format.parse.is_some() && allowed(format)) {
+        let score = format.detect.map_or(0, |detect| detect(input));
+        // The first of equals: the order of the table decides.
+        if score > best.map_or(0, |(_, score)| score) {
+            best = Some((format, score));
+        }
+    }
+    best
+}
+
+/// `rfc3164+dockerd`, made once for each pair so that no event allocates it.
+fn joined(outer: &Format, inner: &Format) -> &'static str {
+    static JOINED: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let pairs = ENVELOPES.iter().flat_map(|(outer, _)| FORMATS.iter().map(move |inner| (outer, inner.name)));
+        pairs.map(|(outer, inner)| format!("{outer}+{inner}")).collect()
+    });
+    let is = |name: &&String| {
+        name.strip_prefix(outer.name).and_then(|rest| rest.strip_prefix('+')).is_some_and(|rest| rest == inner.name)
+    };
+    JOINED.iter().find(is).map_or(inner.name, String::as_str)
+}
+
+/// An event that says only why it could not be understood.
+fn unparsed(event: &mut Event<'_>, error: ParseError, input: &[u8]) {
+    event.clear();
+    event.set(Field::EventClass, "unparsed");
+    event.set(Field::Name, "Unparsed line");
+    event.set(Field::Severity, 2);
+    event.set(Field::ParseStatus, "failed");
+    event.set(Field::ParseError, Value::Str(Cow::Owned(error.describe(input))));
+}

@@ -1,0 +1,287 @@
+//! Writing RFC 5424: header, our own element with the canonical fields, the extras, MSG.
+//!
+//! Strict where the standard is: lengths, character sets and escapes. Whatever the header or MSG
+//! cannot hold exactly stands in our own element as well, so that nothing is lost on the way.
+//!
+//! Invariant: exactly one record, without LF, CR, NUL or any other control character but TAB.
+
+use std::borrow::Cow;
+
+use super::OWN_ID;
+use crate::{EmitContext, Event, Extra, Field, Time, Value, syslog};
+
+/// Facility of events that bring none: 13, "log audit". These records are audit evidence, and the
+/// local facilities belong to the site's own rules.
+const FACILITY_DEFAULT: u8 = 13;
+
+/// An SD-ID without `@` "MUST NOT be used unless registered" (§6.3.2): others get this number.
+const ENTERPRISE: &str = "@32473";
+/// The registered ones (§7, and IANA's list).
+const REGISTERED: [&str; 3] = ["timeQuality", "origin", "meta"];
+/// §6.3.2 and §6.3.3: SD-ID and PARAM-NAME have at most 32 characters.
+const NAME_MAX: usize = 32;
+/// So many groups are compared with one another; more are sorted.
+const GROUPS_COMPARED: usize = 16;
+
+/// Appends one record.
+pub(super) fn emit(event: &Event<'_>, _context: &EmitContext<'_>, out: &mut Vec<u8>) {
+    let mut exact = Exact::default();
+    header(event, &mut exact, out);
+    out.push(b' ');
+    let message = message(event, &mut exact);
+    let start = out.len();
+    own_element(event, &exact, out);
+    extra_elements(event.extras(), out);
+    if out.len() == start {
+        out.push(b'-');
+    }
+    if !message.is_empty() {
+        out.push(b' ');
+        visible(message.as_bytes(), b"", out);
+    }
+}
+
+/// Fields that header or MSG hold exactly: our own element leaves them out.
+#[derive(Default)]
+struct Exact {
+    fields: [Option<Field>; 9],
+    len: usize,
+}
+
+impl Exact {
+    fn add(&mut self, field: Field) {
+        if let Some(slot) = self.fields.get_mut(self.len) {
+            *slot = Some(field);
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    fn has(&self, field: Field) -> bool {
+        self.fields.contains(&Some(field))
+    }
+}
+
+fn header(event: &Event<'_>, exact: &mut Exact, out: &mut Vec<u8>) {
+    let (facility, severity) = pri(event, exact);
+    out.push(b'<');
+    let pri = facility.saturating_mul(8).saturating_add(severity);
+    out.extend_from_slice(itoa::Buffer::new().format(pri).as_bytes());
+    out.extend_from_slice(b">1 ");
+    match event.time(Field::Time) {
+        Some(time) => {
+            time.write_rfc3339(6, out);
+            // §6.2.3.1: at most six digits; the whole time stands in our own element.
+            if time.subsec_nanos().is_multiple_of(1000) {
+                exact.add(Field::Time);
+            }
+        }
+        // A relay knows at least when it received the line.
+        None => match event.time(Field::ObservedTime) {
+            Some(time) => time.write_rfc3339(6, out),
+            None => out.push(b'-'),
+        },
+    }
+    for (field, max) in [(Field::HostName, 255), (Field::App, 48), (Field::ProcessId, 128), (Field::SyslogMsgId, 32)] {
+        out.push(b' ');
+        if word(event.text(field).unwrap_or_default(), max, out) {
+            exact.add(field);
+        }
+    }
+}
+
+/// Facility and severity. The severity that came in stays unless something has judged the event
+/// otherwise since: §0's scale of 0 to 10 has no word for notice, so the way there and back is not exact.
+fn pri(event: &Event<'_>, exact: &mut Exact) -> (u8, u8) {
+    let small = |field, max| event.int(field).and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= max);
+    let facility = small(Field::SyslogFacility, 23);
+    let came = small(Field::SyslogSeverity, 7);
+    let judged = event.int(Field::Severity);
+    let severity = match (came, judged) {
+        (Some(came), Some(judged)) if syslog::event_severity(came) != judged => syslog::syslog_severity(judged),
+        (Some(came), _) => came,
+        (None, Some(judged)) => syslog::syslog_severity(judged),
+        (None, None) => 6,
+    };
+    if facility.is_some() {
+        exact.add(Field::SyslogFacility);
+    }
+    if came == Some(severity) {
+        exact.add(Field::SyslogSeverity);
+    }
+    if judged == Some(syslog::event_severity(severity)) {
+        exact.add(Field::Severity);
+    }
+    (facility.unwrap_or(FACILITY_DEFAULT), severity)
+}
+
+/// A header field: PRINTUSASCII (33 to 126), anything else is `_`, cut at `max`, empty is `-`.
+/// Answers whether it is the text exactly.
+fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
+    if text.is_empty() || text == "-" {
+        out.push(b'-');
+        return text.is_empty();
+    }
+    if text.len() <= max && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        out.extend_from_slice(text.as_bytes());
+        return true;
+    }
+    out.extend(text.chars().take(max).map(|c| if c.is_ascii_graphic() { c as u8 } else { b'_' }));
+    false
+}
+
+/// What stands in MSG: the message, else the name of the event. A line that was not understood has
+/// neither to tell: its bytes stand there as text.
+fn message<'e>(event: &'e Event<'_>, exact: &mut Exact) -> Cow<'e, str> {
+    if let Some(text) = event.text(Field::Msg) {
+        if !text.starts_with('\u{FEFF}') && !text.bytes().any(is_hidden) {
+            exact.add(Field::Msg);
+        }
+        return Cow::Borrowed(text);
+    }
+    if event.text(Field::ParseStatus) == Some("failed") {
+        return String::from_utf8_lossy(event.raw());
+    }
+    Cow::Borrowed(event.text(Field::Name).unwrap_or_default())
+}
+
+/// Canonical fields: PARAM-NAME is the canonical name, whose letters and dots are legal there.
+fn own_element(event: &Event<'_>, exact: &Exact, out: &mut Vec<u8>) {
+    let mut open = false;
+    for (field, value) in event.fields().filter(|(field, _)| !exact.has(*field)) {
+        if !open {
+            out.push(b'[');
+            out.extend_from_slice(OWN_ID.as_bytes());
+            open = true;
+        }
+        param(field.name(), value, out);
+    }
+    if open {
+        out.push(b']');
+    }
+}
+
+/// Extras as one element a group, in input order. §6.3.2: "the same SD-ID MUST NOT exist more than
+/// once": groups that come again are joined.
+fn extra_elements(extras: &[Extra<'_>], out: &mut Vec<u8>) {
+    let runs = || extras.chunk_by(|a, b| a.group == b.group).filter_map(|run| run.first().map(|first| (first, run)));
+    let mut ids: [Cow<'_, str>; GROUPS_COMPARED] = Default::default();
+    let mut len = 0_usize;
+    let distinct = runs().all(|(first, _)| {
+        let id = sd_id(&first.group);
+        let new = len < GROUPS_COMPARED && !ids.iter().take(len).any(|known| *known == id);
+        if let Some(slot) = ids.get_mut(len) {
+            *slot = id;
+            len = len.saturating_add(1);
+        }
+        new
+    });
+    if distinct {
+        for ((_, run), id) in runs().zip(&ids) {
+            element(id, run.iter(), out);
+        }
+        return;
+    }
+    let mut sorted: Vec<_> = extras.iter().map(|extra| (sd_id(&extra.group), extra)).collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    for run in sorted.chunk_by(|a, b| a.0 == b.0) {
+        if let Some((id, _)) = run.first() {
+            element(id, run.iter().map(|(_, extra)| *extra), out);
+        }
+    }
+}
+
+fn element<'e, 'v: 'e>(id: &str, params: impl Iterator<Item = &'e Extra<'v>>, out: &mut Vec<u8>) {
+    out.push(b'[');
+    out.extend_from_slice(id.as_bytes());
+    for extra in params {
+        // An element that had no parameters is one extra without name and value.
+        if !(extra.name.is_empty() && extra.value == Value::Str(Cow::Borrowed(""))) {
+            param(&sd_name(&extra.name, NAME_MAX), &extra.value, out);
+        }
+    }
+    out.push(b']');
+}
+
+/// A legal SD-ID for a group. A group that calls itself ours came from outside: it is a claim.
+fn sd_id(group: &str) -> Cow<'_, str> {
+    if group == OWN_ID {
+        return Cow::Borrowed("claimed@32473");
+    }
+    if REGISTERED.contains(&group) {
+        return Cow::Borrowed(group);
+    }
+    let legal = |at: usize| {
+        let (name, number) = (group.get(..at), group.get(at.saturating_add(1)..));
+        name.is_some_and(|name| !name.is_empty() && name.bytes().all(is_name))
+            && number
+                .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+    };
+    if group.len() <= NAME_MAX && group.find('@').is_some_and(legal) {
+        return Cow::Borrowed(group);
+    }
+    let name = sd_name(group, NAME_MAX.saturating_sub(ENTERPRISE.len())).replace('@', "_");
+    let id = format!("{name}{ENTERPRISE}");
+    Cow::Owned(if id == OWN_ID { "claimed@32473".to_owned() } else { id })
+}
+
+/// A legal SD-NAME: printable ASCII without `=`, SP, `]` and `"`, at most `max` characters.
+fn sd_name(name: &str, max: usize) -> Cow<'_, str> {
+    if name.is_empty() {
+        return Cow::Borrowed("extra");
+    }
+    if name.len() <= max && name.bytes().all(is_name) {
+        return Cow::Borrowed(name);
+    }
+    let legal = |c: char| u8::try_from(c).ok().filter(|byte| is_name(*byte)).map_or('_', char::from);
+    Cow::Owned(name.chars().take(max).map(legal).collect())
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'=' | b']' | b'"')
+}
+
+/// ` NAME="VALUE"`.
+fn param(name: &str, value: &Value<'_>, out: &mut Vec<u8>) {
+    out.push(b' ');
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"=\"");
+    match value {
+        // §6.3.3: `"`, `\` and `]` MUST be escaped.
+        Value::Str(text) | Value::Json(text) => visible(text.as_bytes(), b"\"\\]", out),
+        Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
+        Value::Time(time) => Time::write_rfc3339(*time, 9, out),
+        Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+    }
+    out.push(b'"');
+}
+
+/// A byte that could end a record or change how a terminal shows it.
+fn is_hidden(byte: u8) -> bool {
+    byte.is_ascii_control() && byte != b'\t'
+}
+
+/// Appends text with a backslash before the bytes in `escaped`, and control characters as `\n`,
+/// `\r`, `\0` or `\x1B`. RFC 6587 §3.4.2: LF and NUL end a frame on many transports.
+fn visible(text: &[u8], escaped: &[u8], out: &mut Vec<u8>) {
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|byte| is_hidden(*byte) || escaped.contains(byte)) {
+        let Some((before, [byte, after @ ..])) = rest.split_at_checked(at) else { return };
+        out.extend_from_slice(before);
+        out.push(b'\\');
+        match byte {
+            b'\n' => out.push(b'n'),
+            b'\r' => out.push(b'r'),
+            0 => out.push(b'0'),
+            byte if is_hidden(*byte) => {
+                out.push(b'x');
+                out.extend(
+                    [byte >> 4, byte & 15]
+                        .map(|digit| b"0123456789ABCDEF".get(usize::from(digit)).copied().unwrap_or(b'0')),
+                );
+            }
+            byte => out.push(*byte),
+        }
+        rest = after;
+    }
+    out.extend_from_slice(rest);
+}

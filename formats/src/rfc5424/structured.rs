@@ -1,0 +1,148 @@
+//! Structured data of RFC 5424 §6.3: `[SD-ID NAME="VALUE" …]…`.
+//!
+//! Invariant: either all elements are read or the event is left as it was.
+
+use std::borrow::Cow;
+
+use super::OWN_ID;
+use crate::text::Text;
+use crate::{Event, Field, Kind, Time, Value};
+
+/// Reads the elements that begin at `at`; answers where they end.
+pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Option<usize> {
+    let mark = event.extras().len();
+    let mut own = false;
+    let mut at = at;
+    while text.bytes().get(at) == Some(&b'[') {
+        match element(text, at.saturating_add(1), event) {
+            Some((end, is_own)) => {
+                at = end;
+                own |= is_own;
+            }
+            None => {
+                event.truncate_extras(mark);
+                return None;
+            }
+        }
+    }
+    if own {
+        adopt(event, mark);
+    }
+    Some(at)
+}
+
+/// One element whose SD-ID begins at `start`; answers where it ends and whether it is ours.
+fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
+    let bytes = text.bytes();
+    let mut at = name_end(bytes, start)?;
+    let id = text.piece(start..at);
+    let own = id == OWN_ID;
+    let mut empty = true;
+    loop {
+        match bytes.get(at)? {
+            b']' => break,
+            b' ' => at = at.saturating_add(1),
+            _ => return None,
+        }
+        if matches!(bytes.get(at), Some(b' ' | b']')) {
+            continue;
+        }
+        let name_at = at;
+        at = name_end(bytes, at)?;
+        let name = text.piece(name_at..at);
+        let value_at = value_start(bytes, at)?;
+        let (end, escaped) = value_end(bytes, value_at)?;
+        let value = text.piece(value_at..end);
+        event.extra(id.clone(), name, if escaped { Cow::Owned(unescape(&value, own)) } else { value });
+        empty = false;
+        at = end.saturating_add(1);
+    }
+    if empty {
+        event.extra(id, "", "");
+    }
+    Some((at.saturating_add(1), own))
+}
+
+/// §6.3.2: a name has no `=`, SP, `]` or `"`. Its length is not checked: too long is still a name.
+fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let rest = bytes.get(start..)?;
+    let len = rest.iter().position(|byte| matches!(byte, 0..=b' ' | b'=' | b']' | b'"' | 0x7F))?;
+    (len > 0).then(|| start.saturating_add(len))
+}
+
+/// Steps over `="`, and over the spaces before the quote that some senders write.
+fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
+    let rest = bytes.get(at..)?.strip_prefix(b"=")?;
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    (rest.get(spaces) == Some(&b'"')).then(|| at.saturating_add(spaces).saturating_add(2))
+}
+
+/// Where the closing quote stands, and whether a backslash is before it.
+fn value_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
+    let mut at = start;
+    let mut escaped = false;
+    loop {
+        let found = at.saturating_add(memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?);
+        if bytes.get(found) == Some(&b'"') {
+            return Some((found, escaped));
+        }
+        escaped = true;
+        at = found.saturating_add(2);
+    }
+}
+
+/// §6.3.3: `\"`, `\\` and `\]` are the second character; "a backslash before anything else" is an
+/// ordinary backslash, except in our own element, where control characters stand as `\n` or `\x1B`.
+fn unescape(value: &str, own: bool) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('\\') {
+        text.push_str(before);
+        let (c, used) = match after.as_bytes() {
+            [c @ (b'"' | b'\\' | b']'), ..] => (char::from(*c), 1),
+            [b'n', ..] if own => ('\n', 1),
+            [b'r', ..] if own => ('\r', 1),
+            [b'0', ..] if own => ('\0', 1),
+            [b'x', digits @ ..] if own => match hex(digits) {
+                Some(c) => (c, 3),
+                None => ('\\', 0),
+            },
+            _ => ('\\', 0),
+        };
+        text.push(c);
+        rest = after.get(used..).unwrap_or_default();
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The control character of two hex digits.
+fn hex(digits: &[u8]) -> Option<char> {
+    let digits = std::str::from_utf8(digits.get(..2)?).ok()?;
+    u8::from_str_radix(digits, 16).ok().filter(u8::is_ascii_control).map(char::from)
+}
+
+/// Makes fields of the parameters of our own element. What only the gateway may set stays an extra.
+fn adopt(event: &mut Event<'_>, mark: usize) {
+    for (name, value) in event.take_extras(mark, |extra| {
+        extra.group == OWN_ID && Field::from_name(&extra.name).is_some_and(|field| !field.is_reserved())
+    }) {
+        let (Some(field), Value::Str(text)) = (Field::from_name(&name), value) else { continue };
+        match typed(field, &text) {
+            Some(value) => event.set(field, value),
+            None => event.set_text(field, text),
+        }
+    }
+}
+
+/// The value of a field that is no text.
+fn typed(field: Field, text: &str) -> Option<Value<'static>> {
+    match field.kind() {
+        Kind::Text => None,
+        Kind::Int => text.parse().ok().map(Value::Int),
+        Kind::Bool => text.parse().ok().map(Value::Bool),
+        Kind::Time => Time::parse_rfc3339(text.as_bytes())
+            .filter(|(_, used)| *used == text.len())
+            .map(|(time, _)| Value::Time(time)),
+    }
+}

@@ -1,0 +1,86 @@
+//! What RFC 5424 and RFC 3164 have in common: PRI, the two scales of severity, and tags.
+//!
+//! Invariant: nothing here decides that a line is no syslog; that is for the two parsers.
+
+use nom::bytes::take_while_m_n;
+use nom::character::char;
+use nom::combinator::map_opt;
+use nom::sequence::delimited;
+use nom::{IResult, Parser};
+
+use crate::time::number;
+use crate::{Event, Field};
+
+/// The event severity of each syslog severity, emergency first.
+const EVENT_SEVERITY: [i64; 8] = [10, 9, 8, 7, 5, 3, 2, 1];
+
+/// Reads `<PRI>` at the start of `input`: 0 to 191 in at most three digits.
+pub(crate) fn pri(input: &[u8]) -> IResult<&[u8], u8> {
+    let value = |digits: &[u8]| number(digits).and_then(|n| u8::try_from(n).ok()).filter(|pri| *pri <= 191);
+    delimited(char('<'), map_opt(take_while_m_n(1, 3, |byte: u8| byte.is_ascii_digit()), value), char('>')).parse(input)
+}
+
+/// Sets facility, severity and the severity of the event.
+pub(crate) fn set_pri(event: &mut Event<'_>, pri: u8) {
+    let severity = pri & 7;
+    event.set(Field::SyslogFacility, i64::from(pri >> 3));
+    event.set(Field::SyslogSeverity, i64::from(severity));
+    event.set(Field::Severity, event_severity(severity));
+}
+
+/// The event severity (0 to 10) of a syslog severity (0 to 7).
+pub(crate) fn event_severity(syslog: u8) -> i64 {
+    EVENT_SEVERITY.get(usize::from(syslog & 7)).copied().unwrap_or(0)
+}
+
+/// The syslog severity of an event severity: 9 and 10 are critical, never emergency, because
+/// receivers print emergencies on every terminal.
+pub(crate) fn syslog_severity(event: i64) -> u8 {
+    match event {
+        9.. => 2,
+        7..=8 => 3,
+        4..=6 => 4,
+        2..=3 => 6,
+        _ => 7,
+    }
+}
+
+/// Whether a tag is a container id, the default tag of Docker's syslog driver: then the message is
+/// what a container wrote, and nothing it says about the engine may be believed.
+pub(crate) fn is_container_id(tag: &[u8]) -> bool {
+    matches!(tag.len(), 12 | 64) && tag.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pri_is_0_to_191_in_at_most_three_digits() {
+        for (input, expected) in [("<0>x", 0), ("<13>x", 13), ("<191>x", 191), ("<013>x", 13)] {
+            assert_eq!(pri(input.as_bytes()).unwrap(), (&b"x"[..], expected), "{input}");
+        }
+        for input in ["", "<", "<>", "<192>", "<999>x", "<0013>", "<1", "<1a>", "13>", "<-1>", "< 1>"] {
+            assert!(pri(input.as_bytes()).is_err(), "{input}");
+        }
+    }
+
+    #[test]
+    fn severities_map_both_ways() {
+        // formats.md §0: 0→10 1→9 2→8 3→7 4→5 5→3 6→2 7→1.
+        assert_eq!((0..8).map(event_severity).collect::<Vec<_>>(), [10, 9, 8, 7, 5, 3, 2, 1]);
+        // Back: 9-10→2 7-8→3 4-6→4 2-3→6 0-1→7.
+        assert_eq!((0..=10).map(syslog_severity).collect::<Vec<_>>(), [7, 7, 6, 6, 4, 4, 4, 3, 3, 2, 2]);
+        assert_eq!((syslog_severity(i64::MIN), syslog_severity(i64::MAX)), (7, 2));
+    }
+
+    #[test]
+    fn a_container_id_is_12_or_64_lower_hex_digits() {
+        assert!(is_container_id(b"00a8660c4ab0"));
+        assert!(is_container_id("0a".repeat(32).as_bytes()));
+        for tag in ["", "nginx", "00A8660C4AB0", "00a8660c4ab", "00a8660c4ab00"] {
+            assert!(!is_container_id(tag.as_bytes()), "{tag}");
+        }
+    }
+}
