@@ -251,6 +251,7 @@ pub(crate) fn push_digits(out: &mut Vec<u8>, number: u32, width: usize) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
