@@ -10,6 +10,7 @@ mod detect;
 mod error;
 mod event;
 mod field;
+pub mod frame;
 mod rfc5424;
 pub mod stored;
 mod syslog;
