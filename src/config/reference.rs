@@ -1,0 +1,168 @@
+//! The configuration reference in Markdown, from the schemas of all parts and sections.
+//!
+//! Invariant: nothing is listed here by hand, so the reference cannot fall behind the code.
+
+use std::fmt::Write as _;
+
+use schemars::{Schema, schema_for};
+use serde_json::Value;
+
+use super::sections::{Admin, Identity, Journal};
+use crate::part::Kind;
+use crate::sinks::SINKS;
+use crate::sources::SOURCES;
+
+/// Tables in tables are followed so far.
+const DEPTH_MAX: usize = 6;
+
+const HEAD: &str = "\
+# Configuration reference
+
+Made by `wharfinger generate reference` from the code; do not edit.
+
+One file in YAML (`.yaml`, `.yml`), TOML (`.toml`) or JSON (`.json`). An unknown option is an error.
+In strings, `${VAR}` is the environment variable, `${VAR:-default}` has a default, `${VAR:?message}`
+ends with a message, and `$$` is a dollar sign.
+
+| written | means |
+|---|---|
+| size | `64MiB`: a whole number and `B`, `KiB`, `MiB`, `GiB`, `TiB` (1024) or `KB`, `MB`, `GB`, `TB` (1000) |
+| duration | `5s`: a whole number and `ms`, `s`, `m`, `h` or `d`; `1h30m` |
+| address:port | `127.0.0.1:5514`, `[::1]:5514`, `0.0.0.0:5514` |
+| secret | `{file: path}`, `{env: NAME}`, `{credential: NAME}` (systemd), or the secret itself |
+
+`data_dir` is the folder for what must not be lost: `/var/lib/wharfinger` for root,
+`$XDG_STATE_HOME/wharfinger` or `~/.local/state/wharfinger` for everybody else.
+";
+
+/// The whole reference.
+pub fn reference() -> String {
+    let mut out = HEAD.to_owned();
+    let sections =
+        [("identity", schema_for!(Identity)), ("journal", schema_for!(Journal)), ("admin", schema_for!(Admin))];
+    for (name, schema) in sections {
+        let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+        let _ = write!(out, "\n## `{name}`\n\n{about}\n");
+        options(&schema, &mut out);
+    }
+    parts(&mut out, "sources", "Where events come from: `sources: {name: {type: …}}`.", SOURCES);
+    parts(&mut out, "sinks", "Where events go: `sinks: {name: {type: …}}`.", SINKS);
+    out
+}
+
+fn parts<T: ?Sized>(out: &mut String, section: &str, about: &str, kinds: &[Kind<T>]) {
+    // Writing into a string cannot fail, here and below.
+    let _ = write!(out, "\n## `{section}`\n\n{about}\n");
+    for kind in kinds {
+        let _ = write!(out, "\n### `type: {}`\n\n{}\n", kind.name, sentence(kind.about));
+        options(&(kind.schema)(), out);
+    }
+}
+
+fn sentence(text: &str) -> String {
+    if text.ends_with('.') { text.to_owned() } else { format!("{text}.") }
+}
+
+fn options(schema: &Schema, out: &mut String) {
+    let root = schema.as_value();
+    let mut rows = String::new();
+    table(root, root, "", 0, &mut rows);
+    if rows.is_empty() {
+        out.push_str("\nIt has no options.\n");
+    } else {
+        let _ = write!(out, "\n| option | value | default | what it does |\n|---|---|---|---|\n{rows}");
+    }
+}
+
+/// The rows of a table's options; `prefix` is where the table stands.
+fn table(schema: &Value, root: &Value, prefix: &str, depth: usize, rows: &mut String) {
+    let schema = resolve(schema, root);
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for (name, option) in schema["properties"].as_object().into_iter().flatten() {
+        let target = resolve(option, root);
+        let own = option["description"].as_str();
+        let (about, default) = split_default(own.or(target["description"].as_str()).unwrap_or_default());
+        let default = match (default, &option["default"]) {
+            (Some(default), _) => format!("`{default}`"),
+            (None, _) if required.contains(&name.as_str()) => "required".to_owned(),
+            (None, Value::Null) => "none".to_owned(),
+            (None, Value::String(value)) => format!("`{value}`"),
+            (None, value) => format!("`{value}`"),
+        };
+        let path = format!("{prefix}{name}");
+        let _ = writeln!(rows, "| `{path}` | {} | {default} | {} |", kind(option, root), cell(about));
+        if depth < DEPTH_MAX {
+            table(option, root, &format!("{path}."), depth + 1, rows);
+        }
+    }
+}
+
+/// What stands behind references, and behind "this or nothing".
+fn resolve<'s>(schema: &'s Value, root: &'s Value) -> &'s Value {
+    let mut schema = schema;
+    for _ in 0..DEPTH_MAX {
+        let reference = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#'));
+        let choices = schema["anyOf"].as_array();
+        let only = choices.and_then(|choices| match choices.as_slice() {
+            [one, nothing] if nothing["type"] == "null" => Some(one),
+            _ => None,
+        });
+        schema = match (reference.and_then(|path| root.pointer(path)), only) {
+            (Some(target), _) | (None, Some(target)) => target,
+            (None, None) => return schema,
+        };
+    }
+    schema
+}
+
+/// What may be written, in a few words.
+fn kind(schema: &Value, root: &Value) -> String {
+    let schema = resolve(schema, root);
+    if let Some(choices) = schema["oneOf"].as_array().or_else(|| schema["anyOf"].as_array()) {
+        let words: Vec<String> = choices.iter().map(|choice| kind(choice, root)).collect();
+        return words.join(", ");
+    }
+    if let Some(values) = schema["enum"].as_array() {
+        let words: Vec<String> = values.iter().filter_map(Value::as_str).map(|value| format!("`{value}`")).collect();
+        return words.join(", ");
+    }
+    if let Some(value) = schema["const"].as_str() {
+        return format!("`{value}`");
+    }
+    if let Some(format) = schema["format"].as_str().filter(|_| is(schema, "string")) {
+        return format.to_owned();
+    }
+    let word = ["array", "object", "boolean", "integer", "number", "string"].into_iter().find(|word| is(schema, word));
+    match word {
+        Some("array") => format!("list of {}", kind(&schema["items"], root)),
+        Some("object") if schema["additionalProperties"].is_object() => {
+            format!("table of {}", kind(&schema["additionalProperties"], root))
+        }
+        Some("object") => "table".to_owned(),
+        Some("boolean") => "`true`, `false`".to_owned(),
+        Some("integer") => "whole number".to_owned(),
+        Some(word) => word.to_owned(),
+        None => "anything".to_owned(),
+    }
+}
+
+fn is(schema: &Value, word: &str) -> bool {
+    match &schema["type"] {
+        Value::String(one) => one == word,
+        Value::Array(several) => several.iter().any(|one| one == word),
+        _ => false,
+    }
+}
+
+/// Doc comments end in "Default: …." where serde has no default to show.
+fn split_default(about: &str) -> (&str, Option<&str>) {
+    match about.rsplit_once("Default: ") {
+        Some((about, default)) => (about.trim_end(), Some(default.trim_end_matches('.').trim_matches('`'))),
+        None => (about, None),
+    }
+}
+
+/// Text that cannot end its cell.
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ")
+}

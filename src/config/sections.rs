@@ -1,0 +1,113 @@
+//! The sections of fixed options: `data_dir`, `identity`, `journal`, `admin`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::de::{Table, read_options};
+use super::error::{ConfigError, hint_for_name};
+use super::node::{Node, Place};
+use crate::part::{ByteSize, Interval, Listen};
+
+/// What stands at the top level.
+pub(super) const NAMES: &[&str] = &["data_dir", "sources", "sinks", "identity", "journal", "admin"];
+
+/// How the gateway knows on which virtual machine something happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// Inventory files, read again when they change: RVTools exports (`.csv`). Default: none.
+    pub inventory: Vec<PathBuf>,
+}
+
+/// The one log on local disk between sources and sinks.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// The most it may take on disk. When it is full, sources wait. At least 16MiB. Default: 1GiB.
+    pub bytes_max: ByteSize,
+    /// When bytes are forced to disk: `always` before a source is answered, `interval` every
+    /// `sync_interval`, `never` by the operating system alone. Default: always.
+    pub sync: Sync,
+    /// Time between two syncs with `sync: interval`: so much can be lost when power fails. Default: 1s.
+    pub sync_interval: Interval,
+}
+
+/// When bytes are forced to disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sync {
+    /// Before a source is answered.
+    #[default]
+    Always,
+    /// Every `sync_interval`.
+    Interval,
+    /// When the operating system likes.
+    Never,
+}
+
+/// Health, readiness and metrics over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where `/health`, `/ready` and `/metrics` are. Default: 127.0.0.1:8686.
+    pub listen: Listen,
+}
+
+/// Less does not hold a segment and the reserve.
+pub(super) const JOURNAL_BYTES_MIN: ByteSize = ByteSize::mib(16);
+
+impl Default for Journal {
+    fn default() -> Self {
+        Journal { bytes_max: ByteSize::mib(1024), sync: Sync::Always, sync_interval: Interval::seconds(1) }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Admin { listen: Listen::new(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 8686)) }
+    }
+}
+
+/// `/var/lib/wharfinger` for root; `$XDG_STATE_HOME/wharfinger` or `~/.local/state/wharfinger` for
+/// everybody else.
+pub fn default_data_dir() -> PathBuf {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/wharfinger");
+    }
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    state.map_or_else(|| PathBuf::from("/var/lib/wharfinger"), |state| state.join("wharfinger"))
+}
+
+pub(super) fn data_dir(root: &Node, errors: &mut Vec<ConfigError>) -> Option<PathBuf> {
+    let Some(entry) = root.entry("data_dir") else { return Some(default_data_dir()) };
+    let table = Table { path: "data_dir", place: entry.place, except: None };
+    let path: Option<PathBuf> = read_options(&entry.node, table, |options| erased_serde::deserialize(options))
+        .map_err(|found| errors.extend(found))
+        .ok();
+    if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+        errors.push(ConfigError::new(
+            Some::<Place>(entry.node.place),
+            "`data_dir` is empty",
+            "name a folder, or leave it out",
+        ));
+    }
+    path
+}
+
+/// Sections of other shippers, for users who come from there.
+pub(super) fn hint_for_section(name: &str) -> String {
+    match name {
+        "inputs" => "sources of events stand below `sources`".to_owned(),
+        "outputs" => "places events go to stand below `sinks`".to_owned(),
+        "transforms" | "filters" | "parsers" | "routes" => {
+            "leave it out: parsing is built in, and every sink gets every event".to_owned()
+        }
+        "api" => "health and metrics are in the section `admin`".to_owned(),
+        "enrichment_tables" => "inventories of machines stand in `identity.inventory`".to_owned(),
+        _ => hint_for_name(name, NAMES),
+    }
+}
