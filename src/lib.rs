@@ -9,3 +9,4 @@ pub mod part;
 pub mod sinks;
 pub mod sources;
 pub mod stats;
+pub mod tls_server;

@@ -5,6 +5,14 @@
 //!
 //! Invariant: no source touches the journal or a sink, or holds more than one batch per connection.
 
+mod accept;
+mod docker;
+mod fill;
+mod lines;
+mod options;
+mod ring;
+mod stdin;
+
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +44,8 @@ pub trait Source: Send {
     /// What it listens on or reads, one line each, with the real port: `tcp 127.0.0.1:5514`.
     fn endpoints(&self) -> Vec<String>;
 
-    /// Works until `stop`, then finishes what it has taken in and returns.
+    /// Works until `stop`, then finishes what it has taken in and returns. A source that returns
+    /// before has come to its end (a pipe was closed): the gateway drains and ends.
     ///
     /// # Errors
     /// The source cannot go on by itself; the gateway ends.
@@ -44,4 +53,9 @@ pub trait Source: Send {
 }
 
 /// Every source. Help texts, the configuration reference and tests are made from this table.
-pub const SOURCES: &[Kind<dyn SourceConfig>] = &[];
+pub const SOURCES: &[Kind<dyn SourceConfig>] = &[docker::KIND, stdin::KIND];
+
+/// What a source ends with when nothing can be taken in any more.
+fn journal_failed(error: impl std::fmt::Display) -> SetupError {
+    SetupError::new("cannot append to the journal", error)
+}

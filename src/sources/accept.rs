@@ -1,0 +1,211 @@
+//! Accepts connections for the sources that listen: limits, keepalive, TLS handshake.
+//!
+//! Invariants: never more connections than the limits say; a failing `accept` waits, it never
+//! spins; a connection that does not finish its handshake is closed.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinError, JoinSet};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::part::SetupError;
+use crate::tls_server;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+
+/// Pause after `accept` failed, for instance because no file descriptor is free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A peer that vanished without a word is noticed after about two minutes.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// How many connections may be open at once.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) connections_max: usize,
+    pub(super) per_address_max: usize,
+}
+
+/// A connection that is ready to be read.
+pub(super) struct Accepted {
+    pub(super) stream: Stream,
+    /// The name in the client certificate, or else the address.
+    pub(super) peer: Arc<str>,
+    pub(super) address: IpAddr,
+}
+
+/// A connection with or without TLS.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Opens a listener.
+///
+/// # Errors
+/// The address is in use or not one of this machine's.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, SetupError> {
+    let open = || {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    };
+    open().map_err(|error| SetupError::new(format!("cannot listen on tcp {address}"), error))
+}
+
+/// Gives each connection to `work` in a task of its own, until `stop`; then waits for the tasks.
+///
+/// # Errors
+/// The first error of `work`.
+pub(super) async fn serve<W, F>(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    stop: &CancellationToken,
+    work: W,
+) -> Result<(), SetupError>
+where
+    W: Fn(Accepted) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<(), SetupError>> + Send + 'static,
+{
+    let mut open = Open { limits, tasks: JoinSet::new(), by_address: HashMap::new() };
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(ended) = open.tasks.join_next() => open.forget(ended)?,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, from)) => {
+                    let address = from.ip().to_canonical();
+                    if open.admit(address) {
+                        let (tls, work) = (tls.clone(), work.clone());
+                        open.tasks.spawn(async move { (address, connect(stream, address, tls, work).await) });
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    while let Some(ended) = open.tasks.join_next().await {
+        open.forget(ended)?;
+    }
+    Ok(())
+}
+
+/// The connections of one listener.
+struct Open {
+    limits: Limits,
+    tasks: JoinSet<(IpAddr, Result<(), SetupError>)>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+impl Open {
+    /// Whether one more connection of that address may be open; counts it if so.
+    fn admit(&mut self, address: IpAddr) -> bool {
+        if self.tasks.len() >= self.limits.connections_max {
+            tracing::warn!(%address, limit = self.limits.connections_max, "connection refused: too many are open");
+            return false;
+        }
+        let count = self.by_address.entry(address).or_insert(0);
+        if *count >= self.limits.per_address_max {
+            tracing::warn!(%address, limit = self.limits.per_address_max, "connection refused: too many of this address");
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    fn forget(&mut self, ended: Result<(IpAddr, Result<(), SetupError>), JoinError>) -> Result<(), SetupError> {
+        let (address, result) = match ended {
+            Ok(ended) => ended,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => return Ok(()),
+        };
+        if let Some(count) = self.by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
+        result
+    }
+}
+
+async fn connect<W, F>(stream: TcpStream, address: IpAddr, tls: Option<TlsAcceptor>, work: W) -> Result<(), SetupError>
+where
+    W: Fn(Accepted) -> F,
+    F: Future<Output = Result<(), SetupError>>,
+{
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_EVERY).with_retries(6);
+    if let Err(error) = stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&keepalive)) {
+        // The connection broke before it began.
+        tracing::debug!(%address, %error, "cannot prepare the connection");
+        return Ok(());
+    }
+    let Some(tls) = tls else {
+        let peer = address.to_string().into();
+        return work(Accepted { stream: Stream::Plain(stream), peer, address }).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let peer = tls_server::peer_name(stream.get_ref().1).unwrap_or_else(|| address.to_string()).into();
+            work(Accepted { stream: Stream::Tls(Box::new(stream)), peer, address }).await
+        }
+        Ok(Err(error)) => {
+            tracing::warn!(%address, %error, "TLS handshake failed");
+            Ok(())
+        }
+        Err(_) => {
+            tracing::warn!(%address, "TLS handshake took longer than {} s", HANDSHAKE_MAX.as_secs());
+            Ok(())
+        }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

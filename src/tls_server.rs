@@ -1,0 +1,96 @@
+//! The server's side of TLS for every source that listens: certificate, client certificates, and
+//! the name a client proves.
+//!
+//! Invariant: TLS 1.2 or 1.3 only, and a client CA that is configured is always enforced.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ServerConnection, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio_rustls::TlsAcceptor;
+
+use crate::part::{Problem, SetupError};
+
+/// TLS for a listener.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsServer {
+    /// The server's certificate and the chain up to its issuer, PEM.
+    pub crt_file: PathBuf,
+    /// The private key of the certificate, PEM, without a passphrase.
+    pub key_file: PathBuf,
+    /// Only clients with a certificate of one of these authorities may connect (mutual TLS); the
+    /// first name in a client's certificate becomes its `peer`. PEM. Default: any client.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl TlsServer {
+    /// What is wrong with the files; at most one line for each.
+    pub fn check(&self) -> Vec<Problem> {
+        let files = [("tls.crt_file", Some(&self.crt_file)), ("tls.key_file", Some(&self.key_file))];
+        let files = files.into_iter().chain([("tls.ca_file", self.ca_file.as_ref())]);
+        let unreadable: Vec<_> =
+            files.filter_map(|(option, path)| path.and_then(|path| Problem::for_file(option, path))).collect();
+        match self.settings() {
+            Err(error) if unreadable.is_empty() => {
+                vec![Problem { option: "tls", message: error.to_string(), hint: String::new() }]
+            }
+            _ => unreadable,
+        }
+    }
+
+    /// What performs the handshakes.
+    ///
+    /// # Errors
+    /// A file cannot be read, holds nothing of use, or the key is not the certificate's.
+    pub fn acceptor(&self) -> Result<TlsAcceptor, SetupError> {
+        self.settings().map(|settings| TlsAcceptor::from(Arc::new(settings)))
+    }
+
+    fn settings(&self) -> Result<ServerConfig, SetupError> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let failed = |error: rustls::Error| SetupError::new("cannot prepare TLS", error);
+        let builder = ServerConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_safe_default_protocol_versions().map_err(failed)?;
+        let builder = match &self.ca_file {
+            None => builder.with_no_client_auth(),
+            Some(path) => {
+                let mut roots = RootCertStore::empty();
+                for certificate in certificates(path)? {
+                    roots.add(certificate).map_err(|error| cannot_use(path, error))?;
+                }
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                builder.with_client_cert_verifier(verifier.build().map_err(|error| cannot_use(path, error))?)
+            }
+        };
+        let key = PrivateKeyDer::from_pem_file(&self.key_file).map_err(|error| cannot_use(&self.key_file, error))?;
+        builder
+            .with_single_cert(certificates(&self.crt_file)?, key)
+            .map_err(|error| SetupError::new(format!("cannot use `{}` with its key", self.crt_file.display()), error))
+    }
+}
+
+/// The first DNS name or URI in the certificate a client has proved, if it showed one.
+pub fn peer_name(connection: &ServerConnection) -> Option<String> {
+    let certificate = webpki::EndEntityCert::try_from(connection.peer_certificates()?.first()?).ok()?;
+    let name = certificate.valid_dns_names().next().or_else(|| certificate.valid_uri_names().next());
+    name.map(str::to_owned)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+    let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
+    let certificates = read().map_err(|error| cannot_use(path, error))?;
+    match certificates.is_empty() {
+        true => Err(cannot_use(path, "it holds no certificate")),
+        false => Ok(certificates),
+    }
+}
+
+fn cannot_use(path: &Path, cause: impl ToString) -> SetupError {
+    SetupError::new(format!("cannot use `{}`", path.display()), cause)
+}
