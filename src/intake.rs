@@ -35,6 +35,11 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// From here on, frames come from another origin: for sources with many of them in one batch.
+    pub fn turn_to(&mut self, origin: Origin) {
+        self.origin = origin;
+    }
+
     pub fn origin(&self) -> &Origin {
         &self.origin
     }

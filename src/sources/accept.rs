@@ -26,7 +26,7 @@ use crate::tls_server;
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Pause after `accept` failed, for instance because no file descriptor is free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A peer that vanished without a word is noticed after about two minutes.
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
@@ -57,11 +57,11 @@ pub(super) enum Stream {
 ///
 /// # Errors
 /// The address is in use or not one of this machine's.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, SetupError> {
+pub(super) fn listen(address: SocketAddr) -> Result<std::net::TcpListener, SetupError> {
     let open = || {
         let listener = std::net::TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
-        TcpListener::from_std(listener)
+        Ok::<_, io::Error>(listener)
     };
     open().map_err(|error| SetupError::new(format!("cannot listen on tcp {address}"), error))
 }
@@ -71,7 +71,7 @@ pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, SetupError> {
 /// # Errors
 /// The first error of `work`.
 pub(super) async fn serve<W, F>(
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     tls: Option<TlsAcceptor>,
     limits: Limits,
     stop: &CancellationToken,
@@ -81,6 +81,7 @@ where
     W: Fn(Accepted) -> F + Clone + Send + 'static,
     F: Future<Output = Result<(), SetupError>> + Send + 'static,
 {
+    let listener = TcpListener::from_std(listener).map_err(|error| SetupError::new("cannot accept", error))?;
     let mut open = Open { limits, tasks: JoinSet::new(), by_address: HashMap::new() };
     loop {
         tokio::select! {
@@ -132,18 +133,25 @@ impl Open {
     }
 
     fn forget(&mut self, ended: Result<(IpAddr, Result<(), SetupError>), JoinError>) -> Result<(), SetupError> {
-        let (address, result) = match ended {
-            Ok(ended) => ended,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => return Ok(()),
-        };
-        if let Some(count) = self.by_address.get_mut(&address) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_address.remove(&address);
+        outcome(ended.map(|(address, ended)| {
+            if let Some(count) = self.by_address.get_mut(&address) {
+                *count -= 1;
+                if *count == 0 {
+                    self.by_address.remove(&address);
+                }
             }
-        }
-        result
+            ended
+        }))
+    }
+}
+
+/// What became of a task of a source: a panic in it is one of the source.
+pub(super) fn outcome(ended: Result<Result<(), SetupError>, JoinError>) -> Result<(), SetupError> {
+    match ended {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        // Nobody cancels these tasks one by one: the whole source is on its way out.
+        Err(_) => Ok(()),
     }
 }
 

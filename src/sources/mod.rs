@@ -12,6 +12,7 @@ mod lines;
 mod options;
 mod ring;
 mod stdin;
+mod syslog;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,7 @@ pub trait Source: Send {
 }
 
 /// Every source. Help texts, the configuration reference and tests are made from this table.
-pub const SOURCES: &[Kind<dyn SourceConfig>] = &[docker::KIND, stdin::KIND];
+pub const SOURCES: &[Kind<dyn SourceConfig>] = &[docker::KIND, stdin::KIND, syslog::KIND];
 
 /// What a source ends with when nothing can be taken in any more.
 fn journal_failed(error: impl std::fmt::Display) -> SetupError {

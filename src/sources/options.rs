@@ -9,7 +9,7 @@ use wharfinger_formats::{FORMATS, Offset};
 
 use crate::identity::Trust;
 use crate::intake::Origin;
-use crate::part::with_hint;
+use crate::part::{Listen, Problem, with_hint};
 
 /// The name of a format, or `auto` to detect it for each frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +39,17 @@ impl Reading {
             zone_seconds: self.zone.0.0,
         }
     }
+}
+
+/// What is wrong with listening without TLS at that address, if anything.
+pub(super) fn plaintext_problem(address: Listen, allowed: bool) -> Option<Problem> {
+    (!address.is_loopback() && !allowed).then(|| Problem {
+        option: "allow_plaintext",
+        message: format!(
+            "`{address}` can be reached by other machines, and anyone between reads and forges what is sent"
+        ),
+        hint: "add `tls`, listen on 127.0.0.1, or accept that with `allow_plaintext: true`".to_owned(),
+    })
 }
 
 impl FormatName {

@@ -1,0 +1,263 @@
+//! `syslog`: messages over TCP, TLS, UDP and unix sockets.
+//!
+//! Way of an event here: socket → **frame** → intake. Invariants: a stream is not read while its
+//! frames are on their way to disk (that is the backpressure); datagrams of the network are always
+//! read, and those that find no room are counted and declared.
+
+mod datagram;
+mod stream;
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixListener};
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::accept::{self, Limits};
+use super::options::{FormatName, Reading, Zone, plaintext_problem};
+use super::{Source, SourceConfig};
+use crate::identity::Trust;
+use crate::intake::Intake;
+use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
+use crate::tls_server::TlsServer;
+
+pub const KIND: Kind<dyn SourceConfig> = Kind {
+    name: "syslog",
+    about: "Syslog over TCP (both framings), TLS, UDP and unix sockets",
+    schema: || schemars::schema_for!(Config),
+    read: |options| Ok(Box::new(erased_serde::deserialize::<Config>(options)?)),
+};
+
+/// A listener for syslog.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// How messages come: over the network, or from this machine through a socket file.
+    mode: Mode,
+    /// For `tcp` and `udp`: address and port to listen on, for example 127.0.0.1:5514.
+    address: Option<Listen>,
+    /// For `unix` and `unix_datagram`: the socket file to make.
+    path: Option<PathBuf>,
+    /// TLS, for `tcp`. Default: none.
+    tls: Option<TlsServer>,
+    /// Whether to listen without TLS on an address that other machines can reach. Default: false.
+    #[serde(default)]
+    allow_plaintext: bool,
+    /// Longest message; of a longer one the first 1 KiB is kept. Default: 256KiB.
+    #[serde(default = "max_length")]
+    max_length: ByteSize,
+    /// Connections that may be open at once. Default: 20000.
+    #[serde(default = "connection_limit")]
+    connection_limit: usize,
+    /// Connections that may be open at once from one address. Default: 2000.
+    #[serde(default = "connection_limit_per_address")]
+    connection_limit_per_address: usize,
+    /// For `udp`: what the kernel holds while the gateway is busy; `net.core.rmem_max` may limit
+    /// it. Default: 8MiB.
+    #[serde(default = "receive_buffer_bytes")]
+    receive_buffer_bytes: ByteSize,
+    /// Format of the messages. Default: auto.
+    #[serde(default)]
+    format: FormatName,
+    /// Zone of timestamps that name none. Default: UTC.
+    #[serde(default)]
+    zone: Zone,
+    /// Whose machine the messages are about: `local`, `peer` (the other end of the connection) or
+    /// `relay` (the host named in each message). Default: peer, for socket files local.
+    identity: Option<Trust>,
+}
+
+/// How messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum Mode {
+    Tcp,
+    Udp,
+    /// A stream socket file.
+    Unix,
+    /// A datagram socket file, as `/dev/log` is.
+    UnixDatagram,
+}
+
+fn max_length() -> ByteSize {
+    ByteSize::kib(256)
+}
+
+fn connection_limit() -> usize {
+    20_000
+}
+
+fn connection_limit_per_address() -> usize {
+    2_000
+}
+
+fn receive_buffer_bytes() -> ByteSize {
+    ByteSize::mib(8)
+}
+
+impl Config {
+    fn address(&self) -> Result<SocketAddr, SetupError> {
+        self.address.map(Listen::get).ok_or_else(|| SetupError::new("cannot listen", "`address` is not set"))
+    }
+
+    fn path(&self) -> Result<&Path, SetupError> {
+        self.path.as_deref().ok_or_else(|| SetupError::new("cannot listen", "`path` is not set"))
+    }
+
+    fn bind(&self) -> Result<Socket, SetupError> {
+        Ok(match self.mode {
+            Mode::Tcp => {
+                let tls = self.tls.as_ref().map(TlsServer::acceptor).transpose()?;
+                Socket::Tcp(accept::listen(self.address()?)?, tls)
+            }
+            Mode::Udp => Socket::Udp(datagram::bind(self.address()?, self.receive_buffer_bytes.as_usize())?),
+            Mode::Unix => Socket::Unix(stream::bind(self.path()?)?, self.path()?.to_owned()),
+            Mode::UnixDatagram => Socket::UnixDatagram(datagram::bind_unix(self.path()?)?, self.path()?.to_owned()),
+        })
+    }
+}
+
+impl SourceConfig for Config {
+    fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut problem = |option, message: &str, hint: &str| {
+            problems.push(Problem { option, message: message.to_owned(), hint: hint.to_owned() });
+        };
+        let network = matches!(self.mode, Mode::Tcp | Mode::Udp);
+        match (network, self.address, &self.path) {
+            (true, None, _) => problem("address", "`address` is not set", "write `address: 127.0.0.1:5514`"),
+            (true, _, Some(_)) => problem("path", "`path` has no meaning for this mode", "use `address` alone"),
+            (false, _, None) => problem("path", "`path` is not set", "write `path: /run/wharfinger/log.sock`"),
+            (false, Some(_), _) => problem("address", "`address` has no meaning for this mode", "use `path` alone"),
+            _ => {}
+        }
+        if self.tls.is_some() && self.mode != Mode::Tcp {
+            problem("tls", "`tls` has no meaning for this mode", "use `mode: tcp`");
+        }
+        if self.max_length.get() == 0 {
+            problem("max_length", "no message is that short", "write `max_length: 256KiB`");
+        }
+        problems.extend(self.tls.iter().flat_map(TlsServer::check));
+        if network && self.tls.is_none() {
+            problems.extend(self.address.and_then(|address| plaintext_problem(address, self.allow_plaintext)));
+        }
+        problems
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        let transport = match self.mode {
+            Mode::Tcp => Transport::Tcp,
+            Mode::Udp => Transport::Udp,
+            Mode::Unix | Mode::UnixDatagram => return Vec::new(),
+        };
+        let address = self.address.map(Listen::get);
+        address.map(|address| Listening { option: "address", transport, address }).into_iter().collect()
+    }
+
+    fn open(&self, _: &PartContext) -> Result<Box<dyn Source>, SetupError> {
+        let local = matches!(self.mode, Mode::Unix | Mode::UnixDatagram);
+        let trust = self.identity.unwrap_or(if local { Trust::Local } else { Trust::Peer });
+        Ok(Box::new(Syslog {
+            socket: self.bind()?,
+            reading: Reading { format: self.format, zone: self.zone, trust },
+            frame_bytes_max: self.max_length.as_usize(),
+            limits: Limits {
+                connections_max: self.connection_limit,
+                per_address_max: self.connection_limit_per_address,
+            },
+        }))
+    }
+}
+
+struct Syslog {
+    socket: Socket,
+    reading: Reading,
+    frame_bytes_max: usize,
+    limits: Limits,
+}
+
+enum Socket {
+    Tcp(TcpListener, Option<TlsAcceptor>),
+    Udp(UdpSocket),
+    Unix(UnixListener, PathBuf),
+    UnixDatagram(UnixDatagram, PathBuf),
+}
+
+#[async_trait]
+impl Source for Syslog {
+    fn endpoints(&self) -> Vec<String> {
+        let address = |address: std::io::Result<SocketAddr>| address.map_or_else(|e| e.to_string(), |a| a.to_string());
+        vec![match &self.socket {
+            Socket::Tcp(listener, None) => format!("tcp {}", address(listener.local_addr())),
+            Socket::Tcp(listener, Some(_)) => format!("tls {}", address(listener.local_addr())),
+            Socket::Udp(socket) => format!("udp {}", address(socket.local_addr())),
+            Socket::Unix(_, path) | Socket::UnixDatagram(_, path) => format!("unix {}", path.display()),
+        }]
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
+        let Syslog { socket, reading, frame_bytes_max, limits } = *self;
+        match socket {
+            Socket::Tcp(listener, tls) => {
+                stream::serve(listener, tls, limits, reading, frame_bytes_max, &intake, &stop).await
+            }
+            Socket::Udp(socket) => datagram::serve(socket, reading, frame_bytes_max, &intake, &stop).await,
+            Socket::Unix(listener, path) => {
+                let done = stream::serve_unix(listener, limits, reading, frame_bytes_max, &intake, &stop).await;
+                remove(&path);
+                done
+            }
+            Socket::UnixDatagram(socket, path) => {
+                let origin = reading.origin(&path.to_string_lossy());
+                let done = datagram::serve_unix(socket, origin, frame_bytes_max, &intake, &stop).await;
+                remove(&path);
+                done
+            }
+        }
+    }
+}
+
+/// Takes away the socket file of a listener that has ended.
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::debug!(path = %path.display(), %error, "cannot remove the socket file");
+    }
+}
+
+/// Takes away the socket file that a killed process has left, so that it can be made again.
+fn remove_stale(path: &Path, answers: impl FnOnce() -> std::io::Result<()>) {
+    if answers().is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
+        remove(path);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn check(options: &str, expected: &[&str]) {
+        let config: Config = serde_json::from_str(options).unwrap();
+        let options: Vec<_> = config.check().into_iter().map(|problem| problem.option).collect();
+        assert_eq!(options, expected, "{config:?}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_found() {
+        check(r#"{"mode": "tcp", "address": "127.0.0.1:5514"}"#, &[]);
+        check(r#"{"mode": "unix", "path": "/run/log.sock"}"#, &[]);
+        check(r#"{"mode": "tcp"}"#, &["address"]);
+        check(r#"{"mode": "udp", "address": "127.0.0.1:514", "path": "/x"}"#, &["path"]);
+        check(r#"{"mode": "unix_datagram", "address": "127.0.0.1:514"}"#, &["path"]);
+        check(r#"{"mode": "tcp", "address": "0.0.0.0:514"}"#, &["allow_plaintext"]);
+        check(r#"{"mode": "tcp", "address": "0.0.0.0:514", "allow_plaintext": true}"#, &[]);
+        let tls = r#""tls": {"crt_file": "/no/crt", "key_file": "/no/key"}"#;
+        check(&format!(r#"{{"mode": "tcp", "address": "0.0.0.0:514", {tls}}}"#), &["tls.crt_file", "tls.key_file"]);
+        check(r#"{"mode": "udp", "address": "127.0.0.1:514", "max_length": 0}"#, &["max_length"]);
+        assert!(serde_json::from_str::<Config>(r#"{"mode": "tcp", "adress": "127.0.0.1:1"}"#).is_err());
+    }
+}
