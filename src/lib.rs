@@ -2,6 +2,7 @@
 //! event happened, and hands it on to a SIEM. ARCHITECTURE.md is the map.
 
 pub mod config;
+pub mod document;
 pub mod identity;
 pub mod intake;
 pub mod journal;

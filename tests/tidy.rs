@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("part", &[]),
     ("stats", &[]),
-    ("document", &[]),
+    ("document", &["part"]),
     ("tls", &["part"]),
     ("journal", &[]),
     ("identity", &["document"]),

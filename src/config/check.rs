@@ -1,27 +1,18 @@
 //! What only a look at the whole, or at the machine, can tell: `wharfinger validate`, and `run`
 //! before it opens anything.
 
-use std::path::Path;
-
-use super::error::{ConfigError, ConfigErrors};
-use super::node::{Entry, Place};
 use super::{Config, Part, sections};
+use crate::document::{Entry, Mistake, Mistakes, Place, Value};
+use crate::identity::inventory;
 use crate::part::{Listening, Problem, Transport};
-
-/// What may be meant so, and probably is not.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warnings {
-    file: String,
-    pub warnings: Vec<ConfigError>,
-}
 
 impl Config {
     /// Checks options against each other and against this machine: files, addresses, certificates.
-    /// Touches no network.
+    /// Touches no network. What it answers when all is well are warnings.
     ///
     /// # Errors
     /// Everything that would keep the gateway from starting or a part from working.
-    pub fn check(&self) -> Result<Warnings, ConfigErrors> {
+    pub fn check(&self) -> Result<Mistakes, Mistakes> {
         let mut errors = Vec::new();
         for source in &self.sources {
             let problems = source.options.check();
@@ -36,33 +27,36 @@ impl Config {
         if self.journal.bytes_max < sections::JOURNAL_BYTES_MIN {
             let cause = format!("`journal.bytes_max`: {} is too little", self.journal.bytes_max);
             let hint = format!("give it at least {}", sections::JOURNAL_BYTES_MIN);
-            errors.push(ConfigError::new(self.place("journal.bytes_max"), cause, hint));
+            errors.push(Mistake::new(self.place("journal.bytes_max"), cause, hint));
         }
         if !errors.is_empty() {
-            return Err(ConfigErrors::new(&self.file, errors));
+            return Err(Mistakes::new(&self.file, errors));
         }
-        Ok(Warnings { file: self.file.display().to_string(), warnings: self.warnings() })
+        Ok(Mistakes::new(&self.file, self.warnings()))
     }
 
-    fn check_inventories(&self, errors: &mut Vec<ConfigError>) {
+    fn check_inventories(&self, errors: &mut Vec<Mistake>) {
         for (index, path) in self.identity.inventory.iter().enumerate() {
-            if let Some(problem) = Problem::for_file("inventory", path) {
-                let cause = format!("`identity.inventory`: {}", problem.message);
-                errors.push(ConfigError::new(self.inventory_place(index), cause, problem.hint));
-            }
+            let (cause, hint) = match (Problem::for_file("inventory", path), inventory::read(path)) {
+                (Some(problem), _) => (problem.message, problem.hint),
+                (None, Err(error)) => (error.to_string(), "export it again, or correct it".to_owned()),
+                (None, Ok(_)) => continue,
+            };
+            let cause = format!("`identity.inventory`: {cause}");
+            errors.push(Mistake::new(self.inventory_place(index), cause, hint));
         }
     }
 
     fn inventory_place(&self, index: usize) -> Option<Place> {
         let list = self.root.find("identity.inventory")?;
         match &list.node.value {
-            super::node::Value::List(nodes) => nodes.get(index).map(|node| node.place),
+            Value::List(nodes) => nodes.get(index).map(|node| node.place),
             _ => Some(list.node.place),
         }
     }
 
     /// Two listeners on one address: the second would fail at start.
-    fn check_addresses(&self, errors: &mut Vec<ConfigError>) {
+    fn check_addresses(&self, errors: &mut Vec<Mistake>) {
         let admin = Listening { option: "listen", transport: Transport::Tcp, address: self.admin.listen.get() };
         let mut taken = vec![("admin".to_owned(), admin, self.place("admin.listen"))];
         for source in &self.sources {
@@ -70,20 +64,20 @@ impl Config {
                 let place = source.place_of(listening.option);
                 if let Some((name, ..)) = taken.iter().find(|(_, other, _)| other.collides(&listening)) {
                     let cause = format!("`sources.{}` and `{name}` both listen on {}", source.name, listening.address);
-                    errors.push(ConfigError::new(place, cause, "give one of them another port"));
+                    errors.push(Mistake::new(place, cause, "give one of them another port"));
                 }
                 taken.push((format!("sources.{}", source.name), listening, Some(place)));
             }
         }
     }
 
-    fn warnings(&self) -> Vec<ConfigError> {
+    fn warnings(&self) -> Vec<Mistake> {
         let mut warnings = Vec::new();
         if self.sources.is_empty() {
-            warnings.push(ConfigError::new(None, "there are no sources", "add one below `sources`: nothing comes in"));
+            warnings.push(Mistake::new(None, "there are no sources", "add one below `sources`: nothing comes in"));
         }
         if self.sinks.is_empty() {
-            warnings.push(ConfigError::new(
+            warnings.push(Mistake::new(
                 None,
                 "there are no sinks",
                 "add one below `sinks`: events stay in the journal",
@@ -91,7 +85,7 @@ impl Config {
         }
         if !self.admin.listen.is_loopback() {
             let cause = format!("`admin.listen`: {} can be reached from other machines", self.admin.listen);
-            warnings.push(ConfigError::new(
+            warnings.push(Mistake::new(
                 self.place("admin.listen"),
                 cause,
                 "it has neither TLS nor a password: prefer 127.0.0.1",
@@ -99,7 +93,7 @@ impl Config {
         }
         if self.journal.sync == sections::Sync::Never {
             let cause = "`journal.sync`: with `never`, a power failure loses what senders were told is safe";
-            warnings.push(ConfigError::new(
+            warnings.push(Mistake::new(
                 self.place("journal.sync"),
                 cause,
                 "use `always`, or `interval` with a known loss",
@@ -119,33 +113,16 @@ impl<T: ?Sized> Part<T> {
         self.node.find(option).map_or(self.place, value_place)
     }
 
-    fn mistake(&self, section: &str, problem: Problem) -> ConfigError {
+    fn mistake(&self, section: &str, problem: Problem) -> Mistake {
         let cause = format!("`{section}.{}.{}`: {}", self.name, problem.option, problem.message);
-        ConfigError::new(self.place_of(problem.option), cause, problem.hint)
+        Mistake::new(self.place_of(problem.option), cause, problem.hint)
     }
 }
 
 /// A plain value is pointed at itself, anything larger by its name.
 fn value_place(entry: &Entry) -> Place {
     match entry.node.value {
-        super::node::Value::Table(_) | super::node::Value::List(_) | super::node::Value::Null => entry.place,
+        Value::Table(_) | Value::List(_) | Value::Null => entry.place,
         _ => entry.node.place,
-    }
-}
-
-impl Warnings {
-    /// Each as it is printed after `warning: `.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.warnings.iter().map(|warning| {
-            let mut line = String::new();
-            // Writing into a string cannot fail.
-            let _ = super::error::write_one(&mut line, &self.file, warning);
-            line
-        })
-    }
-
-    /// Where the configuration stands.
-    pub fn file(&self) -> &Path {
-        Path::new(&self.file)
     }
 }

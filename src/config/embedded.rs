@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Config, ConfigErrors, Language};
+use super::Config;
+use crate::document::{Language, Mistakes};
 
 /// The configuration itself: also what `wharfinger generate config` prints to begin with.
 const TEXT: &str = include_str!("default.yaml");
@@ -34,7 +35,7 @@ impl Config {
     ///
     /// # Errors
     /// `data_dir` or a variable cannot be used; the text itself is tested.
-    pub fn embedded(data_dir: Option<&Path>) -> Result<Embedded, ConfigErrors> {
+    pub fn embedded(data_dir: Option<&Path>) -> Result<Embedded, Mistakes> {
         let data_dir = data_dir.map_or_else(super::default_data_dir, PathBuf::from);
         let lookup = |name: &str| match name {
             "WHARFINGER_DATA_DIR" => Some(data_dir.display().to_string()),

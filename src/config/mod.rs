@@ -7,37 +7,28 @@
 //! Invariant: a [`Config`] exists only when the whole file was understood.
 
 mod check;
-mod de;
 mod embedded;
-mod error;
-mod failure;
-mod node;
 mod reference;
 mod sections;
 #[cfg(test)]
 mod tests;
-mod toml;
 mod variables;
-mod yaml;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-pub use check::Warnings;
 pub use embedded::{Embedded, LeftOut};
-pub use error::{ConfigError, ConfigErrors, did_you_mean, hint_for_name};
-pub use node::Place;
 pub use reference::reference;
 pub use sections::{Admin, Identity, Journal, Sync, default_data_dir};
 
+use crate::document::{
+    self, Entry, Language, Mistake, Mistakes, Node, Place, Table, Value, hint_for_name, list, read_options,
+};
 use crate::part::Kind;
 use crate::sinks::{SINKS, SinkConfig};
 use crate::sources::{SOURCES, SourceConfig};
-use de::{Table, read_options};
-use error::list;
-use node::{Entry, Node, Value};
 
 /// The largest file that is read; a thousand sources fit.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -79,23 +70,15 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Part<T> {
     }
 }
 
-/// The language of a file, by its ending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Language {
-    Yaml,
-    Toml,
-    Json,
-}
-
 impl Config {
     /// Reads a file, with the variables of the environment.
     ///
     /// # Errors
     /// Every mistake in it.
-    pub fn load(path: &Path) -> Result<Config, ConfigErrors> {
-        let failed = |error| ConfigErrors::new(path, vec![error]);
+    pub fn load(path: &Path) -> Result<Config, Mistakes> {
+        let failed = |error| Mistakes::new(path, vec![error]);
         let language = Language::of(path).map_err(failed)?;
-        let text = read_file(path).map_err(failed)?;
+        let text = document::read_file(path, FILE_BYTES_MAX).map_err(failed)?;
         Config::parse(&text, path, language, &|name| std::env::var(name).ok())
     }
 
@@ -108,32 +91,26 @@ impl Config {
         file: &Path,
         language: Language,
         lookup: &dyn Fn(&str) -> Option<String>,
-    ) -> Result<Config, ConfigErrors> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let root = match language {
-            Language::Yaml => yaml::read_yaml(text),
-            Language::Json => yaml::read_json(text),
-            Language::Toml => toml::read_toml(text),
-        };
-        let mut root = root.map_err(|error| ConfigErrors::new(file, vec![error]))?;
+    ) -> Result<Config, Mistakes> {
+        let mut root = document::read(text, language).map_err(|mistake| Mistakes::new(file, vec![mistake]))?;
         let mut errors = Vec::new();
         variables::replace(&mut root, lookup, &mut errors);
         // With a value missing, what depends on it would be reported as well.
         if !errors.is_empty() {
-            return Err(ConfigErrors::new(file, errors));
+            return Err(Mistakes::new(file, errors));
         }
-        Config::from_root(root, file).map_err(|errors| ConfigErrors::new(file, errors))
+        Config::from_root(root, file).map_err(|errors| Mistakes::new(file, errors))
     }
 
-    fn from_root(root: Node, file: &Path) -> Result<Config, Vec<ConfigError>> {
+    fn from_root(root: Node, file: &Path) -> Result<Config, Vec<Mistake>> {
         let mut errors = Vec::new();
         if !matches!(root.value, Value::Table(_) | Value::Null) {
             let cause = format!("expected a table with {}, found {}", list(sections::NAMES), root.kind());
-            return Err(vec![ConfigError::new(root.place, cause, "begin with `sources:` and `sinks:`")]);
+            return Err(vec![Mistake::new(root.place, cause, "begin with `sources:` and `sinks:`")]);
         }
         for entry in root.entries().iter().filter(|entry| !sections::NAMES.contains(&entry.name.as_str())) {
             let hint = sections::hint_for_section(&entry.name);
-            errors.push(ConfigError::new(entry.place, format!("unknown section `{}`", entry.name), hint));
+            errors.push(Mistake::new(entry.place, format!("unknown section `{}`", entry.name), hint));
         }
         let data_dir = sections::data_dir(&root, &mut errors);
         let identity = section(&root, "identity", &mut errors);
@@ -158,52 +135,8 @@ impl Config {
     }
 }
 
-impl Language {
-    /// # Errors
-    /// The ending is none of ours.
-    pub fn of(path: &Path) -> Result<Language, ConfigError> {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        match ending.to_ascii_lowercase().as_str() {
-            "yaml" | "yml" => Ok(Language::Yaml),
-            "toml" => Ok(Language::Toml),
-            "json" => Ok(Language::Json),
-            "" => Err(ConfigError::new(None, "the file has no ending", "name it `.yaml`, `.toml` or `.json`")),
-            _ => {
-                let cause = format!("the ending `.{ending}` is not one of a configuration");
-                Err(ConfigError::new(None, cause, "name it `.yaml`, `.toml` or `.json`"))
-            }
-        }
-    }
-}
-
-fn read_file(path: &Path) -> Result<String, ConfigError> {
-    use std::io::Read as _;
-    let failed = |error: std::io::Error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound => "check the path; `wharfinger generate config` writes one to begin with",
-            _ => "it must be a file that this user may read",
-        };
-        ConfigError::new(None, format!("cannot be read: {}", crate::part::describe_io(&error)), hint)
-    };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(failed)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let cause = format!("is longer than {FILE_BYTES_MAX} bytes");
-        return Err(ConfigError::new(
-            None,
-            cause,
-            "this is not a configuration, or it lists what belongs into an inventory",
-        ));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
-        ConfigError::new(Place { line, column: 1 }, "this line is not UTF-8", "save the file as UTF-8")
-    })
-}
-
 /// A section of fixed options; absent is all defaults.
-fn section<T: serde::de::DeserializeOwned>(root: &Node, name: &str, errors: &mut Vec<ConfigError>) -> Option<T> {
+fn section<T: serde::de::DeserializeOwned>(root: &Node, name: &str, errors: &mut Vec<Mistake>) -> Option<T> {
     let nothing = Node { place: root.place, value: Value::Null };
     let (node, place) = root.entry(name).map_or((&nothing, root.place), |entry| (&entry.node, entry.place));
     let table = Table { path: name, place, except: None };
@@ -211,7 +144,7 @@ fn section<T: serde::de::DeserializeOwned>(root: &Node, name: &str, errors: &mut
 }
 
 /// All parts of one section, each read by its kind; mistakes of one do not hide those of another.
-fn read_parts<T: ?Sized>(root: &Node, section: &str, kinds: &[Kind<T>], errors: &mut Vec<ConfigError>) -> Vec<Part<T>> {
+fn read_parts<T: ?Sized>(root: &Node, section: &str, kinds: &[Kind<T>], errors: &mut Vec<Mistake>) -> Vec<Part<T>> {
     let Some(entry) = root.entry(section) else { return Vec::new() };
     let entries = match &entry.node.value {
         Value::Table(entries) => entries.as_slice(),
@@ -219,7 +152,7 @@ fn read_parts<T: ?Sized>(root: &Node, section: &str, kinds: &[Kind<T>], errors: 
         _ => {
             let cause = format!("`{section}`: expected a table of names, found {}", entry.node.kind());
             let hint = format!("give each a name: `{section}: {{name: {{type: …}}}}`");
-            errors.push(ConfigError::new(entry.node.place, cause, hint));
+            errors.push(Mistake::new(entry.node.place, cause, hint));
             &[]
         }
     };
@@ -227,9 +160,9 @@ fn read_parts<T: ?Sized>(root: &Node, section: &str, kinds: &[Kind<T>], errors: 
     entries.iter().filter_map(read).collect()
 }
 
-fn read_part<T: ?Sized>(entry: &Entry, section: &str, kinds: &[Kind<T>]) -> Result<Part<T>, Vec<ConfigError>> {
+fn read_part<T: ?Sized>(entry: &Entry, section: &str, kinds: &[Kind<T>]) -> Result<Part<T>, Vec<Mistake>> {
     let path = format!("{section}.{}", entry.name);
-    let one = |place: Place, cause: String, hint: String| Err(vec![ConfigError::new(place, cause, hint)]);
+    let one = |place: Place, cause: String, hint: String| Err(vec![Mistake::new(place, cause, hint)]);
     if !is_part_name(&entry.name) {
         let hint = "use letters, digits, `-` and `_`, at most 64; `wharfinger` names the gateway itself".to_owned();
         return one(entry.place, format!("`{}` cannot be the name of a part", entry.name), hint);

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::de::{Table, read_options};
-use super::error::{ConfigError, hint_for_name};
-use super::node::{Node, Place};
+use crate::document::{Mistake, Node, Place, Table, hint_for_name, read_options};
 use crate::part::{ByteSize, Interval, Listen};
 
 /// What stands at the top level.
@@ -82,14 +80,14 @@ pub fn default_data_dir() -> PathBuf {
     state.map_or_else(|| PathBuf::from("/var/lib/wharfinger"), |state| state.join("wharfinger"))
 }
 
-pub(super) fn data_dir(root: &Node, errors: &mut Vec<ConfigError>) -> Option<PathBuf> {
+pub(super) fn data_dir(root: &Node, errors: &mut Vec<Mistake>) -> Option<PathBuf> {
     let Some(entry) = root.entry("data_dir") else { return Some(default_data_dir()) };
     let table = Table { path: "data_dir", place: entry.place, except: None };
     let path: Option<PathBuf> = read_options(&entry.node, table, |options| erased_serde::deserialize(options))
         .map_err(|found| errors.extend(found))
         .ok();
     if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
-        errors.push(ConfigError::new(
+        errors.push(Mistake::new(
             Some::<Place>(entry.node.place),
             "`data_dir` is empty",
             "name a folder, or leave it out",

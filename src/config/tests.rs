@@ -59,7 +59,7 @@ const KINDS: &[Kind<dyn SinkConfig>] = &[Kind {
 fn mistakes(node: &Node) -> Vec<String> {
     let mut errors = Vec::new();
     read_parts(node, "sinks", KINDS, &mut errors);
-    let line = |error: &ConfigError| {
+    let line = |error: &Mistake| {
         let place = error.place.unwrap();
         format!("{}:{} {} | {}", place.line, place.column, error.cause, error.hint)
     };
@@ -112,7 +112,7 @@ sinks:
         "21:6 `sinks.d`: expected a table of options, found a number | write the options below it, indented, beginning with `type: …`",
         "22:3 `e f` cannot be the name of a part | use letters, digits, `-` and `_`, at most 64; `wharfinger` names the gateway itself",
     ];
-    assert_eq!(mistakes(&yaml::read_yaml(text).unwrap()), expected);
+    assert_eq!(mistakes(&document::read(text, Language::Yaml).unwrap()), expected);
 }
 
 #[test]
@@ -136,7 +136,8 @@ fn three_languages_say_the_same() {
 #[test]
 fn a_variable_may_be_a_number_and_never_more_than_a_value() {
     let mut node =
-        yaml::read_yaml("sinks: {a: {type: crane, listen: \"${L}\", port: \"${P}\", quick: \"${Q}\"}}").unwrap();
+        document::read("sinks: {a: {type: crane, listen: \"${L}\", port: \"${P}\", quick: \"${Q}\"}}", Language::Yaml)
+            .unwrap();
     let lookup = |name: &str| {
         let value = match name {
             "L" => "127.0.0.1:1",
@@ -181,7 +182,8 @@ fn hostile_files_end_in_one_message() {
         ("admin: {listen: 99999999999999999999}\n", Language::Yaml, "the number `99999999999999999999` is too large"),
         ("journal: {bytes_max: -1}", Language::Yaml, "`journal.bytes_max`: expected a size, found `-1`"),
     ] {
-        let errors = Config::parse(text, Path::new("x"), language, &|_| None).unwrap_err().errors;
+        let mistakes = Config::parse(text, Path::new("x"), language, &|_| None).unwrap_err();
+        let errors = mistakes.list();
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].cause.starts_with(cause), "{:?} {cause}", errors[0]);
         assert!(!errors[0].hint.is_empty(), "{:?}", errors[0]);

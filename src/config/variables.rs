@@ -3,19 +3,18 @@
 //! Invariant: replacement comes after parsing, so whatever a variable holds, it cannot add an
 //! option or a part.
 
-use super::error::ConfigError;
-use super::node::{Node, Text, Value};
+use crate::document::{Mistake, Node, Text, Value};
 
 /// How a variable is looked up: the environment, or a test's own.
 pub(super) type Lookup<'l> = &'l dyn Fn(&str) -> Option<String>;
 
 /// Replaces in every string of the tree; a mistake leaves its string as it is.
-pub(super) fn replace(node: &mut Node, lookup: Lookup<'_>, errors: &mut Vec<ConfigError>) {
+pub(super) fn replace(node: &mut Node, lookup: Lookup<'_>, errors: &mut Vec<Mistake>) {
     match &mut node.value {
         Value::String(value) => match replaced(&value.text, lookup) {
             Ok(Some(text)) => *value = Text { text, replaced: true },
             Ok(None) => {}
-            Err((cause, hint)) => errors.push(ConfigError::new(node.place, cause, hint)),
+            Err((cause, hint)) => errors.push(Mistake::new(node.place, cause, hint)),
         },
         Value::List(nodes) => nodes.iter_mut().for_each(|node| replace(node, lookup, errors)),
         Value::Table(entries) => entries.iter_mut().for_each(|entry| replace(&mut entry.node, lookup, errors)),
@@ -23,10 +22,9 @@ pub(super) fn replace(node: &mut Node, lookup: Lookup<'_>, errors: &mut Vec<Conf
     }
 }
 
-/// Cause and hint.
-type Mistake = (String, String);
+type CauseAndHint = (String, String);
 
-fn replaced(text: &str, lookup: Lookup<'_>) -> Result<Option<String>, Mistake> {
+fn replaced(text: &str, lookup: Lookup<'_>) -> Result<Option<String>, CauseAndHint> {
     if !text.contains('$') {
         return Ok(None);
     }
@@ -51,7 +49,7 @@ fn replaced(text: &str, lookup: Lookup<'_>) -> Result<Option<String>, Mistake> {
     Ok((out != text).then_some(out))
 }
 
-fn value_of(expression: &str, lookup: Lookup<'_>) -> Result<String, Mistake> {
+fn value_of(expression: &str, lookup: Lookup<'_>) -> Result<String, CauseAndHint> {
     let (name, otherwise) = match expression.split_once(':') {
         Some((name, otherwise)) => (name, Some(otherwise)),
         None => (expression, None),

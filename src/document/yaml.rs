@@ -5,14 +5,14 @@
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::error::ConfigError;
+use super::mistake::Mistake;
 use super::node::{Entry, Node, Place, Text, Value};
 
 /// Tables and lists in each other.
 const DEPTH_MAX: usize = 32;
 
 /// Reads one YAML document.
-pub(super) fn read_yaml(text: &str) -> Result<Node, ConfigError> {
+pub(super) fn read_yaml(text: &str) -> Result<Node, Mistake> {
     let mut reader = Reader { parser: Parser::new_from_str(text), text };
     loop {
         match reader.next()? {
@@ -30,20 +30,20 @@ pub(super) fn read_yaml(text: &str) -> Result<Node, ConfigError> {
             (Event::StreamEnd, _) => return Ok(root),
             (_, span) => {
                 let hint = "keep one document in the file: take away what follows `---`";
-                return Err(ConfigError::new(place(span.start), "a second document begins here", hint));
+                return Err(Mistake::new(place(span.start), "a second document begins here", hint));
             }
         }
     }
 }
 
 /// Reads one JSON value. JSON is YAML but for details that the strict reader looks at first.
-pub(super) fn read_json(text: &str) -> Result<Node, ConfigError> {
+pub(super) fn read_json(text: &str) -> Result<Node, Mistake> {
     if let Err(error) = serde_json::from_str::<serde::de::IgnoredAny>(text) {
         let place = Place { line: error.line().max(1), column: error.column().max(1) };
         let cause = error.to_string();
         let cause = cause.split_once(" at line ").map_or(cause.as_str(), |(cause, _)| cause);
         let hint = "JSON has double quotes around names and strings, commas between entries and no comments";
-        return Err(ConfigError::new(place, format!("not JSON: {cause}"), hint));
+        return Err(Mistake::new(place, format!("not JSON: {cause}"), hint));
     }
     read_yaml(text)
 }
@@ -56,39 +56,39 @@ struct Reader<'t> {
 type Spanned<'t> = (Event<'t>, Span);
 
 impl<'t> Reader<'t> {
-    fn next(&mut self) -> Result<Spanned<'t>, ConfigError> {
+    fn next(&mut self) -> Result<Spanned<'t>, Mistake> {
         match self.parser.next_event() {
             Some(Ok(event)) => Ok(event),
             Some(Err(error)) => Err(self.syntax(&error)),
-            None => Err(ConfigError::new(None, "the file ends too early", "close what was opened last")),
+            None => Err(Mistake::new(None, "the file ends too early", "close what was opened last")),
         }
     }
 
-    fn node(&mut self, (event, span): Spanned<'t>, depth: usize) -> Result<Node, ConfigError> {
+    fn node(&mut self, (event, span): Spanned<'t>, depth: usize) -> Result<Node, Mistake> {
         let place = place(span.start);
         if depth > DEPTH_MAX {
             let cause = format!("more than {DEPTH_MAX} tables and lists in each other");
-            return Err(ConfigError::new(place, cause, "no option is that deep: look for a missing bracket"));
+            return Err(Mistake::new(place, cause, "no option is that deep: look for a missing bracket"));
         }
         match event {
             Event::Scalar(_, _, _, Some(tag))
             | Event::SequenceStart(_, Some(tag))
             | Event::MappingStart(_, Some(tag)) => {
                 let hint = "leave the tag out; put a string in quotes";
-                Err(ConfigError::new(place, format!("the tag `{tag}` is not read here"), hint))
+                Err(Mistake::new(place, format!("the tag `{tag}` is not read here"), hint))
             }
             Event::Scalar(text, style, _, None) => Ok(Node { place, value: scalar(&text, style, place)? }),
             Event::SequenceStart(..) => self.list(place, depth),
             Event::MappingStart(..) => self.table(place, depth),
             Event::Alias(_) => {
                 let hint = "write the value out: a file that repeats itself by reference can grow without limit";
-                Err(ConfigError::new(place, "aliases (`*name`) are not read here", hint))
+                Err(Mistake::new(place, "aliases (`*name`) are not read here", hint))
             }
             _ => Err(unexpected(span)),
         }
     }
 
-    fn list(&mut self, place: Place, depth: usize) -> Result<Node, ConfigError> {
+    fn list(&mut self, place: Place, depth: usize) -> Result<Node, Mistake> {
         let mut nodes = Vec::new();
         loop {
             match self.next()? {
@@ -98,31 +98,23 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn table(&mut self, start: Place, depth: usize) -> Result<Node, ConfigError> {
+    fn table(&mut self, start: Place, depth: usize) -> Result<Node, Mistake> {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
             let (name, place) = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(Node { place: start, value: Value::Table(entries) }),
                 (Event::Scalar(name, ..), span) => (name.into_owned(), place(span.start)),
                 (Event::Alias(_), span) => {
-                    return Err(ConfigError::new(
-                        place(span.start),
-                        "a name is expected, found an alias",
-                        "write it out",
-                    ));
+                    return Err(Mistake::new(place(span.start), "a name is expected, found an alias", "write it out"));
                 }
                 (_, span) => {
                     let hint = "put a value that begins with `{` or `[` in quotes";
-                    return Err(ConfigError::new(
-                        place(span.start),
-                        "a name is expected, found a table or a list",
-                        hint,
-                    ));
+                    return Err(Mistake::new(place(span.start), "a name is expected, found a table or a list", hint));
                 }
             };
             if let Some(first) = entries.iter().find(|entry| entry.name == name) {
                 let hint = format!("it stands already on line {}: keep one", first.place.line);
-                return Err(ConfigError::new(place, format!("`{name}` is written twice"), hint));
+                return Err(Mistake::new(place, format!("`{name}` is written twice"), hint));
             }
             let next = self.next()?;
             let node = self.node(next, depth + 1)?;
@@ -130,7 +122,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn syntax(&self, error: &ScanError) -> ConfigError {
+    fn syntax(&self, error: &ScanError) -> Mistake {
         let place = place(*error.marker());
         // The scanner may notice only on the line after the tab.
         let tab = |line: usize| {
@@ -139,7 +131,7 @@ impl<'t> Reader<'t> {
         let tab_line = [place.line.saturating_sub(1), place.line.saturating_sub(2)].into_iter().find(|line| tab(*line));
         if let Some(line) = tab_line {
             let place = Place { line: line + 1, column: 1 };
-            return ConfigError::new(
+            return Mistake::new(
                 place,
                 "the line is indented with a tab",
                 "indent with spaces: YAML does not allow tabs",
@@ -153,7 +145,7 @@ impl<'t> Reader<'t> {
             info if info.contains("flow") => "close the bracket",
             _ => "compare the indentation of this line with the one above; put special characters in quotes",
         };
-        ConfigError::new(place, format!("not YAML: {}", error.info()), hint)
+        Mistake::new(place, format!("not YAML: {}", error.info()), hint)
     }
 }
 
@@ -161,12 +153,12 @@ fn place(marker: Marker) -> Place {
     Place { line: marker.line().max(1), column: marker.col() + 1 }
 }
 
-fn unexpected(span: Span) -> ConfigError {
-    ConfigError::new(place(span.start), "not YAML: nothing can stand here", "look at the line above")
+fn unexpected(span: Span) -> Mistake {
+    Mistake::new(place(span.start), "not YAML: nothing can stand here", "look at the line above")
 }
 
 /// YAML 1.2.2 §10.3.2, the core schema: what a word without quotes means.
-fn scalar(text: &str, style: ScalarStyle, place: Place) -> Result<Value, ConfigError> {
+fn scalar(text: &str, style: ScalarStyle, place: Place) -> Result<Value, Mistake> {
     let string = || Value::String(Text { text: text.to_owned(), replaced: false });
     if style != ScalarStyle::Plain {
         return Ok(string());
@@ -179,7 +171,7 @@ fn scalar(text: &str, style: ScalarStyle, place: Place) -> Result<Value, ConfigE
             Some(Ok(value)) => value,
             Some(Err(())) => {
                 let hint = "put it in quotes if it is meant as a string";
-                return Err(ConfigError::new(place, format!("the number `{text}` is too large"), hint));
+                return Err(Mistake::new(place, format!("the number `{text}` is too large"), hint));
             }
             None => string(),
         },

@@ -3,11 +3,11 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::error::ConfigError;
+use super::mistake::Mistake;
 use super::node::{Entry, Node, Place, Text, Value};
 
 /// Reads a TOML file. Its parser bounds the depth and refuses names that stand twice.
-pub(super) fn read_toml(text: &str) -> Result<Node, ConfigError> {
+pub(super) fn read_toml(text: &str) -> Result<Node, Mistake> {
     let table = DeTable::parse(text).map_err(|error| {
         let place = error.span().map(|span| place(text, span.start));
         let cause = format!("not TOML: {}", error.message().replace('\n', ": "));
@@ -15,13 +15,13 @@ pub(super) fn read_toml(text: &str) -> Result<Node, ConfigError> {
             message if message.contains("duplicate") => "keep one of the two",
             _ => "strings stand in double quotes, tables begin with `[sources.name]`, one `name = value` a line",
         };
-        ConfigError::new(place, cause, hint)
+        Mistake::new(place, cause, hint)
     })?;
     let root = Place { line: 1, column: 1 };
     Ok(Node { place: root, value: read_table(text, table.get_ref())? })
 }
 
-fn read_table(text: &str, table: &DeTable<'_>) -> Result<Value, ConfigError> {
+fn read_table(text: &str, table: &DeTable<'_>) -> Result<Value, Mistake> {
     let mut entries = Vec::with_capacity(table.len());
     for (name, value) in table.iter() {
         let place = place(text, name.span().start);
@@ -32,10 +32,10 @@ fn read_table(text: &str, table: &DeTable<'_>) -> Result<Value, ConfigError> {
     Ok(Value::Table(entries))
 }
 
-fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Result<Node, ConfigError> {
+fn read_value(text: &str, value: &Spanned<DeValue<'_>>) -> Result<Node, Mistake> {
     let place = place(text, value.span().start);
     let too_large = |number: &str| {
-        ConfigError::new(
+        Mistake::new(
             place,
             format!("the number `{number}` is too large"),
             "put it in quotes if it is meant as a string",

@@ -10,8 +10,8 @@ use std::collections::HashSet;
 
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error as _, MapAccess, SeqAccess, VariantAccess, Visitor};
 
-use super::error::ConfigError;
 use super::failure::{Failed, Failure};
+use super::mistake::Mistake;
 use super::node::{Entry, Node, Place, Value};
 use crate::part;
 
@@ -20,7 +20,7 @@ const MISTAKES_MAX: usize = 50;
 
 /// What a table is, for messages, and which of its entries are not options.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Table<'t> {
+pub struct Table<'t> {
     /// `sources.in`; empty for the whole file.
     pub path: &'t str,
     /// Where mistakes of the table as a whole are shown: at its name.
@@ -33,11 +33,11 @@ pub(super) struct Table<'t> {
 ///
 /// # Errors
 /// Every mistake that can be found.
-pub(super) fn read_options<T>(
+pub fn read_options<T>(
     node: &Node,
     table: Table<'_>,
     read: impl Fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<T, erased_serde::Error>,
-) -> Result<T, Vec<ConfigError>> {
+) -> Result<T, Vec<Mistake>> {
     let mut left_out: HashSet<Place> =
         table.except.and_then(|name| node.entry(name)).map(|entry| entry.place).into_iter().collect();
     let mut errors = Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn read_options<T>(
         };
         // Only a reader that fails before it looks at the tree leaves no failure behind.
         let Some(failure) = attempt.first.into_inner() else {
-            errors.push(ConfigError::new(table.place, error.to_string(), "look at the options of this part"));
+            errors.push(Mistake::new(table.place, error.to_string(), "look at the options of this part"));
             break;
         };
         let entry = failure.entry;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::{Expected, Unexpected};
 
-use super::error::{ConfigError, hint_for_name, list};
+use super::mistake::{Mistake, did_you_mean, hint_for_name, list};
 use super::node::{Node, Place, Value};
 use crate::part;
 
@@ -94,7 +94,7 @@ impl Failure {
     }
 
     /// The mistake for users; nothing when it only follows from one that was reported.
-    pub(super) fn into_error(self) -> Option<ConfigError> {
+    pub(super) fn into_error(self) -> Option<Mistake> {
         if self.follows {
             return None;
         }
@@ -123,7 +123,7 @@ impl Failure {
                 }
             },
         };
-        Some(ConfigError::new(self.place, cause, hint))
+        Some(Mistake::new(self.place, cause, hint))
     }
 }
 
@@ -205,12 +205,12 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("acknowledgements", "leave it out: a source is answered when its events are on disk, always"),
 ];
 
-pub(super) fn hint_for_option(name: &str, known: &[&str]) -> String {
+fn hint_for_option(name: &str, known: &[&str]) -> String {
     let elsewhere = ELSEWHERE.iter().find(|(word, _)| *word == name);
     match elsewhere {
         Some((_, hint)) if !known.contains(&name) => (*hint).to_owned(),
         _ if known.is_empty() => "leave it out: there are no options here".to_owned(),
-        _ => match super::error::did_you_mean(name, known.iter().copied()) {
+        _ => match did_you_mean(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("the options here are {}", list(known)),
         },

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: where, what, and what to do about it.
+//! What is wrong with a document: where, what, and what to do about it.
 
 use std::fmt;
 use std::path::Path;
@@ -7,69 +7,63 @@ use super::node::Place;
 
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
+pub struct Mistake {
     /// Absent when the mistake has no place: a file that cannot be read, a part that is missing.
     pub place: Option<Place>,
     /// What is wrong: "unknown option `lisen` in `sources.in`".
     pub cause: String,
-    /// The next step.
+    /// The next step; may be empty.
     pub hint: String,
 }
 
-impl ConfigError {
-    pub(super) fn new(place: impl Into<Option<Place>>, cause: impl Into<String>, hint: impl Into<String>) -> Self {
-        ConfigError { place: place.into(), cause: cause.into(), hint: hint.into() }
+impl Mistake {
+    pub fn new(place: impl Into<Option<Place>>, cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Mistake { place: place.into(), cause: cause.into(), hint: hint.into() }
     }
 }
 
 /// Every mistake that was found in one file, in the order of the lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigErrors {
-    /// As users named it.
-    pub file: String,
-    pub errors: Vec<ConfigError>,
+pub struct Mistakes {
+    file: String,
+    list: Vec<Mistake>,
 }
 
-impl ConfigErrors {
-    pub(super) fn new(file: &Path, mut errors: Vec<ConfigError>) -> Self {
-        errors.sort_by_key(|error| error.place);
-        ConfigErrors { file: file.display().to_string(), errors }
+impl Mistakes {
+    /// Mistakes in a file that users call `file`.
+    pub fn new(file: &Path, mut list: Vec<Mistake>) -> Self {
+        list.sort_by_key(|mistake| mistake.place);
+        Mistakes { file: file.display().to_string(), list }
+    }
+
+    /// One by one.
+    pub fn list(&self) -> &[Mistake] {
+        &self.list
+    }
+
+    /// Each as users read it: `file:line:column: cause`, an empty line, `hint: …`.
+    pub fn texts(&self) -> impl Iterator<Item = String> {
+        self.list.iter().map(|mistake| {
+            let place = mistake.place.map(|place| format!(":{}:{}", place.line, place.column)).unwrap_or_default();
+            let hint = if mistake.hint.is_empty() { String::new() } else { format!("\n\nhint: {}", mistake.hint) };
+            format!("{}{place}: {}{hint}", self.file, mistake.cause)
+        })
     }
 }
 
-impl std::error::Error for ConfigErrors {}
+impl std::error::Error for Mistakes {}
 
-/// As it is printed, after `error: ` of the first: `file:line:column: cause`, an empty line, `hint: …`.
-impl fmt::Display for ConfigErrors {
+impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, error) in self.errors.iter().enumerate() {
-            if number > 0 {
-                f.write_str("\n\nerror: ")?;
-            }
-            write_one(f, &self.file, error)?;
-        }
-        Ok(())
+        f.write_str(&self.texts().collect::<Vec<_>>().join("\n\n"))
     }
-}
-
-/// `file:line:column: cause`, then the hint if there is one.
-pub(super) fn write_one(f: &mut impl fmt::Write, file: &str, error: &ConfigError) -> fmt::Result {
-    f.write_str(file)?;
-    if let Some(Place { line, column }) = error.place {
-        write!(f, ":{line}:{column}")?;
-    }
-    write!(f, ": {}", error.cause)?;
-    if !error.hint.is_empty() {
-        write!(f, "\n\nhint: {}", error.hint)?;
-    }
-    Ok(())
 }
 
 /// The known name that `name` was probably meant to be.
 pub fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let name = name.to_lowercase().replace('-', "_");
     let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
-    let close = |(distance, known): &(usize, &str)| *distance <= ((known.len().min(name.len()) + 1) / 3).max(1);
+    let close = |(distance, known): &(usize, &str)| *distance <= (known.len().min(name.len()) + 1) / 3;
     known.into_iter().map(|known| (distance(known), known)).filter(close).min().map(|(_, known)| known)
 }
 
