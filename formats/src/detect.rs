@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use crate::{Context, Event, FORMATS, Field, Format, ParseError, Value, rfc5424, syslog};
+use crate::{Context, Event, FORMATS, Field, Format, ParseError, Value, rfc3164, rfc5424, syslog};
 
 /// Which format a source's frames are in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -36,7 +36,7 @@ const INNER_SCORE: u8 = 80;
 type Open = for<'a> fn(&'a [u8], &Context, &mut Event<'a>) -> Result<&'a [u8], ParseError>;
 
 /// Formats that carry lines of others.
-const ENVELOPES: &[(&str, Open)] = &[(rfc5424::FORMAT.name, rfc5424::open)];
+const ENVELOPES: &[(&str, Open)] = &[(rfc5424::FORMAT.name, rfc5424::open), (rfc3164::FORMAT.name, rfc3164::open)];
 
 /// The format `input` most likely is in, and how sure that is (1 to 100).
 pub fn detect(input: &[u8]) -> Option<(&'static Format, u8)> {

@@ -11,6 +11,7 @@ mod error;
 mod event;
 mod field;
 pub mod frame;
+mod rfc3164;
 mod rfc5424;
 pub mod stored;
 mod syslog;
@@ -72,4 +73,4 @@ pub struct Format {
 }
 
 /// Every format of the crate. Help texts, documents and tests are made from this table.
-pub const FORMATS: &[Format] = &[rfc5424::FORMAT];
+pub const FORMATS: &[Format] = &[rfc5424::FORMAT, rfc3164::FORMAT];

@@ -30,12 +30,14 @@ const DOCKER_TAG_WINDOW: usize = 512;
 
 /// `<PRI>VERSION SP` and then a timestamp or `-`: both are needed to tell it from RFC 3164.
 fn detect(input: &[u8]) -> u8 {
-    let Some(at) = version_end(input) else { return 0 };
-    match input.get(at..at.saturating_add(5)) {
-        Some([b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-']) => 95,
-        Some([b'-', b' ', ..]) => 95,
-        _ => 0,
-    }
+    if is_rfc5424(input) { 95 } else { 0 }
+}
+
+/// Whether the line begins like one of this format.
+pub(crate) fn is_rfc5424(input: &[u8]) -> bool {
+    let Some(at) = version_end(input) else { return false };
+    let digits = input.get(at..).unwrap_or_default();
+    matches!(digits, [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', ..] | [b'-', b' ', ..])
 }
 
 fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {

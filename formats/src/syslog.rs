@@ -2,8 +2,8 @@
 //!
 //! Invariant: nothing here decides that a line is no syslog; that is for the two parsers.
 
-use nom::bytes::take_while_m_n;
-use nom::character::char;
+use nom::bytes::complete::take_while_m_n;
+use nom::character::complete::char;
 use nom::combinator::map_opt;
 use nom::sequence::delimited;
 use nom::{IResult, Parser};

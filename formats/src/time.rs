@@ -103,25 +103,15 @@ impl Time {
     /// Lenient where the wild is: lower-case `t` and `z`, a space for `T`, 0 to 9 fraction digits
     /// (more are cut), and an offset without a colon (`+0200`, as Wazuh writes it).
     pub fn parse_rfc3339(input: &[u8]) -> Option<(Time, usize)> {
-        let digits = |at: usize, len: usize| number(input.get(at..at.checked_add(len)?)?);
-        let is = |at: usize, wanted: &[u8]| input.get(at).is_some_and(|byte| wanted.contains(byte));
-        if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
-            return None;
-        }
-        let (nanos, at) = match input.get(19) {
-            Some(b'.' | b',') => fraction(input, 20)?,
-            _ => (0, 19),
-        };
-        let civil = Civil {
-            year: i32::try_from(digits(0, 4)?).ok()?,
-            month: u8::try_from(digits(5, 2)?).ok()?,
-            day: u8::try_from(digits(8, 2)?).ok()?,
-            hour: u8::try_from(digits(11, 2)?).ok()?,
-            minute: u8::try_from(digits(14, 2)?).ok()?,
-            second: u8::try_from(digits(17, 2)?).ok()?,
-            nanos,
-        };
+        let (civil, at) = Civil::parse_rfc3339(input)?;
         let (offset, used) = Offset::parse(input.get(at..)?)?;
+        Some((civil.to_time(offset)?, at.checked_add(used)?))
+    }
+
+    /// The same, and a time without an offset is one of `zone`.
+    pub(crate) fn parse_rfc3339_in(input: &[u8], zone: Offset) -> Option<(Time, usize)> {
+        let (civil, at) = Civil::parse_rfc3339(input)?;
+        let (offset, used) = Offset::parse(input.get(at..)?).unwrap_or((zone, 0));
         Some((civil.to_time(offset)?, at.checked_add(used)?))
     }
 }
@@ -147,6 +137,29 @@ impl Offset {
 }
 
 impl Civil {
+    /// The part of RFC 3339 before the offset; answers the bytes used.
+    fn parse_rfc3339(input: &[u8]) -> Option<(Civil, usize)> {
+        let digits = |at: usize, len: usize| number(input.get(at..at.checked_add(len)?)?);
+        let is = |at: usize, wanted: &[u8]| input.get(at).is_some_and(|byte| wanted.contains(byte));
+        if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
+            return None;
+        }
+        let (nanos, at) = match input.get(19) {
+            Some(b'.' | b',') => fraction(input, 20)?,
+            _ => (0, 19),
+        };
+        let civil = Civil {
+            year: i32::try_from(digits(0, 4)?).ok()?,
+            month: u8::try_from(digits(5, 2)?).ok()?,
+            day: u8::try_from(digits(8, 2)?).ok()?,
+            hour: u8::try_from(digits(11, 2)?).ok()?,
+            minute: u8::try_from(digits(14, 2)?).ok()?,
+            second: u8::try_from(digits(17, 2)?).ok()?,
+            nanos,
+        };
+        Some((civil, at))
+    }
+
     /// The instant, when every part is in its range.
     pub fn to_time(self, offset: Offset) -> Option<Time> {
         let in_range = (1..=12).contains(&self.month)
