@@ -7,10 +7,18 @@
 //! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
 
 mod detect;
+mod docker_actions;
+mod docker_events;
+mod docker_json;
 mod error;
+mod escape;
 mod event;
 mod field;
 pub mod frame;
+mod json;
+mod json_members;
+mod json_read;
+mod repeats;
 mod rfc3164;
 mod rfc5424;
 pub mod stored;
@@ -73,4 +81,5 @@ pub struct Format {
 }
 
 /// Every format of the crate. Help texts, documents and tests are made from this table.
-pub const FORMATS: &[Format] = &[rfc5424::FORMAT, rfc3164::FORMAT];
+pub const FORMATS: &[Format] =
+    &[rfc5424::FORMAT, rfc3164::FORMAT, docker_events::FORMAT, docker_json::FORMAT, json::FORMAT];

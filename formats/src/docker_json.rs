@@ -1,0 +1,208 @@
+//! Lines of the Docker `json-file` log driver: `{"log":"text\n","stream":"stdout","attrs":{…},"time":"…"}`.
+//!
+//! A parser on the way of an event: the text becomes `msg` without its line end. A line over 16 KiB
+//! comes in parts, of which all but the last lack the line end; such a part is marked
+//! `docker.partial`, and joining parts is the source's work.
+//!
+//! Invariant: a file torn by a power loss still gives what is whole: NUL runs and half lines before
+//! an object are passed over and said to be there.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+
+use crate::json_members::Members;
+use crate::json_read::{self, JsonReader, Quoted};
+use crate::{Context, Event, Field, Format, ParseError, Time};
+
+/// The row of this format.
+pub(crate) const FORMAT: Format = Format {
+    name: "docker_json",
+    about: "Docker json-file log lines",
+    detect: Some(detect),
+    parse: Some(parse),
+    emit: None,
+};
+
+/// Group of what the log driver says beside the text.
+const DOCKER: &str = "docker";
+/// Group of labels, environment and tag that the driver was told to add.
+const ATTRS: &str = "attrs";
+/// How often one line is tried again, so that a line full of beginnings costs no more than its length.
+const RESYNCS_MAX: usize = 4;
+/// How the driver begins every object.
+const OBJECT: &[u8] = br#"{"log":"#;
+
+fn detect(input: &[u8]) -> u8 {
+    let input = without_nul(input);
+    if input.starts_with(br#"{"log":""#) {
+        return 95;
+    }
+    let (mut log, mut stream) = (false, false);
+    json_read::sniff(input, |key| {
+        log |= key == "log";
+        stream |= key == "stream";
+        (log && stream).then_some(90)
+    })
+}
+
+fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
+    let whole = without_nul(input);
+    let before = input.len().saturating_sub(whole.len());
+    let problem = match parse_object(whole, event) {
+        Ok([]) if before == 0 => return Ok(()),
+        Ok([]) => ParseError::new(0, "no NUL"),
+        Ok(rest) => ParseError::new(input.len().saturating_sub(rest.len()), "the end"),
+        Err(error) => {
+            let error = ParseError::new(before.saturating_add(error.at), error.expected);
+            resync(whole, event).ok_or(error)?;
+            error
+        }
+    };
+    event.mark_partial(&problem, input);
+    Ok(())
+}
+
+/// Half a line may stand before a whole one: reads the first object that is whole.
+fn resync<'a>(input: &'a [u8], event: &mut Event<'a>) -> Option<()> {
+    let beginnings = memmem::find_iter(input, OBJECT).skip_while(|at| *at == 0).take(RESYNCS_MAX);
+    for at in beginnings {
+        if parse_object(input.get(at..)?, event).is_ok() {
+            return Some(());
+        }
+    }
+    None
+}
+
+/// Reads the object at the start and answers what follows it; half an object leaves no trace.
+fn parse_object<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<&'a [u8], ParseError> {
+    let extras = event.extras().len();
+    let mut reader = JsonReader::new(input)?;
+    let mut members = Members::new(event);
+    let mut line = Line::default();
+    if let Err(error) = line.read(&mut reader, event, &mut members) {
+        event.truncate_extras(extras);
+        return Err(error);
+    }
+    let Some(log) = line.log else {
+        event.truncate_extras(extras);
+        return Err(ParseError::new(0, "a `log`"));
+    };
+    event.set(Field::EventClass, "container.log");
+    event.set(Field::Name, "Container log line");
+    set_time(line.time, event);
+    let (text, ended) = log.line();
+    event.set_text(Field::Msg, text);
+    if !ended {
+        event.extra(DOCKER, "partial", true);
+    }
+    members.finish(event);
+    Ok(reader.rest())
+}
+
+fn set_time<'a>(time: Option<Cow<'a, str>>, event: &mut Event<'a>) {
+    let read =
+        time.as_ref().and_then(|text| Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len()));
+    match (read, time) {
+        (Some((time, _)), _) => event.set(Field::Time, time),
+        (None, time) => {
+            event.note("no time that can be read");
+            if let Some(time) = time {
+                event.extra(DOCKER, "time", time);
+            }
+        }
+    }
+}
+
+/// The members of an object until all of them are known.
+#[derive(Default)]
+struct Line<'a> {
+    log: Option<Quoted<'a>>,
+    time: Option<Cow<'a, str>>,
+}
+
+impl<'a> Line<'a> {
+    fn read(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        members: &mut Members<'a>,
+    ) -> Result<(), ParseError> {
+        reader.object(|reader, key| match &*key.text() {
+            "log" if self.log.is_none() => match reader.try_string()? {
+                Some(text) => {
+                    self.log = Some(text);
+                    Ok(())
+                }
+                None => members.extra(reader, event, (DOCKER, key)),
+            },
+            "log" => members.again(reader, event, (DOCKER, key)),
+            "time" => members.text(reader, event, &mut self.time, (DOCKER, key)),
+            "attrs" if reader.at_object() => reader.object(|reader, key| members.extra(reader, event, (ATTRS, key))),
+            _ => members.extra(reader, event, (DOCKER, key)),
+        })
+    }
+}
+
+/// A power loss leaves runs of NUL where a line should begin.
+fn without_nul(input: &[u8]) -> &[u8] {
+    let nul = input.iter().take_while(|byte| **byte == 0).count();
+    input.get(nul..).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::{Offset, Value};
+
+    const CONTEXT: Context = Context { received: Time(0), zone: Offset(0) };
+
+    fn check(input: &str, msg: Option<&str>, time: Option<i64>, extras: &[(&str, &str, Value<'_>)]) -> String {
+        let mut event = Event::new(input.as_bytes());
+        parse(input.as_bytes(), &CONTEXT, &mut event).unwrap();
+        assert_eq!(event.text(Field::Msg), msg, "{input}");
+        assert_eq!(event.time(Field::Time), time.map(Time), "{input}");
+        let got: Vec<_> =
+            event.extras().iter().map(|extra| (&*extra.group, &*extra.name, extra.value.clone())).collect();
+        assert_eq!(got, extras, "{input}");
+        event.text(Field::ParseError).unwrap_or_default().to_owned()
+    }
+
+    #[test]
+    fn whole_lines_and_parts() {
+        let stdout = ("docker", "stream", Value::from("stdout"));
+        let line = r#"{"log":"plain line\n","stream":"stdout","attrs":{"tag":"a|b"},"time":"2026-11-21T09:05:25.4Z"}"#;
+        let extras = [stdout.clone(), ("attrs", "tag", Value::from("a|b"))];
+        assert_eq!(check(line, Some("plain line"), Some(1_795_251_925_400_000_000), &extras), "");
+        let part = r#"{"log":"xxx","stream":"stdout","time":"2026-11-21T09:05:25Z"}"#;
+        let extras = [stdout.clone(), ("docker", "partial", Value::Bool(true))];
+        check(part, Some("xxx"), Some(1_795_251_925_000_000_000), &extras);
+        check(r#"{"log":"\n","time":"later"}"#, None, None, &[("docker", "time", Value::from("later"))]);
+    }
+
+    #[test]
+    fn torn_files_give_what_is_whole() {
+        let whole = r#"{"log":"b\n","time":"2026-11-21T09:05:25Z"}"#;
+        let time = Some(1_795_251_925_000_000_000);
+        for (torn, error) in [
+            (format!("\0\0\0{whole}"), "expected no NUL at byte 0"),
+            (format!(r#"{{"log":"half{whole}"#), "expected `,` or `}` at byte 14"),
+            (format!("{whole}{whole}"), "expected the end at byte 43"),
+        ] {
+            let said = check(&torn, Some("b"), time, &[]);
+            assert!(said.starts_with(error), "{torn}: {said}");
+        }
+        let mut event = Event::new(b"");
+        assert!(parse(br#"{"log":"half"#, &CONTEXT, &mut event).is_err());
+        assert!(parse(br#"{"stream":"stdout"}"#, &CONTEXT, &mut event).is_err());
+        assert_eq!(event, Event::new(b""));
+    }
+
+    #[test]
+    fn detection_looks_at_keys() {
+        assert_eq!(detect(br#"{"log":"x"#), 95);
+        assert_eq!(detect(br#"{"stream":"stdout","log":"x"}"#), 90);
+        assert_eq!(detect(br#"{"logs":"x","stream":1}"#), 0);
+    }
+}

@@ -1,0 +1,100 @@
+//! Members of JSON objects on their way into an event: to a slot the parser looks at, or to an extra.
+//!
+//! Invariant: every member ends in one of the two. A key that comes twice keeps both its values; the
+//! first is the one that counts, and `parse.duplicate_keys` names it.
+
+use std::borrow::Cow;
+
+use crate::json_read::{JsonReader, Quoted};
+use crate::repeats::repeats;
+use crate::{Event, Field, ParseError, Value};
+
+/// Remembers, while one object is read, what came twice.
+pub(crate) struct Members<'a> {
+    first_extra: usize,
+    repeated: Vec<Cow<'a, str>>,
+}
+
+impl<'a> Members<'a> {
+    pub(crate) fn new(event: &Event<'a>) -> Self {
+        Members { first_extra: event.extras().len(), repeated: Vec::new() }
+    }
+
+    /// Reads a member into `slot` if it is text and the first of its key, else into an extra.
+    pub(crate) fn text(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        slot: &mut Option<Cow<'a, str>>,
+        (group, key): (&'static str, Quoted<'a>),
+    ) -> Result<(), ParseError> {
+        if slot.is_some() {
+            return self.again(reader, event, (group, key));
+        }
+        match reader.try_string()? {
+            Some(text) => *slot = Some(text.text()),
+            None => self.extra(reader, event, (group, key))?,
+        }
+        Ok(())
+    }
+
+    /// Reads a member of any kind into `slot` if it is the first of its key, else into an extra.
+    pub(crate) fn value(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        slot: &mut Option<Value<'a>>,
+        (group, key): (&'static str, Quoted<'a>),
+    ) -> Result<(), ParseError> {
+        if slot.is_some() {
+            return self.again(reader, event, (group, key));
+        }
+        *slot = Some(reader.value()?);
+        Ok(())
+    }
+
+    /// Reads a member whose key came before.
+    pub(crate) fn again(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        at: (&'static str, Quoted<'a>),
+    ) -> Result<(), ParseError> {
+        self.repeated.push(at.1.text());
+        self.extra(reader, event, at)
+    }
+
+    /// Reads a member into an extra.
+    pub(crate) fn extra(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        (group, key): (&'static str, Quoted<'a>),
+    ) -> Result<(), ParseError> {
+        let value = reader.value()?;
+        event.extra(group, key.text(), value);
+        Ok(())
+    }
+
+    /// Names what came twice in `parse.duplicate_keys`.
+    pub(crate) fn finish(mut self, event: &mut Event<'a>) {
+        let extras = event.extras().get(self.first_extra..).unwrap_or_default();
+        for at in repeats(extras.iter().map(|extra| (&*extra.group, &*extra.name))) {
+            self.repeated.extend(extras.get(at).map(|extra| extra.name.clone()));
+        }
+        if !self.repeated.is_empty() {
+            self.repeated.sort_unstable();
+            self.repeated.dedup();
+            event.set(Field::ParseDuplicateKeys, self.repeated.join(","));
+        }
+    }
+}
+
+/// A number that may have been written as text, as Wazuh does with every number.
+pub(crate) fn whole(value: &Value<'_>) -> Option<i64> {
+    match value {
+        Value::Int(number) => Some(*number),
+        Value::Str(text) => text.parse().ok(),
+        _ => None,
+    }
+}

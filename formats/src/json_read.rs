@@ -1,0 +1,467 @@
+//! A JSON scanner that borrows: the pieces from which the parsers of JSON formats read one object.
+//!
+//! It stands between the bytes of a line and the fields of an event. It goes over the input once,
+//! never copies a string without escapes, and gives what a parser does not ask for as its own text,
+//! checked but unread. RFC 8259 is kept to the letter; `serde_json` is the judge in the tests.
+//!
+//! Invariant: at most [`DEPTH_MAX`] levels and [`KEYS_MAX`] keys are read, without recursion, so
+//! that no line costs more than its length.
+
+use std::borrow::Cow;
+
+use crate::{ParseError, Value};
+
+/// Levels of objects and arrays in one event.
+pub(crate) const DEPTH_MAX: u32 = 64;
+/// Keys of all objects in one event.
+pub(crate) const KEYS_MAX: u32 = 2_000;
+
+/// Bytes of a line that are looked at to tell its format.
+const SNIFF_BYTES: usize = 2_048;
+
+/// A string as it stands between its quotes, checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quoted<'a> {
+    /// The text between the quotes, escapes and all.
+    pub(crate) body: &'a str,
+    escaped: bool,
+}
+
+/// Where in the text the scanner stands.
+#[derive(Debug)]
+pub(crate) struct JsonReader<'a> {
+    text: &'a str,
+    at: usize,
+    depth: u32,
+    keys: u32,
+    /// Something RFC 8259 allows and common readers refuse was passed: half a surrogate pair, or a
+    /// number no double can hold.
+    unportable: bool,
+}
+
+type Read<T> = Result<T, ParseError>;
+
+impl<'a> JsonReader<'a> {
+    /// A reader at the start of `input`, which must be UTF-8.
+    pub(crate) fn new(input: &'a [u8]) -> Read<Self> {
+        match simdutf8::basic::from_utf8(input) {
+            Ok(text) => Ok(Self::over(text)),
+            Err(_) => {
+                let at = std::str::from_utf8(input).err().map_or(0, |error| error.valid_up_to());
+                Err(ParseError::new(at, "UTF-8"))
+            }
+        }
+    }
+
+    /// A reader at the start of a text.
+    pub(crate) fn over(text: &'a str) -> Self {
+        JsonReader { text, at: 0, depth: 0, keys: 0, unportable: false }
+    }
+
+    /// Whether something was passed that strict readers of JSON refuse.
+    pub(crate) fn is_unportable(&self) -> bool {
+        self.unportable
+    }
+
+    /// Reads an object: `member` is called at each value, with its key, and must read that value.
+    pub(crate) fn object(&mut self, mut member: impl FnMut(&mut Self, Quoted<'a>) -> Read<()>) -> Read<()> {
+        self.expect(b'{', "`{`")?;
+        self.enter()?;
+        if self.peek() == Some(b'}') {
+            self.step();
+        } else {
+            loop {
+                let key = self.key()?;
+                member(self, key)?;
+                match self.peek() {
+                    Some(b',') => self.step(),
+                    Some(b'}') => break self.step(),
+                    _ => return Err(self.error("`,` or `}`")),
+                }
+            }
+        }
+        self.depth = self.depth.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Nothing but white space may follow.
+    pub(crate) fn end(&mut self) -> Read<()> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.error("the end")),
+        }
+    }
+
+    /// Whether an object starts here.
+    pub(crate) fn at_object(&mut self) -> bool {
+        self.peek() == Some(b'{')
+    }
+
+    /// What follows what was read.
+    pub(crate) fn rest(&mut self) -> &'a [u8] {
+        self.peek();
+        self.text.as_bytes().get(self.at..).unwrap_or_default()
+    }
+
+    /// Reads a string if one starts here.
+    pub(crate) fn try_string(&mut self) -> Read<Option<Quoted<'a>>> {
+        if self.peek() == Some(b'"') { self.string().map(Some) } else { Ok(None) }
+    }
+
+    /// Reads any value: strings, whole numbers and truth values as such, the rest as its own text.
+    pub(crate) fn value(&mut self) -> Read<Value<'a>> {
+        match self.peek() {
+            Some(b'"') => Ok(Value::Str(self.string()?.text())),
+            Some(b't') => self.word("true").map(|_| Value::Bool(true)),
+            Some(b'f') => self.word("false").map(|_| Value::Bool(false)),
+            Some(b'-' | b'0'..=b'9') => self.number().map(number_value),
+            _ => Ok(Value::Json(Cow::Borrowed(self.skip()?))),
+        }
+    }
+
+    /// Passes over any value and answers its text.
+    pub(crate) fn skip(&mut self) -> Read<&'a str> {
+        self.peek();
+        let from = self.at;
+        // One bit for each open level, the innermost lowest: 1 is an object, 0 an array.
+        let mut objects = 0_u64;
+        let outside = self.depth;
+        loop {
+            match self.peek() {
+                Some(b'{') => {
+                    self.step();
+                    if self.peek() != Some(b'}') {
+                        self.enter()?;
+                        objects = objects.wrapping_shl(1) | 1;
+                        self.key()?;
+                        continue;
+                    }
+                    self.step();
+                }
+                Some(b'[') => {
+                    self.step();
+                    if self.peek() != Some(b']') {
+                        self.enter()?;
+                        objects = objects.wrapping_shl(1);
+                        continue;
+                    }
+                    self.step();
+                }
+                _ => self.scalar()?,
+            }
+            // A value has ended, and with it perhaps the levels around it.
+            loop {
+                if self.depth == outside {
+                    return Ok(self.since(from));
+                }
+                match (self.peek(), objects & 1) {
+                    (Some(b','), in_object) => {
+                        self.step();
+                        if in_object == 1 {
+                            self.key()?;
+                        }
+                        break;
+                    }
+                    (Some(b'}'), 1) | (Some(b']'), 0) => {
+                        self.step();
+                        self.depth = self.depth.saturating_sub(1);
+                        objects = objects.wrapping_shr(1);
+                    }
+                    (_, 1) => return Err(self.error("`,` or `}`")),
+                    _ => return Err(self.error("`,` or `]`")),
+                }
+            }
+        }
+    }
+
+    fn scalar(&mut self) -> Read<()> {
+        match self.peek() {
+            Some(b'"') => self.string().map(drop),
+            Some(b't') => self.word("true"),
+            Some(b'f') => self.word("false"),
+            Some(b'n') => self.word("null"),
+            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
+            _ => Err(self.error("a JSON value")),
+        }
+    }
+
+    fn key(&mut self) -> Read<Quoted<'a>> {
+        if self.peek() != Some(b'"') {
+            return Err(self.error("a key in quotes"));
+        }
+        self.keys = self.keys.saturating_add(1);
+        if self.keys > KEYS_MAX {
+            return Err(self.error("at most 2,000 keys"));
+        }
+        let key = self.string()?;
+        self.expect(b':', "`:`")?;
+        Ok(key)
+    }
+
+    /// Reads a string; the caller has seen its opening quote.
+    fn string(&mut self) -> Read<Quoted<'a>> {
+        self.step();
+        let from = self.at;
+        let mut escaped = false;
+        loop {
+            self.at = plain_until(self.text.as_bytes(), self.at);
+            match self.text.as_bytes().get(self.at) {
+                Some(b'"') => {
+                    let body = self.since(from);
+                    self.step();
+                    return Ok(Quoted { body, escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                Some(_) => return Err(self.error("no control character in a string")),
+                None => return Err(self.error("`\"`")),
+            }
+        }
+    }
+
+    /// Passes over one escape, and over both halves of a surrogate pair.
+    fn escape(&mut self) -> Read<()> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let len = match rest.get(1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+            Some(b'u') => match utf16(rest) {
+                Some((_, Some(_), len)) => len,
+                Some((_, None, len)) => {
+                    self.unportable = true;
+                    len
+                }
+                None => return Err(self.error("`\\u` and four hex digits")),
+            },
+            _ => return Err(self.error("an escape of JSON")),
+        };
+        self.at = self.at.saturating_add(len);
+        Ok(())
+    }
+
+    fn word(&mut self, word: &'static str) -> Read<()> {
+        if self.text.as_bytes().get(self.at..).is_some_and(|rest| rest.starts_with(word.as_bytes())) {
+            self.at = self.at.saturating_add(word.len());
+            return Ok(());
+        }
+        Err(self.error("a JSON value"))
+    }
+
+    /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
+    fn number(&mut self) -> Read<&'a str> {
+        let from = self.at;
+        if self.byte() == Some(b'-') {
+            self.step();
+        }
+        if self.byte() == Some(b'0') {
+            self.step();
+        } else {
+            self.digits()?;
+        }
+        let mut plain = true;
+        if self.byte() == Some(b'.') {
+            self.step();
+            self.digits()?;
+        }
+        if matches!(self.byte(), Some(b'e' | b'E')) {
+            plain = false;
+            self.step();
+            if matches!(self.byte(), Some(b'+' | b'-')) {
+                self.step();
+            }
+            self.digits()?;
+        }
+        let number = self.since(from);
+        // 300 digits without an exponent stay below the largest double, 1.8e308.
+        let holds = plain && number.len() <= 300;
+        if !holds && !number.parse::<f64>().is_ok_and(f64::is_finite) {
+            self.unportable = true;
+        }
+        Ok(number)
+    }
+
+    fn digits(&mut self) -> Read<()> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let len = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        if len == 0 {
+            return Err(self.error("a digit"));
+        }
+        self.at = self.at.saturating_add(len);
+        Ok(())
+    }
+
+    fn enter(&mut self) -> Read<()> {
+        if self.depth >= DEPTH_MAX {
+            return Err(self.error("at most 64 levels of JSON"));
+        }
+        self.depth = self.depth.saturating_add(1);
+        Ok(())
+    }
+
+    /// The next byte that is not white space, not yet taken.
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.byte() {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.step(),
+                other => return other,
+            }
+        }
+    }
+
+    fn expect(&mut self, wanted: u8, name: &'static str) -> Read<()> {
+        if self.peek() != Some(wanted) {
+            return Err(self.error(name));
+        }
+        self.step();
+        Ok(())
+    }
+
+    #[inline]
+    fn byte(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    #[inline]
+    fn step(&mut self) {
+        self.at = self.at.saturating_add(1);
+    }
+
+    fn since(&self, from: usize) -> &'a str {
+        self.text.get(from..self.at).unwrap_or_default()
+    }
+
+    #[cold]
+    fn error(&self, expected: &'static str) -> ParseError {
+        ParseError::new(self.at, expected)
+    }
+}
+
+impl<'a> Quoted<'a> {
+    /// The text the string stands for. Half a surrogate pair becomes U+FFFD.
+    pub(crate) fn text(self) -> Cow<'a, str> {
+        if self.escaped { Cow::Owned(unescape(self.body)) } else { Cow::Borrowed(self.body) }
+    }
+
+    /// The text without a line end, and whether it had one. Borrows when that is all that was escaped.
+    pub(crate) fn line(self) -> (Cow<'a, str>, bool) {
+        if !self.escaped {
+            return (Cow::Borrowed(self.body), false);
+        }
+        let line = self.body.strip_suffix(r"\n").filter(|rest| !ends_in_escape(rest));
+        let Some(line) = line else { return (self.text(), false) };
+        // A terminal ends its lines with CR LF.
+        let line = line.strip_suffix(r"\r").filter(|rest| !ends_in_escape(rest)).unwrap_or(line);
+        let escaped = memchr::memchr(b'\\', line.as_bytes()).is_some();
+        (Quoted { body: line, escaped }.text(), true)
+    }
+}
+
+/// Shows `look` the keys of the object `input` begins with, one after the other, until it has an
+/// answer or [`SNIFF_BYTES`] are read.
+pub(crate) fn sniff(input: &[u8], mut look: impl FnMut(&str) -> Option<u8>) -> u8 {
+    if input.trim_ascii_start().first() != Some(&b'{') {
+        return 0;
+    }
+    let input = input.get(..SNIFF_BYTES).unwrap_or(input);
+    let text = match std::str::from_utf8(input) {
+        Ok(text) => text,
+        Err(error) => input.get(..error.valid_up_to()).and_then(|valid| str::from_utf8(valid).ok()).unwrap_or_default(),
+    };
+    let mut score = None;
+    // The answer ends the reading, and so does the end of the piece: neither is an error here.
+    let _ = JsonReader::over(text).object(|reader, key| {
+        score = look(key.body);
+        if score.is_some() {
+            return Err(reader.error("no further key"));
+        }
+        reader.skip().map(drop)
+    });
+    score.unwrap_or(0)
+}
+
+/// Whether the last backslash of `body` begins an escape that what follows belongs to.
+fn ends_in_escape(body: &str) -> bool {
+    body.bytes().rev().take_while(|byte| *byte == b'\\').count() & 1 == 1
+}
+
+/// Numbers that fit are numbers; all others, and minus zero, stay as written.
+fn number_value(number: &str) -> Value<'_> {
+    match number.parse() {
+        Ok(whole) if number != "-0" => Value::Int(whole),
+        _ => Value::Json(Cow::Borrowed(number)),
+    }
+}
+
+/// The first position from `at` on that is a quote, a backslash, a control character or the end.
+#[inline]
+fn plain_until(bytes: &[u8], from: usize) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = 0x8080_8080_8080_8080;
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES.wrapping_mul(limit)) & !word & HIGHS;
+    let mut at = from;
+    let mut rest = bytes.get(at..).unwrap_or_default();
+    while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(*chunk);
+        let found =
+            below(word ^ ONES.wrapping_mul(0x22), 1) | below(word ^ ONES.wrapping_mul(0x5c), 1) | below(word, 0x20);
+        if found != 0 {
+            // The lowest mark is exact: a borrow can only set marks above a true one.
+            return at.saturating_add((found.trailing_zeros() / 8) as usize);
+        }
+        at = at.saturating_add(8);
+        rest = after;
+    }
+    let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+    at.saturating_add(stop.unwrap_or(rest.len()))
+}
+
+/// Writes out the escapes of a checked string.
+fn unescape(body: &str) -> String {
+    let mut text = String::with_capacity(body.len());
+    let mut rest = body;
+    while let Some((plain, escape)) = memchr::memchr(b'\\', rest.as_bytes()).and_then(|at| rest.split_at_checked(at)) {
+        text.push_str(plain);
+        let (char, len) = match escape.as_bytes().get(1) {
+            Some(b'n') => ('\n', 2),
+            Some(b't') => ('\t', 2),
+            Some(b'r') => ('\r', 2),
+            Some(b'b') => ('\u{8}', 2),
+            Some(b'f') => ('\u{c}', 2),
+            Some(b'u') => match utf16(escape.as_bytes()) {
+                Some((_, char, len)) => (char.unwrap_or(char::REPLACEMENT_CHARACTER), len),
+                None => (char::REPLACEMENT_CHARACTER, 2),
+            },
+            Some(other) => (char::from(*other), 2),
+            None => (char::REPLACEMENT_CHARACTER, 1),
+        };
+        text.push(char);
+        rest = escape.get(len..).unwrap_or_default();
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The escape `\uXXXX` at the start of `bytes`, with its low half if it is a high one: the first
+/// unit, the character if there is one, and the bytes used.
+fn utf16(bytes: &[u8]) -> Option<(u16, Option<char>, usize)> {
+    let first = unit(bytes)?;
+    let second = if (0xd800..0xdc00).contains(&first) { bytes.get(6..).and_then(unit) } else { None };
+    if let Some(second) = second.filter(|second| (0xdc00..0xe000).contains(second)) {
+        let pair = char::decode_utf16([first, second]).next().and_then(Result::ok);
+        return Some((first, pair, 12));
+    }
+    Some((first, char::from_u32(first.into()), 6))
+}
+
+fn unit(bytes: &[u8]) -> Option<u16> {
+    let digits = bytes.strip_prefix(br"\u")?.first_chunk::<4>()?;
+    digits.iter().try_fold(0_u16, |sum, digit| {
+        let digit = char::from(*digit).to_digit(16)?;
+        Some(sum.wrapping_shl(4) | u16::try_from(digit).ok()?)
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Which names occurred before: the one check behind `parse.duplicate_keys` and the emitters' `_dup`.
+//!
+//! Invariant: an ordinary event costs no allocation, and no choice of names costs more than sorting them.
+
+use std::cmp::Ordering;
+
+/// A name and the group it stands in; together they are read as `group.name`.
+pub(crate) type Key<'k> = (&'k str, &'k str);
+
+const FEW: usize = 64;
+
+/// The positions of the keys that equal an earlier one, in order.
+pub(crate) fn repeats<'k>(keys: impl ExactSizeIterator<Item = Key<'k>> + Clone) -> Vec<usize> {
+    if keys.len() > FEW {
+        return among_many(keys);
+    }
+    let mut found = Vec::new();
+    // Length and last byte of each key: those that differ there need no comparison.
+    let mut marks = [0_u32; FEW];
+    for (at, key) in keys.clone().enumerate() {
+        let mark = mark(key);
+        let (before, rest) = marks.split_at_mut_checked(at).unwrap_or_default();
+        if before.contains(&mark) && keys.clone().take(at).any(|other| compare(other, key).is_eq()) {
+            found.push(at);
+        }
+        if let Some(slot) = rest.first_mut() {
+            *slot = mark;
+        }
+    }
+    found
+}
+
+fn among_many<'k>(keys: impl Iterator<Item = Key<'k>>) -> Vec<usize> {
+    let mut sorted: Vec<(usize, Key<'k>)> = keys.enumerate().collect();
+    sorted.sort_by(|(_, one), (_, other)| compare(*one, *other));
+    let pairs = sorted.iter().zip(sorted.iter().skip(1));
+    let mut found: Vec<usize> =
+        pairs.filter(|((_, one), (_, other))| compare(*one, *other).is_eq()).map(|(_, (at, _))| *at).collect();
+    found.sort_unstable();
+    found
+}
+
+fn mark((group, name): Key<'_>) -> u32 {
+    let dot = usize::from(!group.is_empty());
+    let len = group.len().saturating_add(dot).saturating_add(name.len());
+    let last = name.as_bytes().last().copied().unwrap_or(b'.');
+    u32::try_from(len).unwrap_or(u32::MAX).wrapping_shl(8) | u32::from(last)
+}
+
+fn compare(one: Key<'_>, other: Key<'_>) -> Ordering {
+    if one.0 == other.0 {
+        return one.1.cmp(other.1);
+    }
+    bytes(one).cmp(bytes(other))
+}
+
+fn bytes<'k>((group, name): Key<'k>) -> impl Iterator<Item = u8> + 'k {
+    let dot = if group.is_empty() { "" } else { "." };
+    group.bytes().chain(dot.bytes()).chain(name.bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(keys: &[Key<'_>], expected: &[usize]) {
+        assert_eq!(repeats(keys.iter().copied()), expected, "{keys:?}");
+        // The same keys among many others, which takes the other way.
+        let others: Vec<String> = (0..100).map(|number| format!("other {number}")).collect();
+        let many: Vec<Key<'_>> = keys.iter().copied().chain(others.iter().map(|name| ("g", name.as_str()))).collect();
+        assert_eq!(repeats(many.iter().copied()), expected, "{keys:?}");
+    }
+
+    #[test]
+    fn equal_means_equal_when_written_out() {
+        check(&[], &[]);
+        check(&[("a", "b"), ("a", "c"), ("a", "b")], &[2]);
+        check(&[("a.b", "c"), ("a", "b.c"), ("", "a.b.c"), ("", "a.b.d")], &[1, 2]);
+        check(&[("", "x"), ("", ""), ("x", ""), ("", "x."), ("", "")], &[3, 4]);
+    }
+}
