@@ -7,6 +7,7 @@
 
 mod accept;
 mod docker;
+mod file;
 mod fill;
 mod lines;
 mod options;
@@ -54,7 +55,7 @@ pub trait Source: Send {
 }
 
 /// Every source. Help texts, the configuration reference and tests are made from this table.
-pub const SOURCES: &[Kind<dyn SourceConfig>] = &[docker::KIND, stdin::KIND, syslog::KIND];
+pub const SOURCES: &[Kind<dyn SourceConfig>] = &[docker::KIND, file::KIND, stdin::KIND, syslog::KIND];
 
 /// What a source ends with when nothing can be taken in any more.
 fn journal_failed(error: impl std::fmt::Display) -> SetupError {

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::client::{Engine, EventStream};
 use self::resume::{Facts, Resume};
+use super::fill::PIECE_BYTES;
 use super::lines::{Line, Lines};
 use super::options::{FormatName, Reading, Zone};
 use super::ring::{Load, RING_BYTES, Ring};
@@ -38,9 +39,6 @@ pub const KIND: Kind<dyn SourceConfig> = Kind {
 
 /// One event is at most this long; of a longer one the head is kept.
 const EVENT_BYTES_MAX: usize = 1024 * 1024;
-
-/// Events in one batch.
-const BATCH_EVENTS: usize = 1024;
 
 /// When the engine is silent that long after a connection, it has sent all it remembered.
 const REPLAY_QUIET: Duration = Duration::from_secs(2);
@@ -182,7 +180,7 @@ impl Session<'_> {
     }
 
     async fn take(&mut self, load: &Load<u64>) -> Result<(), SetupError> {
-        let mut events = 0;
+        let mut bytes = 0;
         for (bytes_total, frame) in load.frames() {
             if bytes_total > 0 {
                 self.intake.take_oversize(&mut self.frames, frame, bytes_total);
@@ -191,8 +189,9 @@ impl Session<'_> {
             } else {
                 continue;
             }
-            events += 1;
-            if events % BATCH_EVENTS == 0 {
+            bytes += frame.len();
+            if bytes >= PIECE_BYTES {
+                bytes = 0;
                 self.append().await?;
             }
         }

@@ -1,0 +1,170 @@
+//! `file`: follows files as they grow, through rotation, truncation and restarts.
+//!
+//! Way of an event here: files → **round** (look at each file once, off the async threads) → one
+//! batch for all of them, with the positions inside → append. Invariants: a position is stored only
+//! with the lines before it; a renamed file is read to its end; bytes that were cut off unread are
+//! declared by a gap record.
+
+mod follow;
+mod glob;
+mod tail;
+mod watch;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use self::follow::{Follow, Round, Settings};
+use self::glob::Glob;
+use self::watch::Watch;
+use super::options::{FormatName, Reading, Zone};
+use super::{Source, SourceConfig, journal_failed};
+use crate::identity::Trust;
+use crate::intake::Intake;
+use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, SetupError};
+
+pub const KIND: Kind<dyn SourceConfig> = Kind {
+    name: "file",
+    about: "Lines of files as they grow, through rotation and truncation",
+    schema: || schemars::schema_for!(Config),
+    read: |options| Ok(Box::new(erased_serde::deserialize::<Config>(options)?)),
+};
+
+/// Files to follow. One that does not exist yet is no mistake: it is read when it appears.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// Paths to follow; `*`, `?`, `[a-z]` stand for parts of a name, `**` for folders.
+    include: Vec<PathBuf>,
+    /// Paths to leave out, written the same way. Default: none.
+    #[serde(default)]
+    exclude: Vec<PathBuf>,
+    /// Where to begin in files that are there at the very first start; later ones are always read
+    /// from the beginning. Default: beginning.
+    #[serde(default)]
+    read_from: ReadFrom,
+    /// Longest line; of a longer one the first 1 KiB is kept. Default: 256KiB.
+    #[serde(default = "max_length")]
+    max_length: ByteSize,
+    /// How often to look for new files, and for changes that the kernel did not report. Default: 1s.
+    #[serde(default = "poll_interval")]
+    poll_interval: Interval,
+    /// How long a file that was renamed or deleted is still read after its last line. Default: 30s.
+    #[serde(default = "rotate_wait")]
+    rotate_wait: Interval,
+    /// Format of the lines. Default: auto.
+    #[serde(default)]
+    format: FormatName,
+    /// Zone of timestamps that name none. Default: UTC.
+    #[serde(default)]
+    zone: Zone,
+    /// Whose machine the lines are about: `local` or `relay` (the host or agent named in each
+    /// line, as in a manager's file). Default: local.
+    #[serde(default = "identity")]
+    identity: Trust,
+}
+
+/// Where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum ReadFrom {
+    #[default]
+    Beginning,
+    End,
+}
+
+fn max_length() -> ByteSize {
+    ByteSize::kib(256)
+}
+
+fn poll_interval() -> Interval {
+    Interval::seconds(1)
+}
+
+fn rotate_wait() -> Interval {
+    Interval::seconds(30)
+}
+
+fn identity() -> Trust {
+    Trust::Local
+}
+
+impl SourceConfig for Config {
+    fn check(&self) -> Vec<Problem> {
+        let problem =
+            |option, message: &str, hint: &str| Problem { option, message: message.to_owned(), hint: hint.to_owned() };
+        let mut problems = Vec::new();
+        if self.include.is_empty() {
+            problems.push(problem("include", "no path is given", "write `include: [/var/log/docker.log]`"));
+        }
+        if let Some(path) = self.include.iter().find(|path| path.is_dir()) {
+            let message = format!("`{}` is a folder", path.display());
+            problems.push(problem("include", &message, &format!("write `{}/*.log`", path.display())));
+        }
+        if self.poll_interval.get() < Duration::from_millis(10) {
+            problems.push(problem("poll_interval", "looking that often helps nobody", "write `poll_interval: 1s`"));
+        }
+        problems
+    }
+
+    fn open(&self, _: &PartContext) -> Result<Box<dyn Source>, SetupError> {
+        Ok(Box::new(Files { config: self.clone() }))
+    }
+}
+
+struct Files {
+    config: Config,
+}
+
+#[async_trait]
+impl Source for Files {
+    fn endpoints(&self) -> Vec<String> {
+        self.config.include.iter().map(|path| format!("file {}", path.display())).collect()
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
+        let Config { include, exclude, read_from, max_length, poll_interval, rotate_wait, format, zone, identity } =
+            self.config;
+        let settings = Settings {
+            include: include.iter().map(|path| Glob::new(path)).collect(),
+            exclude: exclude.iter().map(|path| Glob::new(path)).collect(),
+            reading: Reading { format, zone, trust: identity },
+            skip_old: read_from == ReadFrom::End,
+            line_bytes_max: max_length.as_usize(),
+            rotate_wait: rotate_wait.get(),
+        };
+        let mut watch = Watch::new();
+        let mut follow = Follow::new(settings, intake.clone());
+        let mut search = true;
+        loop {
+            let round;
+            (follow, round) = tokio::task::spawn_blocking(move || {
+                let round = follow.round(search);
+                (follow, round)
+            })
+            .await
+            .map_err(|error| SetupError::new("cannot read files", error))?;
+            let Round { more, gaps, folders } = round;
+            intake.append(&mut follow.frames).await.map_err(journal_failed)?;
+            for (origin, cause) in gaps {
+                intake.gap(&origin, None, &cause).await.map_err(journal_failed)?;
+            }
+            watch.add(folders);
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            search = false;
+            if !more {
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    names = watch.changed() => search = names,
+                    () = tokio::time::sleep(poll_interval.get()) => search = true,
+                }
+            }
+        }
+    }
+}

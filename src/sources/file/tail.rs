@@ -1,0 +1,342 @@
+//! One file that is followed: where reading stands, and how that is found again.
+//!
+//! A file is known by device and inode, so that it stays the same under a new name, and by its
+//! first bytes, because inodes are used again. Invariant: the stored position is that of the first
+//! line that was not handed on; a line is handed on once.
+
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+use crate::sources::lines::{Line, Lines};
+
+/// So much of the beginning tells one file from another.
+const HEAD_BYTES: u64 = 1024;
+
+/// Device and inode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct FileId(u64, u64);
+
+impl FileId {
+    pub(super) fn of(metadata: &Metadata) -> Self {
+        FileId(metadata.dev(), metadata.ino())
+    }
+
+    /// The name under which the position is stored.
+    pub(super) fn name(self) -> String {
+        format!("{:x}.{:x}", self.0, self.1)
+    }
+}
+
+/// Where reading stands, as it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Position {
+    offset: u64,
+    /// How many of the first bytes the hash covers.
+    head_bytes: u64,
+    hash: [u8; 16],
+}
+
+/// What one look at a file brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// So many bytes were read, and there may be more.
+    More(usize),
+    /// All there is was read; so many bytes just now.
+    End(usize),
+    /// The file was cut and begins anew; whether bytes that were there had not been read.
+    Truncated { unread: bool },
+}
+
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) id: FileId,
+    /// The name it had when it was last found.
+    pub(super) path: PathBuf,
+    /// Since when no pattern finds it, and nothing new came.
+    pub(super) quiet_since: Option<Instant>,
+    file: File,
+    lines: Lines,
+    line_bytes_max: usize,
+    /// What is read next.
+    offset: u64,
+    /// The size at the last look.
+    size: u64,
+    head: (u64, [u8; 16]),
+}
+
+impl Tail {
+    /// Goes on at the stored position if it is this file's. Answers the tail, and whether it is.
+    ///
+    /// # Errors
+    /// The file cannot be opened or read.
+    pub(super) fn open(path: &Path, stored: Option<&[u8]>, line_bytes_max: usize) -> io::Result<(Tail, bool)> {
+        let file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut tail = Tail {
+            id: FileId::of(&metadata),
+            path: path.to_owned(),
+            quiet_since: None,
+            file,
+            lines: Lines::new(line_bytes_max),
+            line_bytes_max,
+            offset: 0,
+            size: metadata.len(),
+            head: (0, [0; 16]),
+        };
+        let Some(position) = stored.and_then(Position::from_bytes) else { return Ok((tail, false)) };
+        let is_ours = position.offset <= tail.size && tail.hash(position.head_bytes)? == position.hash;
+        if is_ours {
+            tail.offset = position.offset;
+            tail.head = (position.head_bytes, position.hash);
+        }
+        Ok((tail, is_ours))
+    }
+
+    /// Skips what is there; a line that is not complete yet will be read.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn skip_to_end(&mut self) -> io::Result<()> {
+        let mut piece = [0; 4096];
+        let mut end = self.size;
+        // Back to the last line end: the line after it is still being written.
+        while end > 0 {
+            let from = end.saturating_sub(piece.len() as u64);
+            let piece = &mut piece[..(end - from) as usize];
+            self.file.read_exact_at(piece, from)?;
+            if let Some(at) = memchr::memrchr(b'\n', piece) {
+                end = from + at as u64 + 1;
+                break;
+            }
+            end = from;
+            if self.size - end > self.line_bytes_max as u64 {
+                end = self.size;
+                break;
+            }
+        }
+        self.offset = end;
+        self.remember_head()
+    }
+
+    /// Reads once, at most as much as `buffer` holds, and gives the lines to `each`. `buffer` must
+    /// be longer than the longest line.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn read(&mut self, buffer: &mut [u8], each: impl FnMut(Line<'_>)) -> io::Result<Look> {
+        let size = self.file.metadata()?.len();
+        let has_more = size > self.offset;
+        // A file can be cut and grow past the old end between two looks: its beginning tells.
+        if size < self.offset.max(self.size) || (size > self.size && self.hash(self.head.0)? != self.head.1) {
+            return Ok(self.begin_anew(size));
+        }
+        self.size = size;
+        if !has_more {
+            return Ok(Look::End(0));
+        }
+        let length = self.file.read_at(buffer, self.offset)?;
+        let done = self.lines.cut(&buffer[..length], each);
+        self.offset += done as u64;
+        if self.head.0 < HEAD_BYTES {
+            self.remember_head()?;
+        }
+        let all = length < buffer.len();
+        if all { Ok(Look::End(done)) } else { Ok(Look::More(done)) }
+    }
+
+    /// The file will not grow any more: what has no line end is its last line.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(super) fn finish(&mut self, buffer: &mut [u8], each: impl FnMut(Line<'_>)) -> io::Result<()> {
+        let length = self.file.read_at(buffer, self.offset)?;
+        self.lines.finish(&buffer[..length], each);
+        self.offset += length as u64;
+        Ok(())
+    }
+
+    /// What is to be stored: offset, length of the hashed head, its hash; 26 bytes.
+    pub(super) fn position(&self) -> Vec<u8> {
+        let (head_bytes, hash) = self.head;
+        Position { offset: self.done(), head_bytes, hash }.to_bytes()
+    }
+
+    /// Everything before was handed on.
+    fn done(&self) -> u64 {
+        self.offset - self.lines.passed()
+    }
+
+    fn begin_anew(&mut self, size: u64) -> Look {
+        let unread = self.size > self.done();
+        self.lines = Lines::new(self.line_bytes_max);
+        (self.offset, self.size, self.head) = (0, size, (0, [0; 16]));
+        Look::Truncated { unread }
+    }
+
+    fn remember_head(&mut self) -> io::Result<()> {
+        let head_bytes = self.done().min(HEAD_BYTES);
+        self.head = (head_bytes, self.hash(head_bytes)?);
+        Ok(())
+    }
+
+    /// Zeros for no bytes, and for a file that is shorter.
+    fn hash(&self, bytes: u64) -> io::Result<[u8; 16]> {
+        let mut head = [0; HEAD_BYTES as usize];
+        let head = &mut head[..bytes.min(HEAD_BYTES) as usize];
+        let mut hash = [0; 16];
+        match self.file.read_exact_at(head, 0) {
+            Ok(()) if !head.is_empty() => hash.copy_from_slice(&Sha256::digest(head)[..16]),
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(error) => return Err(error),
+        }
+        Ok(hash)
+    }
+}
+
+impl Position {
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = self.offset.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&(self.head_bytes as u16).to_le_bytes());
+        bytes.extend_from_slice(&self.hash);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Position> {
+        let (offset, rest) = bytes.split_first_chunk()?;
+        let (head_bytes, hash) = rest.split_first_chunk()?;
+        Some(Position {
+            offset: u64::from_le_bytes(*offset),
+            head_bytes: u16::from_le_bytes(*head_bytes).into(),
+            hash: hash.try_into().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    const LINE_BYTES_MAX: usize = 100;
+
+    fn read(tail: &mut Tail) -> Vec<String> {
+        let mut lines = Vec::new();
+        loop {
+            let mut buffer = [0; LINE_BYTES_MAX + 1];
+            let look = tail.read(&mut buffer, |line| {
+                lines.push(match line {
+                    Line::Whole(line) => String::from_utf8(line.to_vec()).unwrap(),
+                    Line::Oversize(head, total) => format!("{total} bytes of {}", char::from(head[0])),
+                });
+            });
+            match look.unwrap() {
+                Look::More(_) => {}
+                Look::End(_) => return lines,
+                Look::Truncated { unread } => lines.push(format!("truncated, unread {unread}")),
+            }
+        }
+    }
+
+    fn append(path: &Path, text: &str) {
+        File::options().create(true).append(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn open(path: &Path, stored: Option<&[u8]>) -> Tail {
+        Tail::open(path, stored, LINE_BYTES_MAX).unwrap().0
+    }
+
+    #[test]
+    fn a_line_is_read_once_and_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, "one\ntw");
+        let mut tail = open(&path, None);
+        assert_eq!(read(&mut tail), ["one"]);
+        append(&path, "o\nthree\n");
+        assert_eq!(read(&mut tail), ["two", "three"]);
+        assert_eq!(read(&mut tail), [""; 0]);
+        // Renamed: the open file is still the same one.
+        std::fs::rename(&path, folder.path().join("log.1")).unwrap();
+        append(&folder.path().join("log.1"), "four\nrest");
+        assert_eq!(read(&mut tail), ["four"]);
+        let mut last = Vec::new();
+        tail.finish(&mut [0; 200], |line| last.push(format!("{line:?}"))).unwrap();
+        assert_eq!(last, [format!("{:?}", Line::Whole(b"rest"))]);
+    }
+
+    #[test]
+    fn a_stored_position_is_found_again_at_every_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let mut stored: Option<Vec<u8>> = None;
+        for number in 0..200 {
+            append(&path, &format!("line {number}\nhal"));
+            append(&path, &format!("f {number}\n"));
+            let mut tail = open(&path, stored.as_deref());
+            assert_eq!(read(&mut tail), [format!("line {number}"), format!("half {number}")]);
+            stored = Some(tail.position());
+            assert_eq!(stored.as_ref().unwrap().len(), 26);
+        }
+    }
+
+    #[test]
+    fn another_file_with_the_same_inode_is_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, "one\n");
+        let mut tail = open(&path, None);
+        read(&mut tail);
+        let stored = tail.position();
+        std::fs::write(&path, "two and more\n").unwrap();
+        let (mut tail, is_ours) = Tail::open(&path, Some(&stored), LINE_BYTES_MAX).unwrap();
+        assert!(!is_ours);
+        assert_eq!(read(&mut tail), ["two and more"]);
+        assert!(!Tail::open(&path, Some(b"garbage"), LINE_BYTES_MAX).unwrap().1);
+    }
+
+    #[test]
+    fn truncation_is_seen_even_when_the_file_has_grown_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, "one\n");
+        let mut tail = open(&path, None);
+        assert_eq!(read(&mut tail), ["one"]);
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(read(&mut tail), ["truncated, unread false"]);
+        append(&path, "two\nbegun");
+        assert_eq!(read(&mut tail), ["two"]);
+        std::fs::write(&path, "a longer line than before\n").unwrap();
+        assert_eq!(read(&mut tail), ["truncated, unread true", "a longer line than before"]);
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_one_event_even_across_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, &"x".repeat(250));
+        let mut tail = open(&path, None);
+        assert_eq!(read(&mut tail), [""; 0]);
+        let mut again = open(&path, Some(&tail.position()));
+        append(&path, &format!("{}\nnext\n", "x".repeat(50)));
+        assert_eq!(read(&mut tail), ["300 bytes of x", "next"]);
+        assert_eq!(read(&mut again), ["300 bytes of x", "next"]);
+    }
+
+    #[test]
+    fn the_end_is_after_the_last_whole_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        append(&path, "one\ntwo\nthr");
+        let mut tail = open(&path, None);
+        tail.skip_to_end().unwrap();
+        append(&path, "ee\n");
+        assert_eq!(read(&mut tail), ["three"]);
+    }
+}
