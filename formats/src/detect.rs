@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use crate::{Context, Event, FORMATS, Field, Format, ParseError, Value, rfc3164, rfc5424, syslog};
+use crate::{Context, Event, FORMATS, Field, Format, ParseError, Value, dockerd, rfc3164, rfc5424, syslog};
 
 /// Which format a source's frames are in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -110,7 +110,7 @@ fn parse_envelope<'a>(
 ///
 /// Not looked for when the header says what happened (our own element), or when the tag is a
 /// container id: a container's output must not pass for what the engine says. For the same reason a
-/// line of dockerd is believed only under a tag that begins with `docker`.
+/// line of dockerd is believed only under the daemon's own tags.
 fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
     let app = event.text(Field::App).unwrap_or_default();
@@ -119,9 +119,15 @@ fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static
     }
     let allowed = |format: &Format| {
         !ENVELOPES.iter().any(|(name, _)| *name == format.name)
-            && (format.name != "dockerd" || app.is_empty() || app.starts_with("docker"))
+            && (format.name != dockerd::FORMAT.name || is_daemon_tag(app))
     };
     best(message, allowed).filter(|(_, score)| *score >= INNER_SCORE).map(|(format, _)| (message, format))
+}
+
+/// Tags that dockerd's own log has in syslog. `docker/x` is not among them: so Docker's syslog driver
+/// tags the output of containers.
+fn is_daemon_tag(app: &str) -> bool {
+    matches!(app, "" | "docker" | "dockerd" | "docker-current" | "docker-latest") || app.starts_with("dockerd-")
 }
 
 fn best(input: &[u8], allowed: impl Fn(&Format) -> bool) -> Option<(&'static Format, u8)> {

@@ -10,6 +10,7 @@ mod detect;
 mod docker_actions;
 mod docker_events;
 mod docker_json;
+mod dockerd;
 mod error;
 mod escape;
 mod event;
@@ -82,4 +83,4 @@ pub struct Format {
 
 /// Every format of the crate. Help texts, documents and tests are made from this table.
 pub const FORMATS: &[Format] =
-    &[rfc5424::FORMAT, rfc3164::FORMAT, docker_events::FORMAT, docker_json::FORMAT, json::FORMAT];
+    &[rfc5424::FORMAT, rfc3164::FORMAT, dockerd::FORMAT, docker_events::FORMAT, docker_json::FORMAT, json::FORMAT];

@@ -1,0 +1,120 @@
+//! What a line of dockerd says, by its message: requests, failures, jobs of old engines, signs of life.
+//!
+//! Invariant: text that a client or container chose is only ever compared after the engine's own words.
+
+use std::borrow::Cow;
+
+use super::request;
+use crate::{Event, Field};
+
+/// How a message begins, its class, its name.
+const SIGNS: &[(&str, &str, &str)] = &[
+    ("Starting up", "daemon.start", "Docker daemon starting"),
+    ("Docker daemon", "daemon.version", "Docker daemon version"),
+    ("Daemon has completed initialization", "daemon.ready", "Docker daemon ready"),
+    ("API listen on ", "daemon.listen", "Docker API listens"),
+    ("Processing signal '", "daemon.signal", "Docker daemon got a signal"),
+    ("Daemon shutdown complete", "daemon.stop", "Docker daemon stopped"),
+    ("Default bridge (", "daemon.bridge", "Docker default bridge assigned"),
+    ("Container failed to exit within ", "container.kill", "Container killed after its time to stop"),
+    ("Health check for container ", "container.health_status", "Container health check"),
+];
+
+/// Parts of a line that are not extras.
+#[derive(Debug, Default)]
+pub(super) struct Facts<'a> {
+    pub(super) message: Cow<'a, str>,
+    pub(super) method: Option<Cow<'a, str>>,
+    pub(super) url: Option<Cow<'a, str>>,
+    pub(super) topic: Option<Cow<'a, str>>,
+    /// The value of `error-response`, or of `error`.
+    pub(super) error: Option<Cow<'a, str>>,
+    /// The level is error or worse.
+    pub(super) failed: bool,
+}
+
+/// Sets class, name, outcome and whatever else follows from the message.
+pub(super) fn set<'a>(event: &mut Event<'a>, facts: Facts<'a>) {
+    let Facts { message, method, url, topic, error, failed } = facts;
+    let text = message.trim_end().to_owned();
+    let refused = text.starts_with("error response for ");
+    let handled = text.strip_prefix("Handler for ").and_then(|rest| rest.split_once(" returned error"));
+    let wrong = failed || refused || handled.is_some();
+    match (method, url) {
+        // 28 and later name the request beside the message; the path in the message is the route.
+        (Some(method), Some(url)) if request::is_method(&method) => request::set(event, method, url),
+        (method, url) => {
+            for (field, text) in [(Field::HttpMethod, method), (Field::HttpUrl, url)] {
+                event.set_text(field, text.unwrap_or_default());
+            }
+            let asked = handled.map_or(text.strip_prefix("Calling ").unwrap_or(&text), |(asked, _)| asked);
+            if let Some((method, url)) =
+                asked.split_once(' ').filter(|(method, url)| request::is_method(method) && url.starts_with('/'))
+            {
+                request::set(event, method.to_owned().into(), url.trim_end().to_owned().into());
+            }
+        }
+    }
+    if event.get(Field::EventClass).is_some() {
+        event.set(Field::Name, if wrong { "Docker API request failed" } else { "Docker API request" });
+    } else if topic.as_deref() == Some("/tasks/delete") && text == "ignoring event" {
+        request::set_class(event, "container.task_delete");
+        event.set(Field::Name, "Container process ended");
+    } else if let Some(job) = text.strip_prefix("+job log(").and_then(|rest| rest.strip_suffix(')')) {
+        logged(event, job);
+    } else if let Some((_, class, name)) = SIGNS.iter().find(|(begin, ..)| text.starts_with(begin)) {
+        request::set_class(event, class);
+        event.set(Field::Name, *name);
+    } else {
+        event.set(Field::EventClass, "daemon.log");
+    }
+    if wrong {
+        event.set(Field::Outcome, "failure");
+        let told = handled.and_then(|(_, rest)| rest.strip_prefix(": ")).map(|reason| Cow::Owned(reason.to_owned()));
+        event.set_text(Field::Reason, told.or(error).unwrap_or_default());
+    } else if let Some(error) = error {
+        event.extra("dockerd", "error", error);
+    }
+    event.set_text(Field::Msg, message);
+}
+
+/// Engines up to 1.6: `+job log(create, <id>, <image>)` is what later became an event of the API.
+fn logged(event: &mut Event<'_>, job: &str) {
+    const ACTIONS: &[&str] = &[
+        "container.create",
+        "container.start",
+        "container.stop",
+        "container.die",
+        "container.kill",
+        "container.restart",
+        "container.pause",
+        "container.unpause",
+        "container.destroy",
+        "container.export",
+        "container.exec_create",
+        "container.exec_start",
+        "image.pull",
+        "image.push",
+        "image.tag",
+        "image.untag",
+        "image.delete",
+        "image.import",
+    ];
+    let mut parts = job.splitn(3, ", ");
+    let action = parts.next().unwrap_or_default();
+    let action = action.split_once(": ").map_or(action, |(action, _)| action);
+    let class = ACTIONS.iter().find(|class| class.split_once('.').is_some_and(|(_, word)| word == action));
+    let Some(class) = class else {
+        event.set(Field::EventClass, "daemon.log");
+        return;
+    };
+    request::set_class(event, class);
+    event.set(Field::Name, "Docker engine event");
+    let (id, image) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    if class.starts_with("container.") {
+        request::set_container(event, id.to_owned());
+        event.set_text(Field::ImageRef, image.to_owned());
+    } else {
+        event.set_text(Field::ImageRef, id.to_owned());
+    }
+}
