@@ -76,7 +76,27 @@ impl<'a> JsonReader<'a> {
                 match self.peek() {
                     Some(b',') => self.step(),
                     Some(b'}') => break self.step(),
-                    _ => return Err(self.error("`,` or `}`")),
+                    _ => return Err(self.refuse("`,` or `}`")),
+                }
+            }
+        }
+        self.depth = self.depth.saturating_sub(1);
+        Ok(())
+    }
+
+    /// Reads an array: `element` is called at each value and must read it.
+    pub(crate) fn array(&mut self, mut element: impl FnMut(&mut Self) -> Read<()>) -> Read<()> {
+        self.expect(b'[', "`[`")?;
+        self.enter()?;
+        if self.peek() == Some(b']') {
+            self.step();
+        } else {
+            loop {
+                element(self)?;
+                match self.peek() {
+                    Some(b',') => self.step(),
+                    Some(b']') => break self.step(),
+                    _ => return Err(self.refuse("`,` or `]`")),
                 }
             }
         }
@@ -88,7 +108,7 @@ impl<'a> JsonReader<'a> {
     pub(crate) fn end(&mut self) -> Read<()> {
         match self.peek() {
             None => Ok(()),
-            Some(_) => Err(self.error("the end")),
+            Some(_) => Err(self.refuse("the end")),
         }
     }
 
@@ -167,8 +187,8 @@ impl<'a> JsonReader<'a> {
                         self.depth = self.depth.saturating_sub(1);
                         objects = objects.wrapping_shr(1);
                     }
-                    (_, 1) => return Err(self.error("`,` or `}`")),
-                    _ => return Err(self.error("`,` or `]`")),
+                    (_, 1) => return Err(self.refuse("`,` or `}`")),
+                    _ => return Err(self.refuse("`,` or `]`")),
                 }
             }
         }
@@ -181,17 +201,17 @@ impl<'a> JsonReader<'a> {
             Some(b'f') => self.word("false"),
             Some(b'n') => self.word("null"),
             Some(b'-' | b'0'..=b'9') => self.number().map(drop),
-            _ => Err(self.error("a JSON value")),
+            _ => Err(self.refuse("a JSON value")),
         }
     }
 
     fn key(&mut self) -> Read<Quoted<'a>> {
         if self.peek() != Some(b'"') {
-            return Err(self.error("a key in quotes"));
+            return Err(self.refuse("a key in quotes"));
         }
         self.keys = self.keys.saturating_add(1);
         if self.keys > KEYS_MAX {
-            return Err(self.error("at most 2,000 keys"));
+            return Err(self.refuse("at most 2,000 keys"));
         }
         let key = self.string()?;
         self.expect(b':', "`:`")?;
@@ -215,8 +235,8 @@ impl<'a> JsonReader<'a> {
                     escaped = true;
                     self.escape()?;
                 }
-                Some(_) => return Err(self.error("no control character in a string")),
-                None => return Err(self.error("`\"`")),
+                Some(_) => return Err(self.refuse("no control character in a string")),
+                None => return Err(self.refuse("`\"`")),
             }
         }
     }
@@ -232,9 +252,9 @@ impl<'a> JsonReader<'a> {
                     self.unportable = true;
                     len
                 }
-                None => return Err(self.error("`\\u` and four hex digits")),
+                None => return Err(self.refuse("`\\u` and four hex digits")),
             },
-            _ => return Err(self.error("an escape of JSON")),
+            _ => return Err(self.refuse("an escape of JSON")),
         };
         self.at = self.at.saturating_add(len);
         Ok(())
@@ -245,7 +265,7 @@ impl<'a> JsonReader<'a> {
             self.at = self.at.saturating_add(word.len());
             return Ok(());
         }
-        Err(self.error("a JSON value"))
+        Err(self.refuse("a JSON value"))
     }
 
     /// `-? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?`
@@ -285,7 +305,7 @@ impl<'a> JsonReader<'a> {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let len = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
         if len == 0 {
-            return Err(self.error("a digit"));
+            return Err(self.refuse("a digit"));
         }
         self.at = self.at.saturating_add(len);
         Ok(())
@@ -293,7 +313,7 @@ impl<'a> JsonReader<'a> {
 
     fn enter(&mut self) -> Read<()> {
         if self.depth >= DEPTH_MAX {
-            return Err(self.error("at most 64 levels of JSON"));
+            return Err(self.refuse("at most 64 levels of JSON"));
         }
         self.depth = self.depth.saturating_add(1);
         Ok(())
@@ -312,7 +332,7 @@ impl<'a> JsonReader<'a> {
 
     fn expect(&mut self, wanted: u8, name: &'static str) -> Read<()> {
         if self.peek() != Some(wanted) {
-            return Err(self.error(name));
+            return Err(self.refuse(name));
         }
         self.step();
         Ok(())
@@ -332,8 +352,9 @@ impl<'a> JsonReader<'a> {
         self.text.get(from..self.at).unwrap_or_default()
     }
 
+    /// The error that something else should stand here.
     #[cold]
-    fn error(&self, expected: &'static str) -> ParseError {
+    pub(crate) fn refuse(&self, expected: &'static str) -> ParseError {
         ParseError::new(self.at, expected)
     }
 }
@@ -374,7 +395,7 @@ pub(crate) fn sniff(input: &[u8], mut look: impl FnMut(&str) -> Option<u8>) -> u
     let _ = JsonReader::over(text).object(|reader, key| {
         score = look(key.body);
         if score.is_some() {
-            return Err(reader.error("no further key"));
+            return Err(reader.refuse("no further key"));
         }
         reader.skip().map(drop)
     });

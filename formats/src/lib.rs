@@ -6,6 +6,7 @@
 //!
 //! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
 
+mod cef;
 mod detect;
 mod docker_actions;
 mod docker_events;
@@ -82,5 +83,12 @@ pub struct Format {
 }
 
 /// Every format of the crate. Help texts, documents and tests are made from this table.
-pub const FORMATS: &[Format] =
-    &[rfc5424::FORMAT, rfc3164::FORMAT, dockerd::FORMAT, docker_events::FORMAT, docker_json::FORMAT, json::FORMAT];
+pub const FORMATS: &[Format] = &[
+    rfc5424::FORMAT,
+    rfc3164::FORMAT,
+    dockerd::FORMAT,
+    docker_events::FORMAT,
+    docker_json::FORMAT,
+    json::FORMAT,
+    cef::FORMAT,
+];

@@ -1,0 +1,256 @@
+//! Whatever an event holds comes out as one line of exactly that; the reader here is written from
+//! the grammar alone and forgives nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::arithmetic_side_effects,
+    clippy::panic
+)]
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Time;
+
+/// A line as the grammar reads it: seven header fields and the keys in order.
+#[derive(Debug, PartialEq)]
+struct Line {
+    header: Vec<String>,
+    keys: Vec<(String, String)>,
+}
+
+/// "Exactly 7 pipes" that are not escaped; in the extension every `=` that is not escaped ends a key,
+/// and one space stands before each key but the first.
+fn strict(line: &[u8]) -> Line {
+    let line = std::str::from_utf8(line).unwrap();
+    assert!(line.chars().all(|char| char == '\t' || (char >= ' ' && char != '\u{7f}')), "{line:?}");
+    let mut header = vec![String::new()];
+    let mut chars = line.chars();
+    while header.len() < 8 {
+        let field = header.last_mut().unwrap();
+        match chars.next().unwrap_or_else(|| panic!("too few pipes: {line}")) {
+            '\\' => field.push(chars.next().filter(|char| "|\\".contains(*char)).unwrap()),
+            '|' => header.push(String::new()),
+            char => field.push(char),
+        }
+    }
+    header.pop();
+    Line { header, keys: extension(chars.as_str()) }
+}
+
+fn extension(text: &str) -> Vec<(String, String)> {
+    let mut keys: Vec<(String, String)> = Vec::new();
+    let mut value = String::new();
+    let mut chars = text.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' => value.push(match chars.next().unwrap() {
+                'n' => '\n',
+                'r' => '\r',
+                char @ ('=' | '\\') => char,
+                char => panic!("no escape of CEF: \\{char} in {text}"),
+            }),
+            '=' => {
+                let key = value.rsplit(' ').next().unwrap().to_owned();
+                assert!(
+                    !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'),
+                    "{text}"
+                );
+                value.truncate(value.len() - key.len());
+                match keys.last_mut() {
+                    Some(last) => last.1 = value.strip_suffix(' ').unwrap().to_owned(),
+                    None => assert!(value.is_empty(), "{text}"),
+                }
+                keys.push((key, String::new()));
+                value.clear();
+            }
+            char => value.push(char),
+        }
+    }
+    match keys.last_mut() {
+        Some(last) => last.1 = value,
+        None => assert!(value.is_empty(), "{text}"),
+    }
+    assert!(keys.iter().all(|(_, value)| !value.is_empty() && value.trim_matches([' ', '\t']) == value), "{text}");
+    keys
+}
+
+fn emitted(event: &Event<'_>) -> String {
+    let mut out = Vec::new();
+    emit(event, &EmitContext { vendor: "V|\\", product: "P", version: "1" }, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn check(fields: &[(Field, Value<'static>)], expected: &str) {
+    let mut event = Event::new(b"raw");
+    for (field, value) in fields {
+        event.set(*field, value.clone());
+    }
+    let line = emitted(&event);
+    assert_eq!(line.strip_prefix(r"CEF:0|V\|\\|P|1|event|event|Unknown|"), Some(expected), "{line}");
+    strict(line.as_bytes());
+}
+
+#[test]
+fn fields_go_to_their_keys_in_order() {
+    check(&[], "");
+    check(
+        &[
+            (Field::Msg, Value::from("a=b | c\\d\nnext")),
+            (Field::ContainerName, Value::from("x act=permit")),
+            (Field::Time, Value::Time(Time(1_795_251_800_158_734_145))),
+            (Field::HostName, Value::from("vm1")),
+            (Field::ExitCode, Value::Int(137)),
+            (Field::RuleGroups, Value::Json(Cow::Borrowed(r#"["docker","web"]"#))),
+            (Field::ParseAmbiguous, Value::Bool(true)),
+        ],
+        r"rt=1795251800158 dvchost=vm1 dhost=vm1 cn1=137 cn1Label=exitCode cs2=x act\=permit cs2Label=containerName rule_groups=docker,web parse_ambiguous=true msg=a\=b | c\\d\nnext",
+    );
+    check(
+        &[
+            (Field::HostName, Value::from("vm1")),
+            (Field::DstHost, Value::from("db")),
+            (Field::SrcIp, Value::from("10.0.0.1")),
+            (Field::SrcPort, Value::from("443")),
+            (Field::DstIp, Value::from("::1")),
+            (Field::DstPort, Value::Int(70_000)),
+            (Field::HostIp, Value::from("any")),
+        ],
+        "dvchost=vm1 dhost=db src=10.0.0.1 spt=443 c6a3=::1 c6a3Label=destinationIPv6 dst_port=70000 host_ip=any",
+    );
+}
+
+#[test]
+fn the_header_holds_no_line_end_and_no_bare_pipe() {
+    let mut event = Event::new(b"raw");
+    event.set(Field::EventClass, "a|b\\c\r\nd");
+    event.set(Field::Name, "\r\nname = x\n");
+    event.set(Field::DeviceVendor, "v".repeat(100));
+    event.set(Field::Severity, 15);
+    let line = emitted(&event);
+    assert_eq!(line, format!(r"CEF:0|{}|P|1|a\|b\\c  d|name = x|10|", "v".repeat(63)));
+}
+
+#[test]
+fn long_values_are_cut_at_a_character_and_say_so() {
+    let long = format!("{}é \\=", "x".repeat(62));
+    check(
+        &[(Field::Action, Value::from(long)), (Field::Msg, Value::from("m".repeat(1_024)))],
+        &format!("act={} emit_cut=act,msg msg={}", "x".repeat(62), "m".repeat(1_023)),
+    );
+}
+
+#[test]
+fn names_of_the_input_cannot_be_keys_of_ours() {
+    let mut event = Event::new(b"raw");
+    for (group, name) in
+        [("", "act"), ("attributes", "a.b"), ("attributes", "ab"), ("attributes", "a b"), ("rule", "id"), ("", "|=")]
+    {
+        event.extra(group, name, "v");
+    }
+    event.extra("attributes", "ab_2", "w");
+    event.extra("attributes", "empty", "");
+    let line = emitted(&event);
+    let keys: Vec<_> = strict(line.as_bytes()).keys.into_iter().map(|(key, _)| key).collect();
+    let expected = [
+        "ad_act",
+        "ad_attributes_ab",
+        "ad_attributes_ab_2",
+        "ad_attributes_ab_3",
+        "ad_rule_id",
+        "ad_",
+        "ad_attributes_ab_2_4",
+    ];
+    assert_eq!(keys, expected);
+}
+
+#[test]
+fn a_thousand_equal_names_are_told_apart() {
+    let mut event = Event::new(b"raw");
+    for number in 0..1_000 {
+        event.extra("a", if number % 2 == 0 { "b".to_owned() } else { format!("b_{number}") }, "v");
+    }
+    let mut keys: Vec<_> = strict(emitted(&event).as_bytes()).keys.into_iter().map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), 1_000);
+}
+
+#[test]
+fn what_was_not_understood_goes_along() {
+    let mut event = Event::new(b"b\xffd = line\n");
+    event.set(Field::ParseStatus, "failed");
+    assert!(emitted(&event).ends_with("|parse_status=failed rawEvent=b\u{fffd}d \\= line\\n"), "{}", emitted(&event));
+}
+
+/// What a value of the extension becomes: the rule of §1.1 in the plainest words.
+fn cleaned(text: &str, bytes_max: usize) -> String {
+    let spaced: String = text
+        .chars()
+        .map(|char| {
+            if matches!(char, '\0'..='\u{8}' | '\u{b}' | '\u{c}' | '\u{e}'..='\u{1f}' | '\u{7f}') { ' ' } else { char }
+        })
+        .collect();
+    let mut rest = spaced.trim_matches([' ', '\t']).to_owned();
+    while rest.len() > bytes_max {
+        rest.pop();
+    }
+    rest.trim_end_matches([' ', '\t']).to_owned()
+}
+
+const HOSTILE: &str =
+    "[ a=|\\\\\n\r\t\u{0}\u{1b}\u{7f}\u{85}\u{2028}é😀]{0,12}|.{0,12}|( act=deny|\nCEF:0\\||\\\\){1,4}|x{4090}[=é]{10}";
+const FIELDS: &[(Field, &[&str], usize, &str)] = &[
+    (Field::HostName, &["dvchost"], 100, ""),
+    (Field::HostName, &["dhost"], 1_023, ""),
+    (Field::Action, &["act"], 63, ""),
+    (Field::UserName, &["suser"], 1_023, ""),
+    (Field::FilePath, &["filePath"], 1_023, ""),
+    (Field::ContainerName, &["cs2", "cs2Label"], 4_000, "containerName"),
+    (Field::ExecCommand, &["cs4", "cs4Label"], 4_000, "command"),
+    (Field::VmName, &["flexString1", "flexString1Label"], 1_023, "vmName"),
+    (Field::RuleName, &["rule_name"], 4_000, ""),
+    (Field::Msg, &["msg"], 1_023, ""),
+];
+
+proptest! {
+    #[test]
+    fn one_line_with_exactly_these_keys(
+        class in HOSTILE,
+        fields in proptest::collection::vec((0..FIELDS.len(), HOSTILE), 0..6),
+        extras in proptest::collection::vec((HOSTILE, HOSTILE, HOSTILE), 0..6),
+    ) {
+        let mut event = Event::new(b"raw");
+        event.set(Field::EventClass, class.as_str());
+        for (at, text) in &fields {
+            event.set(FIELDS[*at].0, text.as_str());
+        }
+        for (group, name, text) in &extras {
+            event.extra(group.as_str(), name.as_str(), text.as_str());
+        }
+        let line = strict(emitted(&event).as_bytes());
+        prop_assert_eq!(&line.header[0], "CEF:0");
+        prop_assert!(line.header[4].len() <= 1_023);
+
+        let (input, ours): (Vec<_>, Vec<_>) =
+            line.keys.into_iter().filter(|(key, _)| key != "emit_cut").partition(|(key, _)| key.starts_with("ad_"));
+        let mut expected = Vec::new();
+        for (field, keys, bytes_max, label) in FIELDS {
+            let text = cleaned(event.text(*field).unwrap_or_default(), *bytes_max);
+            if !text.is_empty() {
+                expected.push((keys[0].to_owned(), text));
+                expected.extend(keys.get(1).map(|key| ((*key).to_owned(), (*label).to_owned())));
+            }
+        }
+        prop_assert_eq!(ours, expected);
+        let values: Vec<_> = input.iter().map(|(_, value)| value.clone()).collect();
+        let expected: Vec<_> = extras.iter().map(|(_, _, text)| cleaned(text, 4_000)).filter(|text| !text.is_empty()).collect();
+        prop_assert_eq!(values, expected);
+        let mut keys: Vec<_> = input.into_iter().map(|(key, _)| key).collect();
+        keys.sort_unstable();
+        let all = keys.len();
+        keys.dedup();
+        prop_assert_eq!(keys.len(), all);
+    }
+}
