@@ -143,6 +143,11 @@ impl<'a> DockerEvent<'a> {
         self.action.as_deref().or(self.status.as_deref()).filter(|action| !action.is_empty())
     }
 
+    /// Takes the time from where it was not rounded.
+    pub(crate) fn correct_time(&mut self, nanos: i64) {
+        self.time_nano = Some(Value::Int(nanos));
+    }
+
     /// Puts everything read into the event, the Engine's time into `time_field`.
     pub(crate) fn finish(mut self, time_field: Field, event: &mut Event<'a>) {
         self.set_time(time_field, event);

@@ -27,6 +27,7 @@ pub mod stored;
 mod syslog;
 mod text;
 mod time;
+mod wazuh;
 
 pub use detect::{Choice, detect, parse};
 pub use error::ParseError;
@@ -91,4 +92,5 @@ pub const FORMATS: &[Format] = &[
     docker_json::FORMAT,
     json::FORMAT,
     cef::FORMAT,
+    wazuh::FORMAT,
 ];

@@ -1,0 +1,387 @@
+//! Wazuh alerts, one JSON object a line, as versions 3 and 4 write `alerts.json` and as indexers copy them.
+//!
+//! A parser on the way of an event. An alert about a container carries the Docker event it was made
+//! from; such an alert gets the class and fields of that event, so that a rule need not know which
+//! way it came. The event's time is the alert's; the Engine's goes to `start`.
+//!
+//! Invariant: what the manager says (`rule`, `agent`) and what was in the log (`data`, `full_log`)
+//! stay apart: nothing in `data` can change the rule, the agent or the time of an alert.
+
+use std::borrow::Cow;
+
+use crate::docker_events::DockerEvent;
+use crate::json_members::{Members, whole};
+use crate::json_read::{self, JsonReader, Quoted};
+use crate::{Context, Event, Field, Format, ParseError, Time, Value};
+
+/// The row of this format.
+pub(crate) const FORMAT: Format = Format {
+    name: "wazuh",
+    about: "Wazuh alerts 3.x and 4.x (alerts.json)",
+    detect: Some(detect),
+    parse: Some(parse),
+    emit: None,
+};
+
+/// Group of the alert's own members.
+const WAZUH: &str = "wazuh";
+/// Groups of the members whose members become extras one by one.
+const OPENED: &[&str] = &["manager", "cluster", "decoder", "predecoder", "syscheck", "input"];
+
+fn detect(input: &[u8]) -> u8 {
+    let (mut rule, mut agent, mut manager) = (false, false, false);
+    json_read::sniff(input, |key| {
+        rule |= key == "rule";
+        agent |= key == "agent";
+        manager |= key == "manager" || key == "decoder" || key == "timestamp";
+        match key {
+            "Actor" | "log" => Some(0),
+            _ if rule && (agent || manager) => Some(90),
+            _ if agent && manager => Some(75),
+            _ => None,
+        }
+    })
+}
+
+fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
+    let mut reader = JsonReader::new(input)?;
+    let mut members = Members::new(event);
+    let mut alert = Alert::default();
+    reader.object(|reader, key| alert.member(reader, event, &mut members, key))?;
+    reader.end()?;
+    if alert.rule_id.is_none() && alert.level.is_none() {
+        return Err(ParseError::new(0, "a `rule` with an `id` or a `level`"));
+    }
+    alert.finish(event);
+    members.finish(event);
+    Ok(())
+}
+
+/// The members of an alert, in any order, until all of them are known.
+#[derive(Default)]
+struct Alert<'a> {
+    timestamp: Option<Cow<'a, str>>,
+    indexed_at: Option<Cow<'a, str>>,
+    full_log: Option<Cow<'a, str>>,
+    rule_id: Option<Cow<'a, str>>,
+    level: Option<Value<'a>>,
+    description: Option<Cow<'a, str>>,
+    groups: Option<Value<'a>>,
+    fired_times: Option<Value<'a>>,
+    agent_id: Option<Cow<'a, str>>,
+    agent_name: Option<Cow<'a, str>>,
+    agent_ip: Option<Cow<'a, str>>,
+    program: Option<Cow<'a, str>>,
+    path: Option<Cow<'a, str>>,
+    data: Data<'a>,
+    docker: Option<DockerEvent<'a>>,
+}
+
+/// What decoders found in the log.
+#[derive(Default)]
+struct Data<'a> {
+    src_ip: Option<Cow<'a, str>>,
+    src_port: Option<Value<'a>>,
+    dst_ip: Option<Cow<'a, str>>,
+    dst_port: Option<Value<'a>>,
+    src_user: Option<Cow<'a, str>>,
+    dst_user: Option<Cow<'a, str>>,
+    url: Option<Cow<'a, str>>,
+}
+
+impl<'a> Alert<'a> {
+    fn member(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        members: &mut Members<'a>,
+        key: Quoted<'a>,
+    ) -> Result<(), ParseError> {
+        let name = key.text();
+        match &*name {
+            "timestamp" => members.text(reader, event, &mut self.timestamp, (WAZUH, key)),
+            "@timestamp" => members.text(reader, event, &mut self.indexed_at, (WAZUH, key)),
+            "full_log" => members.text(reader, event, &mut self.full_log, (WAZUH, key)),
+            "rule" if reader.at_object() => reader.object(|reader, key| self.rule(reader, event, members, key)),
+            "agent" if reader.at_object() => reader.object(|reader, key| match &*key.text() {
+                "id" => members.text(reader, event, &mut self.agent_id, ("agent", key)),
+                "name" => members.text(reader, event, &mut self.agent_name, ("agent", key)),
+                "ip" => members.text(reader, event, &mut self.agent_ip, ("agent", key)),
+                _ => members.extra(reader, event, ("agent", key)),
+            }),
+            "data" if reader.at_object() => reader.object(|reader, key| self.data(reader, event, members, key)),
+            _ => match OPENED.iter().find(|group| **group == name) {
+                Some(group) if reader.at_object() => reader.object(|reader, key| match (*group, &*key.text()) {
+                    ("predecoder", "program_name") => members.text(reader, event, &mut self.program, (group, key)),
+                    ("syscheck", "path") => members.text(reader, event, &mut self.path, (group, key)),
+                    _ => members.extra(reader, event, (group, key)),
+                }),
+                _ => members.extra(reader, event, (WAZUH, key)),
+            },
+        }
+    }
+
+    fn rule(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        members: &mut Members<'a>,
+        key: Quoted<'a>,
+    ) -> Result<(), ParseError> {
+        let at = ("rule", key);
+        match &*key.text() {
+            "id" => members.text(reader, event, &mut self.rule_id, at),
+            "level" => members.value(reader, event, &mut self.level, at),
+            "description" => members.text(reader, event, &mut self.description, at),
+            "groups" => members.value(reader, event, &mut self.groups, at),
+            "firedtimes" => members.value(reader, event, &mut self.fired_times, at),
+            _ => members.extra(reader, event, at),
+        }
+    }
+
+    fn data(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        members: &mut Members<'a>,
+        key: Quoted<'a>,
+    ) -> Result<(), ParseError> {
+        let (data, at) = (&mut self.data, ("data", key));
+        match &*key.text() {
+            "docker" if reader.at_object() => self.docker.get_or_insert_default().read(reader, event, members),
+            "srcip" => members.text(reader, event, &mut data.src_ip, at),
+            "srcport" => members.value(reader, event, &mut data.src_port, at),
+            "dstip" => members.text(reader, event, &mut data.dst_ip, at),
+            "dstport" => members.value(reader, event, &mut data.dst_port, at),
+            "srcuser" => members.text(reader, event, &mut data.src_user, at),
+            "dstuser" => members.text(reader, event, &mut data.dst_user, at),
+            "url" => members.text(reader, event, &mut data.url, at),
+            _ => members.extra(reader, event, at),
+        }
+    }
+
+    fn finish(mut self, event: &mut Event<'a>) {
+        if let Some(mut docker) = self.docker.take() {
+            if let Some(nanos) = self.full_log.as_deref().and_then(engine_time) {
+                docker.correct_time(nanos);
+            }
+            docker.finish(Field::Start, event);
+        }
+        self.set_time(event);
+        self.set_rule(event);
+        event.set_text(Field::HostName, self.agent_name.unwrap_or_default());
+        event.set_text(Field::HostId, self.agent_id.unwrap_or_default());
+        match self.agent_ip {
+            // An agent may connect from anywhere: that is no address.
+            Some(ip) if ip == "any" => event.extra("agent", "ip", ip),
+            ip => event.set_text(Field::HostIp, ip.unwrap_or_default()),
+        }
+        event.set_text(Field::App, self.program.unwrap_or_default());
+        event.set_text(Field::FilePath, self.path.unwrap_or_default());
+        self.data.finish(event);
+        event.set_text(Field::Msg, self.full_log.unwrap_or_default());
+    }
+
+    /// Local time with three digits and an offset without a colon; an indexer's copy also has UTC.
+    fn set_time(&mut self, event: &mut Event<'a>) {
+        let read = |text: &Cow<'_, str>| {
+            Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len()).map(|(time, _)| time)
+        };
+        let (own, indexed) = (self.timestamp.as_ref().and_then(read), self.indexed_at.as_ref().and_then(read));
+        if let Some(time) = own.or(indexed) {
+            event.set(Field::Time, time);
+            // What says the same instant has been said.
+            self.timestamp.take_if(|_| own.is_some());
+            self.indexed_at.take_if(|_| indexed == Some(time));
+        } else {
+            event.note("no time that can be read");
+        }
+        for (name, text) in [("timestamp", self.timestamp.take()), ("@timestamp", self.indexed_at.take())] {
+            if let Some(text) = text {
+                event.extra(WAZUH, name, text);
+            }
+        }
+    }
+
+    fn set_rule(&mut self, event: &mut Event<'a>) {
+        if let Some(description) = self.description.take() {
+            event.set_text(Field::Name, description.clone());
+            event.set_text(Field::RuleName, description);
+        }
+        match self.level.as_ref().map(|level| whole(level).ok_or(level)) {
+            Some(Ok(level)) => {
+                event.set(Field::RuleLevel, level);
+                // Wazuh's own scale for CEF: 11 to 15 all become 10.
+                event.set(Field::Severity, level.clamp(0, 10));
+            }
+            Some(Err(level)) => event.extra("rule", "level", level.clone()),
+            None => {}
+        }
+        if let Some(groups) = self.groups.take() {
+            event.set(Field::Category, groups.clone());
+            event.set(Field::RuleGroups, groups);
+        }
+        match self.fired_times.take() {
+            Some(times) if whole(&times).is_some() => event.set(Field::Count, whole(&times).unwrap_or(0)),
+            Some(times) => event.extra("rule", "firedtimes", times),
+            None => {}
+        }
+        if let Some(id) = self.rule_id.take() {
+            if event.get(Field::EventClass).is_none() {
+                event.set(Field::EventClass, format!("wazuh.{id}"));
+            }
+            event.set_text(Field::RuleId, id);
+        } else if event.get(Field::EventClass).is_none() {
+            event.set(Field::EventClass, "wazuh");
+        }
+    }
+}
+
+impl<'a> Data<'a> {
+    fn finish(self, event: &mut Event<'a>) {
+        let texts = [
+            (Field::SrcIp, self.src_ip),
+            (Field::DstIp, self.dst_ip),
+            (Field::UserName, self.src_user),
+            (Field::TargetUser, self.dst_user),
+            (Field::HttpUrl, self.url),
+        ];
+        for (field, text) in texts {
+            event.set_text(field, text.unwrap_or_default());
+        }
+        for (field, name, port) in
+            [(Field::SrcPort, "srcport", self.src_port), (Field::DstPort, "dstport", self.dst_port)]
+        {
+            match port.as_ref().map(|port| whole(port).ok_or(port)) {
+                Some(Ok(port)) => event.set(field, port),
+                Some(Err(port)) => event.extra("data", name, port.clone()),
+                None => {}
+            }
+        }
+    }
+}
+
+/// The Engine's time as `full_log` of version 3 has it: the alert's own copy went through a double
+/// and lost about 100 ns. Read as JSON, not searched for: a label could hold the same words.
+fn engine_time(full_log: &str) -> Option<i64> {
+    let mut nanos = None;
+    let mut reader = JsonReader::over(full_log);
+    reader
+        .object(|reader, key| {
+            if key.body != "docker" || !reader.at_object() {
+                return reader.skip().map(drop);
+            }
+            reader.object(|reader, key| {
+                if key.body == "timeNano" {
+                    nanos = whole(&reader.value()?);
+                    return Ok(());
+                }
+                reader.skip().map(drop)
+            })
+        })
+        .ok()?;
+    nanos
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::Offset;
+
+    fn parsed(input: &str) -> Event<'_> {
+        let mut event = Event::new(input.as_bytes());
+        parse(input.as_bytes(), &Context { received: Time(0), zone: Offset(0) }, &mut event).unwrap();
+        event
+    }
+
+    fn extra<'e>(event: &'e Event<'_>, group: &str, name: &str) -> Option<&'e str> {
+        event.extras().iter().find(|extra| extra.group == group && extra.name == name).and_then(|extra| {
+            match &extra.value {
+                Value::Str(text) | Value::Json(text) => Some(&**text),
+                _ => None,
+            }
+        })
+    }
+
+    const DOCKER_3: &str = r#"{"timestamp": "2026-11-21T10:15:33.892+0200", "rule": {"level": 3, "description": "Container web started", "id": "87903", "mail": false, "groups": ["docker"]}, "agent": {"id": "002", "name": "node-2", "ip": "10.9.0.19"}, "manager": {"name": "mgr"}, "id": "1795248933.76076", "full_log": "{\"integration\": \"docker\", \"docker\": {\"status\": \"start\", \"id\": \"0182\", \"from\": \"httpd\", \"Type\": \"container\", \"Action\": \"start\", \"Actor\": {\"ID\": \"0182\", \"Attributes\": {\"image\": \"httpd\", \"name\": \"web\", \"x\": \"\\\"timeNano\\\": 1\"}}, \"time\": 1795248933, \"timeNano\": 1795248933877226210}}", "decoder": {"name": "json"}, "data": {"integration": "docker", "docker": {"status": "start", "id": "0182", "from": "httpd", "Type": "container", "Action": "start", "Actor": {"ID": "0182", "Attributes": {"image": "httpd", "name": "web"}}, "time": "1795248933", "timeNano": "1795248933877226240.000000"}}, "location": "Wazuh-Docker"}"#;
+
+    #[test]
+    fn a_docker_alert_is_a_docker_event_with_a_rule() {
+        let event = parsed(DOCKER_3);
+        for (field, text) in [
+            (Field::EventClass, "container.start"),
+            (Field::Name, "Container web started"),
+            (Field::ContainerId, "0182"),
+            (Field::ContainerName, "web"),
+            (Field::ImageRef, "httpd"),
+            (Field::Action, "start"),
+            (Field::RuleId, "87903"),
+            (Field::RuleName, "Container web started"),
+            (Field::RuleGroups, r#"["docker"]"#),
+            (Field::HostName, "node-2"),
+            (Field::HostId, "002"),
+            (Field::HostIp, "10.9.0.19"),
+        ] {
+            assert_eq!(event.text(field), Some(text), "{field:?}");
+        }
+        assert_eq!(event.time(Field::Time), Some(Time(1_795_248_933_892_000_000)));
+        assert_eq!(
+            event.time(Field::Start),
+            Some(Time(1_795_248_933_877_226_210)),
+            "not the rounded one, not the label's"
+        );
+        assert_eq!((event.int(Field::Severity), event.int(Field::RuleLevel)), (Some(3), Some(3)));
+        assert_eq!(extra(&event, "wazuh", "location"), Some("Wazuh-Docker"));
+        assert_eq!(extra(&event, "wazuh", "id"), Some("1795248933.76076"));
+        assert_eq!(event.text(Field::ParseNotes), None);
+        assert_eq!(event.text(Field::ParseStatus), None);
+    }
+
+    #[test]
+    fn without_full_log_the_engines_time_is_rounded_and_said_to_be() {
+        let event = parsed(
+            r#"{"agent":{"name":"a","id":"000","ip":"any"},"data":{"docker":{"Type":"container","Action":"exec_start: sh","Actor":{"ID":"d4","Attributes":{"image":"httpd"}},"timeNano":"1683632491049788416.000000","time":"1683632491"}},"rule":{"firedtimes":3,"level":12,"id":"87903"},"@timestamp":"2023-05-09T11:41:31.033Z","timestamp":"2023-05-09T14:41:31.033+0300"}"#,
+        );
+        assert_eq!(event.time(Field::Start), Some(Time(1_683_632_491_049_788_000)));
+        assert_eq!(event.text(Field::ParseNotes), Some("the engine's time is rounded to microseconds"));
+        assert_eq!(event.time(Field::Time), Some(Time(1_683_632_491_033_000_000)));
+        assert_eq!(extra(&event, "wazuh", "@timestamp"), None);
+        assert_eq!((event.text(Field::HostIp), extra(&event, "agent", "ip")), (None, Some("any")));
+        assert_eq!((event.int(Field::Severity), event.int(Field::Count)), (Some(10), Some(3)));
+        assert_eq!(event.text(Field::ExecCommand), Some("sh"));
+    }
+
+    #[test]
+    fn data_cannot_pass_for_the_manager() {
+        let event = parsed(
+            r#"{"timestamp":"2026-11-21T10:00:00.000+0000","data":{"rule":{"id":"1","level":0},"agent":{"name":"forged"},"timestamp":"1999","srcip":"10.0.0.1","srcport":"5022","dstport":"x","srcuser":"eve","win":{"system":{"eventID":"4624"}}},"rule":{"level":5,"id":"5710"},"agent":{"id":"001","name":"real"},"full_log":"sshd: no"}"#,
+        );
+        assert_eq!(event.text(Field::EventClass), Some("wazuh.5710"));
+        assert_eq!(event.text(Field::HostName), Some("real"));
+        assert_eq!(
+            (event.text(Field::SrcIp), event.int(Field::SrcPort), event.int(Field::DstPort)),
+            (Some("10.0.0.1"), Some(5022), None)
+        );
+        assert_eq!(event.text(Field::UserName), Some("eve"));
+        assert_eq!(event.text(Field::Msg), Some("sshd: no"));
+        assert_eq!(extra(&event, "data", "dstport"), Some("x"));
+        assert_eq!(extra(&event, "data", "agent"), Some(r#"{"name":"forged"}"#));
+        assert_eq!(extra(&event, "data", "win"), Some(r#"{"system":{"eventID":"4624"}}"#));
+    }
+
+    #[test]
+    fn detection_takes_keys_in_any_order() {
+        assert_eq!(detect(DOCKER_3.as_bytes()), 90);
+        assert_eq!(detect(br#"{"agent":{},"manager":{},"data":{"#), 75);
+        assert_eq!(detect(br#"{"rule":"x"}"#), 0);
+        assert_eq!(detect(br#"{"log":"{\"rule\":1,\"agent\":2}"}"#), 0);
+    }
+
+    #[test]
+    fn without_a_rule_it_is_no_alert() {
+        let mut event = Event::new(b"");
+        let context = Context { received: Time(0), zone: Offset(0) };
+        assert!(parse(br#"{"agent":{"id":"1"},"timestamp":"2026-11-21T10:00:00Z"}"#, &context, &mut event).is_err());
+    }
+}
