@@ -1,6 +1,7 @@
 //! Wharfinger: takes container-security logs into custody, says on which virtual machine each
 //! event happened, and hands it on to a SIEM. ARCHITECTURE.md is the map.
 
+pub mod cli;
 pub mod config;
 pub mod document;
 pub mod identity;

@@ -65,6 +65,15 @@ impl ByteSize {
     }
 }
 
+/// From arguments of the command line.
+impl std::str::FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ByteSize, String> {
+        ByteSize::parse(text.trim()).ok_or_else(|| format!("expected a size: {HINT}"))
+    }
+}
+
 /// The largest unit of 1024 that leaves a whole number: `64MiB`.
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,77 @@
+//! How a verb ends: exit codes from sysexits, and errors as people read them.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use super::visible::visible_lines;
+use crate::document::Mistakes;
+
+/// The codes of sysexits.h that are used here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Exit {
+    Ok = 0,
+    Usage = 64,
+    Data = 65,
+    NoInput = 66,
+    CannotCreate = 73,
+    Config = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a verb ends early.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The reader of stdout has seen enough.
+    ClosedPipe,
+    /// Something went wrong; `hint` may be empty.
+    Error { exit: Exit, error: anyhow::Error, hint: String },
+    /// Everything that is wrong with a configuration.
+    Config(Mistakes),
+}
+
+impl Failure {
+    pub(super) fn new(exit: Exit, error: impl Into<anyhow::Error>, hint: impl Display) -> Self {
+        Failure::Error { exit, error: error.into(), hint: hint.to_string() }
+    }
+
+    /// Says it on stderr.
+    pub(super) fn report(self) -> ExitCode {
+        match self {
+            Failure::ClosedPipe => Exit::Ok.into(),
+            Failure::Error { exit, error, hint } => {
+                let mut text = format!("error: {error}");
+                for cause in error.chain().skip(1) {
+                    text.push_str(&format!("\n  cause: {cause}"));
+                }
+                if !hint.is_empty() {
+                    text.push_str(&format!("\n\nhint: {hint}"));
+                }
+                eprintln!("{}", visible_lines(&text));
+                exit.into()
+            }
+            Failure::Config(mistakes) => {
+                print_mistakes("error", &mistakes);
+                Exit::Config.into()
+            }
+        }
+    }
+}
+
+impl From<Mistakes> for Failure {
+    fn from(mistakes: Mistakes) -> Self {
+        Failure::Config(mistakes)
+    }
+}
+
+/// Mistakes on stderr, an empty line between them.
+pub(super) fn print_mistakes(word: &str, mistakes: &Mistakes) {
+    let texts: Vec<String> = mistakes.texts().map(|text| format!("{word}: {text}")).collect();
+    if !texts.is_empty() {
+        eprintln!("{}", visible_lines(&texts.join("\n\n")));
+    }
+}

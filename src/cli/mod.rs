@@ -1,0 +1,65 @@
+//! The command line: verbs, what is printed, and exit codes.
+//!
+//! stdout is data and nothing else; a closed pipe is not an error; what came from outside is made
+//! visible before a person sees it. Invariant: nothing is decided about events here.
+
+mod completion;
+mod config_file;
+mod convert;
+mod explain;
+mod failure;
+mod generate;
+mod input;
+mod list;
+mod output;
+mod validate;
+mod visible;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::{Exit, Failure};
+
+/// Takes container-security logs into custody, says on which virtual machine each event happened,
+/// and hands it on to a SIEM.
+#[derive(Debug, Parser)]
+#[command(name = "wharfinger", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done, 64 wrong usage, 65 wrong data, 66 no input, 69 a service is unavailable, 73 cannot write, 78 wrong configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Validate(validate::Arguments),
+    Convert(convert::Arguments),
+    Explain(explain::Arguments),
+    List(list::Arguments),
+    Generate(generate::Arguments),
+    Completion(completion::Arguments),
+}
+
+/// Does what the arguments of the process ask for.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        // `--help` and `--version` come this way too.
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Ok };
+            return if error.print().is_err() { Exit::Ok.into() } else { exit.into() };
+        }
+    };
+    let done = match arguments.verb {
+        Verb::Validate(arguments) => validate::run(&arguments),
+        Verb::Convert(arguments) => convert::run(&arguments),
+        Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::List(arguments) => list::run(&arguments),
+        Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::Completion(arguments) => completion::run(&arguments),
+    };
+    done.map_or_else(Failure::report, ExitCode::from)
+}
