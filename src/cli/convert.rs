@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressStyle};
 use wharfinger_formats::{Choice, Context, Emit, EmitContext, Event, FORMATS, Field, Offset, Time, parse};
@@ -14,7 +13,7 @@ use wharfinger_formats::{Choice, Context, Emit, EmitContext, Event, FORMATS, Fie
 use super::failure::{Exit, Failure};
 use super::input::{Input, Line, Lines};
 use super::output;
-use crate::part::ByteSize;
+use crate::part::{ByteSize, describe_io};
 
 /// Convert log lines from one format to another, from files (also gzip and zstd) or stdin to stdout
 #[derive(Debug, clap::Args)]
@@ -68,7 +67,8 @@ pub(super) fn now() -> Time {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let usage = |name: &str| Failure::new(Exit::Usage, anyhow::anyhow!("unknown format `{name}`"), "see `wharfinger list`");
+    let usage =
+        |name: &str| Failure::new(Exit::Usage, anyhow::anyhow!("unknown format `{name}`"), "see `wharfinger list`");
     let choice = Choice::named(&arguments.from).ok_or_else(|| usage(&arguments.from))?;
     let format = FORMATS.iter().find(|format| format.name == arguments.to);
     let emit = format.and_then(|format| format.emit).ok_or_else(|| usage(&arguments.to))?;
@@ -87,8 +87,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let mut outcome = Ok(());
     for file in files {
         outcome = Input::open(file)
-            .with_context(|| format!("cannot open `{}`", file.display()))
-            .map_err(|error| Failure::new(Exit::NoInput, error, "check the path"))
+            .map_err(|error| {
+                let error = anyhow::anyhow!(describe_io(&error)).context(format!("cannot open `{}`", file.display()));
+                Failure::new(Exit::NoInput, error, "check the path")
+            })
             .and_then(|mut input| converter.convert(&mut input, arguments.line_max, &progress));
         if outcome.is_err() {
             break;
@@ -126,9 +128,10 @@ impl Converter {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {
-                    let error = Err::<(), _>(error).with_context(|| format!("cannot read `{}` to its end", input.name));
+                    let error = anyhow::anyhow!(describe_io(&error))
+                        .context(format!("cannot read `{}` to its end", input.name));
                     let hint = "what was read until here has been converted; is the file whole?";
-                    return error.map_err(|error| Failure::new(Exit::Data, error, hint));
+                    return Err(Failure::new(Exit::Data, error, hint));
                 }
             }
         }
@@ -153,7 +156,9 @@ impl Converter {
                 event.set(Field::Name, "Unparsed line");
                 event.set(Field::Severity, 2);
                 event.set(Field::ParseStatus, "failed");
-                let error = format!("expected a line of at most {line_max}, found {bytes} bytes, of which this is the beginning");
+                let error = format!(
+                    "expected a line of at most {line_max}, found {bytes} bytes, of which this is the beginning"
+                );
                 event.set(Field::ParseError, error);
                 event
             }
@@ -168,7 +173,8 @@ impl Converter {
     fn conclude(&self, strict: bool) -> Result<Exit, Failure> {
         let (lines, unparsed) = (self.lines, self.unparsed);
         let plural = if lines == 1 { "" } else { "s" };
-        let summary = format!("{unparsed} of {lines} line{plural} not understood: passed on as events of class `unparsed`");
+        let summary =
+            format!("{unparsed} of {lines} line{plural} not understood: passed on as events of class `unparsed`");
         match (unparsed, strict) {
             (0, _) => Ok(Exit::Ok),
             (_, false) => {

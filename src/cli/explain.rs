@@ -6,7 +6,6 @@ use std::io::{self, IsTerminal as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Value, parse};
 
@@ -15,6 +14,7 @@ use super::failure::{Exit, Failure};
 use super::input::{Input, Line, Lines};
 use super::output;
 use super::visible::{visible, visible_bytes};
+use crate::part::describe_io;
 
 /// Explain one line: its format, each field and where it stands, and what would be written
 #[derive(Debug, clap::Args)]
@@ -49,12 +49,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = Page { colour, text: String::new() }.write(&line, choice, &event);
     output::write(text.as_bytes())?;
-    Ok(if event.text(Field::EventClass) == Some("unparsed") { Exit::Data } else { Exit::Ok })
+    Ok(Exit::Ok)
 }
 
 fn first_line() -> Result<Vec<u8>, Failure> {
     let failed = |error: io::Error| {
-        let error = Err::<(), _>(error).context("cannot read stdin").err().unwrap_or_else(|| anyhow::anyhow!("stdin"));
+        let error = anyhow::anyhow!(describe_io(&error)).context("cannot read stdin");
         Failure::new(Exit::NoInput, error, "give the line as an argument")
     };
     let mut input = Input::open(Path::new("-")).map_err(failed)?;
@@ -89,11 +89,13 @@ impl Page {
     fn write(mut self, line: &[u8], choice: Choice, event: &Event<'_>) -> String {
         self.format(line, choice, event);
         self.heading("fields");
-        let of_field = |(field, value): (Field, &Value<'_>)| (field.name().to_owned(), shown(value), place(line, value));
+        let of_field =
+            |(field, value): (Field, &Value<'_>)| (field.name().to_owned(), shown(value), place(line, value));
         self.rows(event.fields().filter(|(field, _)| !is_about_parsing(*field)).map(of_field).collect());
         if !event.extras().is_empty() {
             self.heading("everything else");
-            let name = |group: &str, name: &str| if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") };
+            let name =
+                |group: &str, name: &str| if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") };
             let of_extra = |extra: &wharfinger_formats::Extra<'_>| {
                 (cut(&name(&extra.group, &extra.name)), shown(&extra.value), place(line, &extra.value))
             };
@@ -132,7 +134,9 @@ impl Page {
     }
 
     fn emitted(&mut self, name: &str, event: &Event<'_>) {
-        let Some(emit) = FORMATS.iter().find(|format| format.name == name).and_then(|format| format.emit) else { return };
+        let Some(emit) = FORMATS.iter().find(|format| format.name == name).and_then(|format| format.emit) else {
+            return;
+        };
         let mut out = Vec::new();
         emit(event, &EmitContext::default(), &mut out);
         self.heading(&format!("as {name}"));

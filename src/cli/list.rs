@@ -92,22 +92,16 @@ impl What {
     }
 
     fn json(self) -> Value {
-        let part = |name: &str, about: &str, schema: schemars::Schema| {
-            json!({ "name": name, "about": about, "options": schema.as_value() })
-        };
+        let part = |name: &str, about: &str, schema: schemars::Schema| json!({ "name": name, "about": about, "options": schema.as_value() });
         match self {
             What::Formats => {
-                let row = |f: &wharfinger_formats::Format| {
-                    json!({ "name": f.name, "about": f.about, "read": f.parse.is_some(), "write": f.emit.is_some() })
-                };
+                let row = |f: &wharfinger_formats::Format| json!({ "name": f.name, "about": f.about, "read": f.parse.is_some(), "write": f.emit.is_some() });
                 FORMATS.iter().map(row).collect()
             }
             What::Sources => SOURCES.iter().map(|kind| part(kind.name, kind.about, (kind.schema)())).collect(),
             What::Sinks => SINKS.iter().map(|kind| part(kind.name, kind.about, (kind.schema)())).collect(),
             What::Fields => {
-                let row = |field: &Field| {
-                    json!({ "name": field.name(), "about": field.about(), "reserved": field.is_reserved() })
-                };
+                let row = |field: &Field| json!({ "name": field.name(), "about": field.about(), "reserved": field.is_reserved() });
                 Field::ALL.iter().map(row).collect()
             }
         }

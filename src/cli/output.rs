@@ -2,9 +2,8 @@
 
 use std::io::{self, ErrorKind, Write};
 
-use anyhow::Context as _;
-
 use super::failure::{Exit, Failure};
+use crate::part::describe_io;
 
 /// Writes data to stdout.
 ///
@@ -19,8 +18,6 @@ fn failed(error: io::Error) -> Failure {
     if error.kind() == ErrorKind::BrokenPipe {
         return Failure::ClosedPipe;
     }
-    match Err::<(), _>(error).context("cannot write to stdout") {
-        Err(error) => Failure::new(Exit::CannotCreate, error, "is the disk full?"),
-        Ok(()) => Failure::ClosedPipe,
-    }
+    let error = anyhow::anyhow!(describe_io(&error)).context("cannot write to stdout");
+    Failure::new(Exit::CannotCreate, error, "is the disk full?")
 }
