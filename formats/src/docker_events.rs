@@ -237,8 +237,6 @@ impl<'a> DockerEvent<'a> {
         let Some(time) = time else { return };
         if exact.is_some() {
             self.time_nano = None;
-        } else if self.time_nano.is_some() {
-            event.note("the engine's time is rounded to microseconds");
         }
         if seconds == Some(time.seconds()) {
             self.time = None;

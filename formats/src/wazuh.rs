@@ -218,7 +218,6 @@ impl<'a> Alert<'a> {
             None => {}
         }
         if let Some(groups) = self.groups.take() {
-            event.set(Field::Category, groups.clone());
             event.set(Field::RuleGroups, groups);
         }
         match self.fired_times.take() {
@@ -334,17 +333,16 @@ mod tests {
         assert_eq!((event.int(Field::Severity), event.int(Field::RuleLevel)), (Some(3), Some(3)));
         assert_eq!(extra(&event, "wazuh", "location"), Some("Wazuh-Docker"));
         assert_eq!(extra(&event, "wazuh", "id"), Some("1795248933.76076"));
-        assert_eq!(event.text(Field::ParseNotes), None);
-        assert_eq!(event.text(Field::ParseStatus), None);
+        assert_eq!((extra(&event, "docker", "timeNano"), event.text(Field::ParseStatus)), (None, None));
     }
 
     #[test]
-    fn without_full_log_the_engines_time_is_rounded_and_said_to_be() {
+    fn without_full_log_the_engines_time_is_rounded_and_kept_as_written() {
         let event = parsed(
             r#"{"agent":{"name":"a","id":"000","ip":"any"},"data":{"docker":{"Type":"container","Action":"exec_start: sh","Actor":{"ID":"d4","Attributes":{"image":"httpd"}},"timeNano":"1683632491049788416.000000","time":"1683632491"}},"rule":{"firedtimes":3,"level":12,"id":"87903"},"@timestamp":"2023-05-09T11:41:31.033Z","timestamp":"2023-05-09T14:41:31.033+0300"}"#,
         );
         assert_eq!(event.time(Field::Start), Some(Time(1_683_632_491_049_788_000)));
-        assert_eq!(event.text(Field::ParseNotes), Some("the engine's time is rounded to microseconds"));
+        assert_eq!(extra(&event, "docker", "timeNano"), Some("1683632491049788416.000000"));
         assert_eq!(event.time(Field::Time), Some(Time(1_683_632_491_033_000_000)));
         assert_eq!(extra(&event, "wazuh", "@timestamp"), None);
         assert_eq!((event.text(Field::HostIp), extra(&event, "agent", "ip")), (None, Some("any")));

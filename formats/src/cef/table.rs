@@ -30,7 +30,7 @@ pub(super) struct Row {
     pub(super) how: How,
     /// The label's key and the label.
     pub(super) label: Option<(&'static str, &'static str)>,
-    /// Written a second time, unless this other field has the key.
+    /// Written, even a second time, unless this other field has the key.
     pub(super) unless: Option<Field>,
 }
 
@@ -66,6 +66,7 @@ pub(super) const ROWS: &[Row] = &[
     row(Field::Outcome, "outcome", How::Text(63)),
     row(Field::Reason, "reason", How::Text(1_023)),
     row(Field::Category, "cat", How::Text(1_023)),
+    Row { field: Field::RuleGroups, key: "cat", how: How::Text(1_023), label: None, unless: Some(Field::Category) },
     row(Field::Count, "cnt", How::Number),
     row(Field::UserName, "suser", How::Text(1_023)),
     row(Field::UserId, "suid", How::Text(1_023)),

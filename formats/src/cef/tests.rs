@@ -105,7 +105,7 @@ fn fields_go_to_their_keys_in_order() {
             (Field::RuleGroups, Value::Json(Cow::Borrowed(r#"["docker","web"]"#))),
             (Field::ParseAmbiguous, Value::Bool(true)),
         ],
-        r"rt=1795251800158 dvchost=vm1 dhost=vm1 cn1=137 cn1Label=exitCode cs2=x act\=permit cs2Label=containerName rule_groups=docker,web parse_ambiguous=true msg=a\=b | c\\d\nnext",
+        r"rt=1795251800158 dvchost=vm1 dhost=vm1 cat=docker,web cn1=137 cn1Label=exitCode cs2=x act\=permit cs2Label=containerName parse_ambiguous=true msg=a\=b | c\\d\nnext",
     );
     check(
         &[
