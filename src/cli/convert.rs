@@ -22,12 +22,14 @@ pub(super) struct Arguments {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Format of the lines; `auto` looks at each
-    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = PossibleValuesParser::new(readable()))]
+    /// Format of the lines (see `wharfinger list`); `auto` looks at each
+    #[arg(long, value_name = "FORMAT", default_value = "auto", hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(readable()))]
     from: String,
 
     /// Format to write
-    #[arg(long, value_name = "FORMAT", default_value = "json", value_parser = PossibleValuesParser::new(writable()))]
+    #[arg(long, value_name = "FORMAT", default_value = "json", hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(writable()))]
     to: String,
 
     /// Zone of timestamps that name none: `+01:00`

@@ -23,7 +23,8 @@ pub(super) struct Arguments {
     line: Option<OsString>,
 
     /// Format to read it as, in place of a guess
-    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = PossibleValuesParser::new(readable()))]
+    #[arg(long, value_name = "FORMAT", default_value = "auto", hide_possible_values = true,
+          value_parser = PossibleValuesParser::new(readable()))]
     from: String,
 
     /// Zone of timestamps that name none: `+01:00`

@@ -83,6 +83,7 @@ fn table(schema: &Value, root: &Value, prefix: &str, depth: usize, rows: &mut St
         let own = option["description"].as_str();
         let (about, default) = split_default(own.or(target["description"].as_str()).unwrap_or_default());
         let default = match (default, &option["default"]) {
+            (Some(default), _) if default == "none" || default.contains(' ') => default.to_owned(),
             (Some(default), _) => format!("`{default}`"),
             (None, _) if required.contains(&name.as_str()) => "required".to_owned(),
             (None, Value::Null) => "none".to_owned(),

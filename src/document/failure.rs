@@ -1,5 +1,6 @@
 //! A failure of serde in the words of users: cause, and the hint that follows from it.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{Expected, Unexpected};
@@ -62,7 +63,7 @@ impl serde::de::Error for Failed {
 
 impl std::error::Error for Failed {}
 
-/// Only passed on: what users read is made by [`Failure::into_error`].
+/// Only passed on: what users read is made by [`Failure::into_mistake`].
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -88,14 +89,17 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    pub(super) fn new(failed: Failed, place: Place, path: String, node: &Node) -> Self {
-        let follows = matches!(&failed, Failed::Missing { name } if node.entry(name).is_some());
+    pub(super) fn new(failed: Failed, place: Place, path: String, node: &Node, left_out: &HashSet<Place>) -> Self {
+        // Misspelt, or of a wrong type: one message is enough.
+        let mut wrong = node.entries().iter().filter(|entry| left_out.contains(&entry.place));
+        let mut is_wrong = |name: &str| wrong.any(|entry| did_you_mean(&entry.name, [name]).is_some());
+        let follows = matches!(&failed, Failed::Missing { name } if is_wrong(name));
         Failure { failed, place, path, follows, entry: None }
     }
 
-    /// The mistake for users; nothing when it only follows from one that was reported.
-    pub(super) fn into_error(self) -> Option<Mistake> {
-        if self.follows {
+    /// The mistake for users; nothing when it only follows from one `before` it.
+    pub(super) fn into_mistake(self, before: &[Mistake]) -> Option<Mistake> {
+        if self.follows && !before.is_empty() {
             return None;
         }
         let path = self.path;
@@ -205,7 +209,15 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("acknowledgements", "leave it out: a source is answered when its events are on disk, always"),
 ];
 
+/// Words that mean the same in one shipper or another; an option has one of them.
+const SYNONYMS: &[&[&str]] =
+    &[&["listen", "address", "bind", "host"], &["url", "endpoint", "endpoints", "uri"], &["path", "include", "file"]];
+
 fn hint_for_option(name: &str, known: &[&str]) -> String {
+    let synonyms = SYNONYMS.iter().filter(|words| words.contains(&name));
+    if let Some(word) = synonyms.flat_map(|words| words.iter()).find(|word| known.contains(word)) {
+        return format!("it is called `{word}` here");
+    }
     let elsewhere = ELSEWHERE.iter().find(|(word, _)| *word == name);
     match elsewhere {
         Some((_, hint)) if !known.contains(&name) => (*hint).to_owned(),

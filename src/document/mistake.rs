@@ -62,7 +62,16 @@ impl fmt::Display for Mistakes {
 /// The known name that `name` was probably meant to be.
 pub fn did_you_mean<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let name = name.to_lowercase().replace('-', "_");
-    let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
+    // `max_bytes` is `bytes_max`.
+    let words = |name: &str| {
+        let mut words: Vec<String> = name.split('_').map(str::to_owned).collect();
+        words.sort();
+        words
+    };
+    let distance = |known: &str| match words(known) == words(&name) {
+        true => 0,
+        false => strsim::damerau_levenshtein(&name, known),
+    };
     let close = |(distance, known): &(usize, &str)| *distance <= (known.len().min(name.len()) + 1) / 3;
     known.into_iter().map(|known| (distance(known), known)).filter(close).min().map(|(_, known)| known)
 }
@@ -95,6 +104,7 @@ mod tests {
             ("max-connections", Some("max_connections")),
             ("mod", Some("mode")),
             ("tsl", Some("tls")),
+            ("connections_max", Some("max_connections")),
             ("password", None),
             ("", None),
         ] {

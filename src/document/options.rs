@@ -56,7 +56,8 @@ pub fn read_options<T>(
             break;
         };
         let entry = failure.entry;
-        errors.extend(failure.into_error());
+        let mistake = failure.into_mistake(&errors);
+        errors.extend(mistake);
         match entry {
             Some(entry) if left_out.insert(entry) => {}
             _ => break,
@@ -319,7 +320,7 @@ impl Attempt<'_> {
     /// Keeps the first failure: serde reports the same again on each level up.
     fn remember<T>(&self, result: Result<T, Failed>, place: Place, of: &NodeReader<'_>) -> Result<T, Failed> {
         result.inspect_err(|failed| {
-            let failure = || Failure::new(failed.clone(), place, of.path.text(), of.node);
+            let failure = || Failure::new(failed.clone(), place, of.path.text(), of.node, self.left_out);
             self.first.borrow_mut().get_or_insert_with(failure);
         })
     }

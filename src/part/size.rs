@@ -144,7 +144,7 @@ mod tests {
             ("64MiB", 64 << 20),
             ("1 GiB", 1 << 30),
             ("5kb", 5_000),
-            ("16777215TiB", (1 << 24) - 1 << 40),
+            ("16777215TiB", ((1 << 24) - 1) << 40),
         ] {
             assert_eq!(ByteSize::parse(text), Some(ByteSize(bytes)), "{text}");
         }
