@@ -2,11 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Config;
-use crate::document::{Language, Mistakes};
+use rustix::fs::Access;
+
+use super::{Config, Part};
+use crate::document::{Language, Mistakes, Value};
+use crate::part::describe_io;
+use crate::sources::SourceConfig;
 
 /// The configuration itself: also what `wharfinger generate config` prints to begin with.
 const TEXT: &str = include_str!("default.yaml");
+
+/// The variable of that text which the data directory stands for.
+const DATA_DIR: &str = "WHARFINGER_DATA_DIR";
 
 /// The defaults as they apply to this machine.
 #[derive(Debug)]
@@ -20,7 +27,7 @@ pub struct Embedded {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
     pub name: String,
-    /// "`/var/run/docker.sock` cannot be read: no such file or directory"
+    /// "`/var/run/docker.sock`: no such file or directory"
     pub reason: String,
 }
 
@@ -30,26 +37,45 @@ impl Config {
         TEXT
     }
 
-    /// The defaults, without the sources whose options this machine does not satisfy: no Docker
-    /// socket, no readable log. A source in a file is never left out: there it is an error.
+    /// The defaults, without the sources that read something this machine does not have, or does
+    /// not let us read: no Docker socket, no log. In a file such a source is an error or is waited
+    /// for; it is never left out.
     ///
     /// # Errors
-    /// `data_dir` or a variable cannot be used; the text itself is tested.
+    /// A variable cannot be used; the text itself is tested.
     pub fn embedded(data_dir: Option<&Path>) -> Result<Embedded, Mistakes> {
         let data_dir = data_dir.map_or_else(super::default_data_dir, PathBuf::from);
-        let lookup = |name: &str| match name {
-            "WHARFINGER_DATA_DIR" => Some(data_dir.display().to_string()),
-            _ => std::env::var(name).ok(),
-        };
+        let lookup = |name: &str| (name == DATA_DIR).then(|| data_dir.display().to_string());
         let mut config = Config::parse(TEXT, Path::new("built-in defaults"), Language::Yaml, &lookup)?;
         let mut left_out = Vec::new();
-        config.sources.retain(|source| match source.options.check().into_iter().next() {
+        config.sources.retain(|source| match nothing_to_read(source) {
             None => true,
-            Some(problem) => {
-                left_out.push(LeftOut { name: source.name.clone(), reason: problem.message });
+            Some(reason) => {
+                left_out.push(LeftOut { name: source.name.clone(), reason });
                 false
             }
         });
         Ok(Embedded { config, left_out })
     }
+}
+
+/// Options of the defaults that name what a source reads, and what it must be allowed to do there.
+const READS: &[(&str, Access)] = &[("socket", Access::READ_OK.union(Access::WRITE_OK)), ("include", Access::READ_OK)];
+
+/// Why a source would have nothing to read; `None` when it has, or when it listens.
+fn nothing_to_read(source: &Part<dyn SourceConfig>) -> Option<String> {
+    let (option, access) = READS.iter().find_map(|(name, access)| Some((source.node.entry(name)?, access)))?;
+    let paths: Vec<&str> = match &option.node.value {
+        Value::String(path) => vec![&path.text],
+        Value::List(paths) => paths.iter().filter_map(|path| path.text()).collect(),
+        _ => Vec::new(),
+    };
+    let mut reason = format!("`{}` names nothing", option.name);
+    for path in paths {
+        match rustix::fs::access(path, *access) {
+            Ok(()) => return None,
+            Err(error) => reason = format!("`{path}`: {}", describe_io(&error.into())),
+        }
+    }
+    Some(reason)
 }

@@ -78,6 +78,14 @@ impl Node {
         entry.node.find(rest).or(Some(entry))
     }
 
+    /// The text of a string.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::String(value) => Some(&value.text),
+            _ => None,
+        }
+    }
+
     /// What it is, for people.
     pub fn kind(&self) -> &'static str {
         match &self.value {
