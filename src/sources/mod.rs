@@ -9,6 +9,7 @@ mod accept;
 mod docker;
 mod file;
 mod fill;
+mod hec;
 mod lines;
 mod options;
 mod ring;
@@ -55,7 +56,7 @@ pub trait Source: Send {
 }
 
 /// Every source. Help texts, the configuration reference and tests are made from this table.
-pub const SOURCES: &[Kind<dyn SourceConfig>] = &[docker::KIND, file::KIND, stdin::KIND, syslog::KIND];
+pub const SOURCES: &[Kind<dyn SourceConfig>] = &[docker::KIND, file::KIND, hec::KIND, stdin::KIND, syslog::KIND];
 
 /// What a source ends with when nothing can be taken in any more.
 fn journal_failed(error: impl std::fmt::Display) -> SetupError {

@@ -1,0 +1,128 @@
+//! Who may send: the token of a request.
+//!
+//! Invariants: a valid token always passes, whatever others at the same address do; a wrong one
+//! takes as long as any other wrong one; no token is logged.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::Request;
+use hyper::header::AUTHORIZATION;
+use sha2::{Digest, Sha256};
+use tokio::time::Instant;
+
+use super::answer::Answer;
+
+/// Wrong tokens from one address before it is told to wait.
+const FAILURES_MAX: u32 = 10;
+const FAILURES_WINDOW: Duration = Duration::from_secs(60);
+
+/// Addresses whose failures are counted; beyond, the count begins anew for all.
+const ADDRESSES_MAX: usize = 4096;
+
+pub(super) struct Doorkeeper {
+    token: [u8; 32],
+    failures: Mutex<HashMap<Option<IpAddr>, (Instant, u32)>>,
+}
+
+impl Doorkeeper {
+    pub(super) fn new(token: &str) -> Self {
+        Doorkeeper { token: Sha256::digest(token).into(), failures: Mutex::default() }
+    }
+
+    /// Whether the request carries the token.
+    ///
+    /// # Errors
+    /// What to answer if not.
+    pub(super) fn admit<B>(&self, request: &Request<B>, address: Option<IpAddr>) -> Result<(), Answer> {
+        let Some(header) = request.headers().get(AUTHORIZATION) else {
+            let query = request.uri().query().unwrap_or_default();
+            let in_query = query.split('&').any(|pair| pair.starts_with("token="));
+            return Err(if in_query { Answer::QueryTokenDisabled } else { Answer::TokenRequired });
+        };
+        let token = header.to_str().ok().and_then(token).ok_or(Answer::InvalidAuthorization)?;
+        if self.is_ours(token.as_bytes()) {
+            return Ok(());
+        }
+        Err(self.failed(address))
+    }
+
+    /// Whole values, hashed, every byte compared: the time tells nothing of the token.
+    fn is_ours(&self, token: &[u8]) -> bool {
+        let hash: [u8; 32] = Sha256::digest(token).into();
+        hash.iter().zip(&self.token).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+    }
+
+    fn failed(&self, address: Option<IpAddr>) -> Answer {
+        // Nothing panics while the lock is held.
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        if failures.len() >= ADDRESSES_MAX && !failures.contains_key(&address) {
+            failures.clear();
+        }
+        let now = Instant::now();
+        let (since, count) = failures.entry(address).or_insert((now, 0));
+        if now.duration_since(*since) > FAILURES_WINDOW {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        if *count == 1 {
+            tracing::warn!(?address, "a request came with a wrong token");
+        }
+        if *count > FAILURES_MAX { Answer::TooManyFailures } else { Answer::InvalidToken }
+    }
+}
+
+/// The token in `Splunk <token>`, or the password in `Basic <base64 of user:password>`.
+fn token(header: &str) -> Option<String> {
+    let (scheme, credentials) = header.split_once(' ')?;
+    let credentials = credentials.trim();
+    if scheme.eq_ignore_ascii_case("splunk") {
+        return Some(credentials.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let text = String::from_utf8(STANDARD.decode(credentials).ok()?).ok()?;
+    text.split_once(':').map(|(_, password)| password.to_owned())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn check(doorkeeper: &Doorkeeper, header: Option<&str>, uri: &str, expected: Result<(), Answer>) {
+        let mut request = Request::get(uri);
+        if let Some(header) = header {
+            request = request.header(AUTHORIZATION, header);
+        }
+        assert_eq!(doorkeeper.admit(&request.body(()).unwrap(), None), expected, "{header:?} {uri}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tokens() {
+        let doorkeeper = Doorkeeper::new("s3cret");
+        check(&doorkeeper, Some("Splunk s3cret"), "/", Ok(()));
+        check(&doorkeeper, Some("splunk  s3cret "), "/", Ok(()));
+        check(&doorkeeper, Some(&format!("Basic {}", STANDARD.encode("x:s3cret"))), "/", Ok(()));
+        check(&doorkeeper, None, "/", Err(Answer::TokenRequired));
+        check(&doorkeeper, None, "/?channel=a&token=s3cret", Err(Answer::QueryTokenDisabled));
+        for odd in ["s3cret", "Bearer s3cret", "Basic ???", "Basic czNjcmV0"] {
+            check(&doorkeeper, Some(odd), "/", Err(Answer::InvalidAuthorization));
+        }
+        for wrong in ["Splunk ", "Splunk s3cre", "Splunk s3crett", "Splunk S3CRET"] {
+            check(&doorkeeper, Some(wrong), "/", Err(Answer::InvalidToken));
+        }
+        for _ in 4..10 {
+            check(&doorkeeper, Some("Splunk no"), "/", Err(Answer::InvalidToken));
+        }
+        check(&doorkeeper, Some("Splunk no"), "/", Err(Answer::TooManyFailures));
+        check(&doorkeeper, Some("Splunk s3cret"), "/", Ok(()));
+        tokio::time::advance(Duration::from_secs(61)).await;
+        check(&doorkeeper, Some("Splunk no"), "/", Err(Answer::InvalidToken));
+    }
+}

@@ -1,0 +1,243 @@
+//! The body of a request: read within limits of size, time and memory, and inflated.
+//!
+//! Invariant: no request makes the gateway hold more than its announced limit, and all of them
+//! together no more than [`ALL_BODIES_BYTES`].
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flate2::write::MultiGzDecoder;
+use http_body_util::BodyExt;
+use hyper::Request;
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::CONTENT_ENCODING;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::answer::Answer;
+
+/// Memory for the bodies of all requests.
+const ALL_BODIES_BYTES: usize = 128 * 1024 * 1024;
+
+/// Memory is asked for in steps of this.
+const STEP_BYTES: usize = 64 * 1024;
+
+/// After this time a body must have come at [`RATE_MIN`] on average.
+const GRACE: Duration = Duration::from_secs(10);
+const RATE_MIN: u64 = 1024;
+
+/// Inflated bytes for each compressed one, looked at once there are [`RATIO_FROM`] of them.
+const RATIO_MAX: usize = 100;
+const RATIO_FROM: usize = 1024 * 1024;
+
+pub(super) struct Bodies {
+    body_bytes_max: usize,
+    /// One permit for each step.
+    memory: Arc<Semaphore>,
+}
+
+/// A body, and its share of the memory.
+pub(super) struct Held {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    memory: Arc<Semaphore>,
+    permits: Vec<OwnedSemaphorePermit>,
+    refused: Option<Answer>,
+    /// Compressed bytes so far, when the body is compressed.
+    packed: Option<usize>,
+}
+
+impl std::ops::Deref for Held {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+enum Sink {
+    Plain(Held),
+    Gzip(MultiGzDecoder<Held>),
+}
+
+impl Bodies {
+    pub(super) fn new(body_bytes_max: usize) -> Self {
+        Bodies { body_bytes_max, memory: Arc::new(Semaphore::new(ALL_BODIES_BYTES / STEP_BYTES)) }
+    }
+
+    /// Reads the body of a request.
+    ///
+    /// # Errors
+    /// What to answer when it is too large, too slow, or not what its encoding says.
+    pub(super) async fn read(&self, request: Request<Incoming>) -> Result<Held, Answer> {
+        let encoding = request.headers().get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
+        let body = request.into_body();
+        if body.size_hint().lower() > self.body_bytes_max as u64 {
+            return Err(Answer::TooLarge);
+        }
+        let mut held = Held {
+            bytes: Vec::new(),
+            bytes_max: self.body_bytes_max,
+            memory: self.memory.clone(),
+            permits: Vec::new(),
+            refused: None,
+            packed: None,
+        };
+        let sink = match encoding.as_deref() {
+            None | Some(b"" | b"identity") => Sink::Plain(held),
+            Some(b"gzip" | b"x-gzip") => {
+                held.packed = Some(0);
+                Sink::Gzip(MultiGzDecoder::new(held))
+            }
+            Some(_) => return Err(Answer::UnknownEncoding),
+        };
+        read(body, sink, self.body_bytes_max).await
+    }
+}
+
+async fn read<B>(mut body: B, mut sink: Sink, body_bytes_max: usize) -> Result<Held, Answer>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let started = Instant::now();
+    let mut received = 0;
+    loop {
+        let allowed = GRACE + Duration::from_secs(received as u64 / RATE_MIN);
+        let frame = tokio::time::timeout_at(started + allowed, body.frame()).await.map_err(|_| Answer::TooSlow)?;
+        let Some(frame) = frame else { return sink.finish() };
+        // The client has gone: nobody reads the answer.
+        let frame = frame.map_err(|_| Answer::InvalidFormat(0))?;
+        let Ok(data) = frame.into_data() else { continue };
+        received += data.len();
+        if received > body_bytes_max {
+            return Err(Answer::TooLarge);
+        }
+        sink.take(&data)?;
+    }
+}
+
+impl Sink {
+    fn take(&mut self, data: &[u8]) -> Result<(), Answer> {
+        match self {
+            Sink::Plain(held) => held.take(data),
+            Sink::Gzip(decoder) => {
+                if let Some(packed) = &mut decoder.get_mut().packed {
+                    *packed += data.len();
+                }
+                let written = decoder.write_all(data);
+                written.map_err(|_| decoder.get_mut().refused.unwrap_or(Answer::InvalidFormat(0)))
+            }
+        }
+    }
+
+    fn finish(self) -> Result<Held, Answer> {
+        match self {
+            Sink::Plain(held) => Ok(held),
+            Sink::Gzip(mut decoder) => match decoder.try_finish() {
+                Ok(()) => decoder.finish().map_err(|_| Answer::InvalidFormat(0)),
+                Err(_) => Err(decoder.get_mut().refused.unwrap_or(Answer::InvalidFormat(0))),
+            },
+        }
+    }
+}
+
+impl Held {
+    fn take(&mut self, data: &[u8]) -> Result<(), Answer> {
+        let length = self.bytes.len() + data.len();
+        let is_bomb = self.packed.is_some_and(|packed| length > RATIO_FROM && length / RATIO_MAX > packed);
+        if length > self.bytes_max || is_bomb {
+            return Err(Answer::TooLarge);
+        }
+        while self.permits.len() * STEP_BYTES < length {
+            // Waiting could wait for ever, with every request holding a part.
+            self.permits.push(self.memory.clone().try_acquire_owned().map_err(|_| Answer::Busy)?);
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+impl Write for Held {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        match self.take(data) {
+            Ok(()) => Ok(data.len()),
+            Err(answer) => {
+                self.refused = Some(answer);
+                Err(io::ErrorKind::StorageFull.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use http_body_util::{Full, StreamBody};
+    use hyper::body::Frame;
+
+    fn held(bytes_max: usize, packed: Option<usize>) -> Held {
+        let memory = Arc::new(Semaphore::new(1024));
+        Held { bytes: Vec::new(), bytes_max, memory, permits: Vec::new(), refused: None, packed }
+    }
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    async fn inflate(body: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, Answer> {
+        let sink = Sink::Gzip(MultiGzDecoder::new(held(bytes_max, Some(0))));
+        read(Full::new(Bytes::from(body)), sink, bytes_max).await.map(|held| held.to_vec())
+    }
+
+    #[tokio::test]
+    async fn gzip_within_limits() {
+        assert_eq!(inflate(gzip(b"{}"), 1000).await, Ok(b"{}".to_vec()));
+        let two_members = [gzip(b"one"), gzip(b"two")].concat();
+        assert_eq!(inflate(two_members, 1000).await, Ok(b"onetwo".to_vec()));
+        assert_eq!(inflate(b"no gzip".to_vec(), 1000).await, Err(Answer::InvalidFormat(0)));
+        let cut = gzip(&[b'x'; 500]);
+        assert_eq!(inflate(cut[..cut.len() - 9].to_vec(), 1000).await, Err(Answer::InvalidFormat(0)));
+        assert_eq!(inflate(gzip(&[b'x'; 1001]), 1000).await, Err(Answer::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_bomb_is_refused_by_size_and_by_ratio() {
+        let bomb = gzip(&vec![0; 100 << 20]);
+        assert_eq!(inflate(bomb, 10 << 20).await, Err(Answer::TooLarge));
+        // Within the size, but no log is that even.
+        assert_eq!(inflate(gzip(&vec![0; 5 << 20]), 10 << 20).await, Err(Answer::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn memory_is_shared() {
+        let memory = Arc::new(Semaphore::new(2));
+        let mut first = Held { memory: memory.clone(), ..held(1 << 20, None) };
+        let mut second = Held { memory: memory.clone(), ..held(1 << 20, None) };
+        assert_eq!(first.take(&vec![0; STEP_BYTES + 1]), Ok(()));
+        assert_eq!(second.take(b"x"), Err(Answer::Busy));
+        drop(first);
+        assert_eq!(second.take(b"x"), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_drips_is_given_up() {
+        let drip = futures_util::stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            Some((Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"x"))), ()))
+        });
+        let body = StreamBody::new(Box::pin(drip));
+        let started = Instant::now();
+        assert!(matches!(read(body, Sink::Plain(held(1000, None)), 1000).await, Err(Answer::TooSlow)));
+        assert_eq!(started.elapsed(), GRACE);
+    }
+}

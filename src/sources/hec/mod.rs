@@ -1,0 +1,354 @@
+//! `hec`: a server for the Splunk HTTP Event Collector, as Docker's splunk log driver, Vector and
+//! Fluent Bit speak it.
+//!
+//! Way of an event here: request → token → **body** (bounded, inflated) → **events** → intake →
+//! answer. Invariants: code 0 is answered only after the events are on disk; a request is taken in
+//! whole or refused whole; a token that a client sent never reaches an event or a log.
+
+mod answer;
+mod auth;
+mod body;
+mod events;
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use self::answer::Answer;
+use self::auth::Doorkeeper;
+use self::body::Bodies;
+use super::accept::{self, Accepted, Limits};
+use super::fill::PIECE_BYTES;
+use super::options::{FormatName, Reading, Zone, plaintext_problem};
+use super::{Source, SourceConfig, journal_failed};
+use crate::identity::Trust;
+use crate::intake::{Frames, Intake, Origin};
+use crate::journal::AppendError;
+use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, Secret, SetupError, Transport};
+use crate::tls_server::TlsServer;
+
+pub const KIND: Kind<dyn SourceConfig> = Kind {
+    name: "hec",
+    about: "Splunk HTTP Event Collector: events, raw lines, health",
+    schema: || schemars::schema_for!(Config),
+    read: |options| Ok(Box::new(erased_serde::deserialize::<Config>(options)?)),
+};
+
+/// A client must have sent the head of a request by then; an idle connection is closed as well.
+const HEAD_MAX: Duration = Duration::from_secs(10);
+
+/// Room for the head of a request.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+const HEADERS_MAX: usize = 64;
+
+/// A server for Splunk's HTTP Event Collector.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    /// Address and port to listen on. Splunk's own is 8088.
+    address: Listen,
+    /// What clients must send: `Authorization: Splunk <token>`, or as the password of `Basic`.
+    token: Secret,
+    /// TLS. Default: none.
+    tls: Option<TlsServer>,
+    /// Whether to listen without TLS on an address that other machines can reach. Default: false.
+    #[serde(default)]
+    allow_plaintext: bool,
+    /// Longest event; of a longer one the first 1 KiB is kept. Default: 256KiB.
+    #[serde(default = "max_length")]
+    max_length: ByteSize,
+    /// Largest request, also after inflating. Default: 10MiB.
+    #[serde(default = "max_body_bytes")]
+    max_body_bytes: ByteSize,
+    /// Connections that may be open at once. Default: 2000.
+    #[serde(default = "connection_limit")]
+    connection_limit: usize,
+    /// Connections that may be open at once from one address. Default: 200.
+    #[serde(default = "connection_limit_per_address")]
+    connection_limit_per_address: usize,
+    /// Format of raw lines; events say themselves what they are. Default: auto.
+    #[serde(default)]
+    format: FormatName,
+    /// Zone of timestamps that name none. Default: UTC.
+    #[serde(default)]
+    zone: Zone,
+    /// Whose machine the events are about: `peer` (the other end of the connection), `relay` (the
+    /// host named in each event) or `local`. Default: peer.
+    #[serde(default = "identity")]
+    identity: Trust,
+}
+
+fn max_length() -> ByteSize {
+    ByteSize::kib(256)
+}
+
+fn max_body_bytes() -> ByteSize {
+    ByteSize::mib(10)
+}
+
+fn connection_limit() -> usize {
+    2_000
+}
+
+fn connection_limit_per_address() -> usize {
+    200
+}
+
+fn identity() -> Trust {
+    Trust::Peer
+}
+
+impl SourceConfig for Config {
+    fn check(&self) -> Vec<Problem> {
+        let mut problems: Vec<_> = self.token.problem("token").into_iter().collect();
+        problems.extend(self.tls.iter().flat_map(TlsServer::check));
+        if self.tls.is_none() {
+            problems.extend(plaintext_problem(self.address, self.allow_plaintext));
+        }
+        if self.max_body_bytes > ByteSize::mib(64) || self.max_body_bytes < ByteSize::kib(1) {
+            let message = format!("`{}` bytes for one request", self.max_body_bytes.get());
+            let hint = "write something between 1KiB and 64MiB".to_owned();
+            problems.push(Problem { option: "max_body_bytes", message, hint });
+        }
+        problems
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        vec![Listening { option: "address", transport: Transport::Tcp, address: self.address.get() }]
+    }
+
+    fn open(&self, _: &PartContext) -> Result<Box<dyn Source>, SetupError> {
+        let token = self.token.read().map_err(|error| SetupError::new("cannot read the token", error))?;
+        let events = Reading { format: FormatName::only("hec"), zone: self.zone, trust: self.identity };
+        Ok(Box::new(Hec {
+            listener: accept::listen(self.address.get())?,
+            tls: self.tls.as_ref().map(TlsServer::acceptor).transpose()?,
+            limits: Limits {
+                connections_max: self.connection_limit,
+                per_address_max: self.connection_limit_per_address,
+            },
+            shared: Arc::new(Shared {
+                doorkeeper: Doorkeeper::new(&token),
+                bodies: Bodies::new(self.max_body_bytes.as_usize()),
+                event_bytes_max: self.max_length.as_usize(),
+                events,
+                raw: Reading { format: self.format, ..events },
+            }),
+        }))
+    }
+}
+
+struct Hec {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    shared: Arc<Shared>,
+}
+
+/// What all connections use.
+struct Shared {
+    doorkeeper: Doorkeeper,
+    bodies: Bodies,
+    event_bytes_max: usize,
+    events: Reading,
+    raw: Reading,
+}
+
+#[async_trait]
+impl Source for Hec {
+    fn endpoints(&self) -> Vec<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let address = self.listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string());
+        vec![format!("{scheme} {address} (HEC)")]
+    }
+
+    async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
+        let Hec { listener, tls, limits, shared } = *self;
+        let stopped = stop.clone();
+        accept::serve(listener, tls, limits, &stop, move |accepted| {
+            let client = Client { shared: shared.clone(), intake: intake.clone(), failed: CancellationToken::new() };
+            let stop = stopped.clone();
+            async move { client.serve(accepted, &stop).await }
+        })
+        .await
+    }
+}
+
+/// One connection.
+#[derive(Clone)]
+struct Client {
+    shared: Arc<Shared>,
+    intake: Intake,
+    /// The journal cannot store any more.
+    failed: CancellationToken,
+}
+
+impl Client {
+    async fn serve(self, accepted: Accepted, stop: &CancellationToken) -> Result<(), SetupError> {
+        let Accepted { stream, peer, address } = accepted;
+        let failed = self.failed.clone();
+        let service = service_fn(move |request| {
+            let (client, peer) = (self.clone(), peer.clone());
+            async move {
+                let origin = |reading: Reading| Origin { address: Some(address), ..reading.origin(&peer) };
+                Ok::<_, Infallible>(client.respond(request, origin).await)
+            }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(HEADERS_MAX)
+            .serve_connection(TokioIo::new(stream), service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                // A request that is being taken in is answered.
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%address, %error, "connection ended");
+        }
+        if failed.is_cancelled() {
+            return Err(journal_failed("it cannot store; the log says why"));
+        }
+        Ok(())
+    }
+
+    async fn respond(&self, request: Request<Incoming>, origin: impl Fn(Reading) -> Origin) -> Response<Full<Bytes>> {
+        let path = request.uri().path();
+        let Some(endpoint) = Endpoint::of(path) else { return Answer::NotFound.into() };
+        if *request.method() == Method::OPTIONS {
+            // Docker's driver asks so whether this is a HEC at all, without a token.
+            return Answer::Options.into();
+        }
+        let method = if endpoint == Endpoint::Health { Method::GET } else { Method::POST };
+        if *request.method() != method {
+            return Answer::MethodNotAllowed.into();
+        }
+        let address = origin(self.shared.events).address;
+        if endpoint != Endpoint::Health
+            && let Err(answer) = self.shared.doorkeeper.admit(&request, address)
+        {
+            return answer.into();
+        }
+        match endpoint {
+            Endpoint::Health => Answer::Healthy,
+            Endpoint::Ack => Answer::AckDisabled,
+            Endpoint::Events => self.take_events(request, origin(self.shared.events)).await,
+            Endpoint::Raw => self.take_raw(request, origin(self.shared.raw), origin(self.shared.events)).await,
+        }
+        .into()
+    }
+
+    async fn take_events(&self, request: Request<Incoming>, origin: Origin) -> Answer {
+        let body = match self.shared.bodies.read(request).await {
+            Ok(body) => body,
+            Err(answer) => return answer,
+        };
+        let events = match events::cut(&body) {
+            Ok(events) => events,
+            Err(answer) => return answer,
+        };
+        let mut frames = self.intake.frames(origin);
+        self.store(&mut frames, events, |frames, event| self.take(frames, event)).await
+    }
+
+    async fn take_raw(&self, request: Request<Incoming>, lines: Origin, wrapped: Origin) -> Answer {
+        let about = events::About::from_query(request.uri().query().unwrap_or_default());
+        let body = match self.shared.bodies.read(request).await {
+            Ok(body) => body,
+            Err(answer) => return answer,
+        };
+        let lines_of_body = body.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        let lines_of_body: Vec<&[u8]> = lines_of_body.filter(|line| !line.is_empty()).collect();
+        if lines_of_body.is_empty() {
+            return Answer::NoData;
+        }
+        let mut frames = self.intake.frames(lines.clone());
+        let mut envelope = Vec::new();
+        self.store(&mut frames, lines_of_body, |frames, line| {
+            // What the query says of the lines must not be lost: they travel as events would.
+            if about.wrap(line, &mut envelope) {
+                frames.turn_to(wrapped.clone());
+                self.take(frames, &envelope);
+            } else {
+                frames.turn_to(lines.clone());
+                self.take(frames, line);
+            }
+        })
+        .await
+    }
+
+    fn take(&self, frames: &mut Frames, event: &[u8]) {
+        match event.get(..self.shared.event_bytes_max) {
+            Some(head) if head.len() < event.len() => {
+                let head = &head[..head.len().min(super::lines::HEAD_BYTES)];
+                self.intake.take_oversize(frames, head, event.len() as u64);
+            }
+            _ => self.intake.take(frames, event),
+        }
+    }
+
+    /// Appends in pieces: a request can be larger than what the journal takes at once.
+    async fn store(&self, frames: &mut Frames, events: Vec<&[u8]>, mut take: impl FnMut(&mut Frames, &[u8])) -> Answer {
+        let mut bytes = 0;
+        let last = events.len().saturating_sub(1);
+        for (at, event) in events.into_iter().enumerate() {
+            take(frames, event);
+            bytes += event.len();
+            if bytes < PIECE_BYTES && at < last {
+                continue;
+            }
+            bytes = 0;
+            match self.intake.try_append(frames).await {
+                Ok(()) => {}
+                // The client sends it all again; what was stored of it is stored twice.
+                Err(AppendError::Full { .. }) => return Answer::Busy,
+                Err(error) => {
+                    tracing::error!(%error, "cannot append to the journal");
+                    self.failed.cancel();
+                    return Answer::InternalError;
+                }
+            }
+        }
+        Answer::Success
+    }
+}
+
+/// What can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    Events,
+    Raw,
+    Ack,
+    Health,
+}
+
+impl Endpoint {
+    fn of(path: &str) -> Option<Endpoint> {
+        Some(match path.strip_prefix("/services/collector")? {
+            "" | "/" | "/event" | "/event/1.0" => Endpoint::Events,
+            "/raw" | "/raw/1.0" => Endpoint::Raw,
+            "/ack" | "/ack/1.0" => Endpoint::Ack,
+            "/health" | "/health/1.0" => Endpoint::Health,
+            _ => return None,
+        })
+    }
+}
