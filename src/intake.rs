@@ -6,9 +6,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::journal::{AppendError, Batch, Journal, Receipt};
+use crate::journal::{Batch, Journal, Receipt};
 
 pub use crate::identity::Trust;
+pub use crate::journal::AppendError;
 
 /// Where frames come from: made once per connection, file or engine.
 #[derive(Debug, Clone)]

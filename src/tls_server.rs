@@ -21,19 +21,22 @@ use crate::part::{Problem, SetupError};
 #[serde(deny_unknown_fields)]
 pub struct TlsServer {
     /// The server's certificate and the chain up to its issuer, PEM.
-    pub crt_file: PathBuf,
+    #[serde(alias = "crt_file")]
+    pub certificate: PathBuf,
     /// The private key of the certificate, PEM, without a passphrase.
-    pub key_file: PathBuf,
+    #[serde(alias = "key_file")]
+    pub key: PathBuf,
     /// Only clients with a certificate of one of these authorities may connect (mutual TLS); the
     /// first name in a client's certificate becomes its `peer`. PEM. Default: any client.
-    pub ca_file: Option<PathBuf>,
+    #[serde(alias = "ca_file")]
+    pub client_ca: Option<PathBuf>,
 }
 
 impl TlsServer {
     /// What is wrong with the files; at most one line for each.
     pub fn check(&self) -> Vec<Problem> {
-        let files = [("tls.crt_file", Some(&self.crt_file)), ("tls.key_file", Some(&self.key_file))];
-        let files = files.into_iter().chain([("tls.ca_file", self.ca_file.as_ref())]);
+        let files = [("tls.certificate", Some(&self.certificate)), ("tls.key", Some(&self.key))];
+        let files = files.into_iter().chain([("tls.client_ca", self.client_ca.as_ref())]);
         let unreadable: Vec<_> =
             files.filter_map(|(option, path)| path.and_then(|path| Problem::for_file(option, path))).collect();
         match self.settings() {
@@ -57,7 +60,7 @@ impl TlsServer {
         let failed = |error: rustls::Error| SetupError::new("cannot prepare TLS", error);
         let builder = ServerConfig::builder_with_provider(provider.clone());
         let builder = builder.with_safe_default_protocol_versions().map_err(failed)?;
-        let builder = match &self.ca_file {
+        let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(path) => {
                 let mut roots = RootCertStore::empty();
@@ -68,10 +71,10 @@ impl TlsServer {
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| cannot_use(path, error))?)
             }
         };
-        let key = PrivateKeyDer::from_pem_file(&self.key_file).map_err(|error| cannot_use(&self.key_file, error))?;
-        builder
-            .with_single_cert(certificates(&self.crt_file)?, key)
-            .map_err(|error| SetupError::new(format!("cannot use `{}` with its key", self.crt_file.display()), error))
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| cannot_use(&self.key, error))?;
+        builder.with_single_cert(certificates(&self.certificate)?, key).map_err(|error| {
+            SetupError::new(format!("cannot use `{}` with its key", self.certificate.display()), error)
+        })
     }
 }
 

@@ -73,7 +73,10 @@ fn parse_plain<'a>(
 ) -> Result<(), ParseError> {
     let Some(parse) = format.parse else { return Err(ParseError::new(0, "a format that can be read")) };
     parse(input, context, event)?;
-    event.set(Field::Format, format.name);
+    // A parser that found another format inside has said so.
+    if event.get(Field::Format).is_none() {
+        event.set(Field::Format, format.name);
+    }
     Ok(())
 }
 

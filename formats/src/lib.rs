@@ -17,6 +17,7 @@ mod escape;
 mod event;
 mod field;
 pub mod frame;
+mod hec;
 mod json;
 mod json_members;
 mod json_read;
@@ -93,4 +94,5 @@ pub const FORMATS: &[Format] = &[
     json::FORMAT,
     cef::FORMAT,
     wazuh::FORMAT,
+    hec::FORMAT,
 ];

@@ -7,8 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use wharfinger_formats::{FORMATS, Offset};
 
-use crate::identity::Trust;
-use crate::intake::Origin;
+use crate::intake::{Origin, Trust};
 use crate::part::{Listen, Problem, with_hint};
 
 /// The name of a format, or `auto` to detect it for each frame.

@@ -12,8 +12,7 @@ use super::fill::PIECE_BYTES;
 use super::lines::Lines;
 use super::options::{FormatName, Reading, Zone};
 use super::{Source, SourceConfig, journal_failed};
-use crate::identity::Trust;
-use crate::intake::Intake;
+use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, PartContext, SetupError};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {

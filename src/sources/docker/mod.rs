@@ -26,8 +26,7 @@ use super::lines::{Line, Lines};
 use super::options::{FormatName, Reading, Zone};
 use super::ring::{Load, RING_BYTES, Ring};
 use super::{Source, SourceConfig, journal_failed};
-use crate::identity::Trust;
-use crate::intake::{Frames, Intake};
+use crate::intake::{Frames, Intake, Trust};
 use crate::part::{Kind, PartContext, Problem, SetupError};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {

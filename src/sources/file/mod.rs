@@ -23,8 +23,7 @@ use self::glob::Glob;
 use self::watch::Watch;
 use super::options::{FormatName, Reading, Zone};
 use super::{Source, SourceConfig, journal_failed};
-use crate::identity::Trust;
-use crate::intake::Intake;
+use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, SetupError};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {

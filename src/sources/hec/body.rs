@@ -212,10 +212,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_bomb_is_refused_by_size_and_by_ratio() {
-        let bomb = gzip(&vec![0; 100 << 20]);
-        assert_eq!(inflate(bomb, 10 << 20).await, Err(Answer::TooLarge));
+        let bomb = gzip(&vec![0; 4 << 20]);
+        assert_eq!(inflate(bomb.clone(), 1 << 20).await, Err(Answer::TooLarge));
         // Within the size, but no log is that even.
-        assert_eq!(inflate(gzip(&vec![0; 5 << 20]), 10 << 20).await, Err(Answer::TooLarge));
+        assert_eq!(inflate(bomb, 10 << 20).await, Err(Answer::TooLarge));
     }
 
     #[tokio::test]

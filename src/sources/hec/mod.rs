@@ -34,9 +34,7 @@ use super::accept::{self, Accepted, Limits};
 use super::fill::PIECE_BYTES;
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::{Source, SourceConfig, journal_failed};
-use crate::identity::Trust;
-use crate::intake::{Frames, Intake, Origin};
-use crate::journal::AppendError;
+use crate::intake::{AppendError, Frames, Intake, Origin, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, Secret, SetupError, Transport};
 use crate::tls_server::TlsServer;
 

@@ -20,8 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::accept::{self, Limits};
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::{Source, SourceConfig};
-use crate::identity::Trust;
-use crate::intake::Intake;
+use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
 use crate::tls_server::TlsServer;
 
@@ -256,7 +255,7 @@ mod tests {
         check(r#"{"mode": "tcp", "address": "0.0.0.0:514"}"#, &["allow_plaintext"]);
         check(r#"{"mode": "tcp", "address": "0.0.0.0:514", "allow_plaintext": true}"#, &[]);
         let tls = r#""tls": {"crt_file": "/no/crt", "key_file": "/no/key"}"#;
-        check(&format!(r#"{{"mode": "tcp", "address": "0.0.0.0:514", {tls}}}"#), &["tls.crt_file", "tls.key_file"]);
+        check(&format!(r#"{{"mode": "tcp", "address": "0.0.0.0:514", {tls}}}"#), &["tls.certificate", "tls.key"]);
         check(r#"{"mode": "udp", "address": "127.0.0.1:514", "max_length": 0}"#, &["max_length"]);
         assert!(serde_json::from_str::<Config>(r#"{"mode": "tcp", "adress": "127.0.0.1:1"}"#).is_err());
     }
