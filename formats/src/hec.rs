@@ -39,12 +39,19 @@ const INNER_SCORE: u8 = 80;
 const CONTAINER_LOG: &str = "container.log";
 
 fn detect(input: &[u8]) -> u8 {
-    let (mut event, mut metadata) = (false, false);
+    let (mut event, mut sure, mut likely) = (false, false, false);
     json_read::sniff(input, |key| {
         event |= key == "event";
-        metadata |= matches!(key, "sourcetype" | "index" | "fields");
-        (event && metadata).then_some(85)
-    })
+        sure |= matches!(key, "sourcetype" | "index" | "fields");
+        likely |= matches!(key, "time" | "host" | "source");
+        None
+    });
+    match (event, sure, likely) {
+        (true, true, _) => 85,
+        (true, false, true) => 79,
+        (true, false, false) => 30,
+        (false, ..) => 0,
+    }
 }
 
 /// The members of the envelope that are looked at.
