@@ -19,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::throttle::Throttle;
 use crate::part::SetupError;
 use crate::tls_server;
 
@@ -120,12 +121,12 @@ impl Open {
     /// Whether one more connection of that address may be open; counts it if so.
     fn admit(&mut self, address: IpAddr) -> bool {
         if self.tasks.len() >= self.limits.connections_max {
-            tracing::warn!(%address, limit = self.limits.connections_max, "connection refused: too many are open");
+            complain(&REFUSED, address, &"too many connections are open");
             return false;
         }
         let count = self.by_address.entry(address).or_insert(0);
         if *count >= self.limits.per_address_max {
-            tracing::warn!(%address, limit = self.limits.per_address_max, "connection refused: too many of this address");
+            complain(&REFUSED, address, &"too many connections of this address are open");
             return false;
         }
         *count += 1;
@@ -176,13 +177,23 @@ where
             work(Accepted { stream: Stream::Tls(Box::new(stream)), peer, address }).await
         }
         Ok(Err(error)) => {
-            tracing::warn!(%address, %error, "TLS handshake failed");
+            complain(&HANDSHAKE, address, &error);
             Ok(())
         }
         Err(_) => {
-            tracing::warn!(%address, "TLS handshake took longer than {} s", HANDSHAKE_MAX.as_secs());
+            complain(&HANDSHAKE, address, &format_args!("no TLS handshake within {} s", HANDSHAKE_MAX.as_secs()));
             Ok(())
         }
+    }
+}
+
+/// Connections that were not taken, and those that failed before their first byte.
+static REFUSED: Throttle = Throttle::new();
+static HANDSHAKE: Throttle = Throttle::new();
+
+fn complain(throttle: &Throttle, address: IpAddr, cause: &dyn std::fmt::Display) {
+    if let Some(connections) = throttle.speak() {
+        tracing::warn!(%address, connections, "connection refused: {cause}");
     }
 }
 

@@ -5,6 +5,7 @@
 
 use memchr::memchr;
 
+use super::weight::Weight;
 use crate::intake::{Frames, Intake};
 
 /// What is kept of a line over the limit.
@@ -19,12 +20,19 @@ pub(super) enum Line<'a> {
 }
 
 impl Line<'_> {
-    /// Hands the line to intake.
-    pub(super) fn take(&self, intake: &Intake, frames: &mut Frames) {
+    /// Hands the line to intake. Answers whether the batch has room for more.
+    pub(super) fn take(&self, intake: &Intake, frames: &mut Frames, weight: &mut Weight) -> bool {
         match self {
-            Line::Whole(line) => intake.take(frames, line),
-            Line::Oversize(head, bytes_total) => intake.take_oversize(frames, head, *bytes_total),
+            Line::Whole(line) => {
+                intake.take(frames, line);
+                weight.add(line.len());
+            }
+            Line::Oversize(head, bytes_total) => {
+                intake.take_oversize(frames, head, *bytes_total);
+                weight.add(head.len());
+            }
         }
+        !weight.is_full()
     }
 }
 
@@ -48,14 +56,17 @@ impl Lines {
         self.passed
     }
 
-    /// Gives each line to `each`, without its LF or CRLF; empty ones are skipped. Answers how many
-    /// bytes are done with: the caller brings the rest again, with more behind it.
-    pub(super) fn cut(&mut self, bytes: &[u8], mut each: impl FnMut(Line<'_>)) -> usize {
+    /// Gives each line to `each`, without its LF or CRLF, until that answers false; empty ones are
+    /// skipped. Answers how many bytes are done with: the caller brings the rest again, with more
+    /// behind it unless `each` has answered false.
+    pub(super) fn cut(&mut self, bytes: &[u8], mut each: impl FnMut(Line<'_>) -> bool) -> usize {
         let mut rest = bytes;
         while let Some(end) = memchr(b'\n', rest) {
             let (line, after) = (&rest[..end], &rest[end + 1..]);
-            self.end_of_line(line, &mut each);
             rest = after;
+            if !self.end_of_line(line, &mut each) {
+                return bytes.len() - rest.len();
+            }
         }
         if self.passed > 0 || rest.len() > self.line_bytes_max {
             self.pass(rest);
@@ -65,22 +76,20 @@ impl Lines {
     }
 
     /// The stream has ended: the rest is the last line.
-    pub(super) fn finish(&mut self, rest: &[u8], mut each: impl FnMut(Line<'_>)) {
+    pub(super) fn finish(&mut self, rest: &[u8], mut each: impl FnMut(Line<'_>) -> bool) {
         self.end_of_line(rest, &mut each);
     }
 
-    fn end_of_line(&mut self, line: &[u8], each: &mut impl FnMut(Line<'_>)) {
+    fn end_of_line(&mut self, line: &[u8], each: &mut impl FnMut(Line<'_>) -> bool) -> bool {
         if self.passed > 0 || line.len() > self.line_bytes_max {
             self.pass(line);
-            each(Line::Oversize(&self.head, self.passed));
+            let more = each(Line::Oversize(&self.head, self.passed));
             self.head = Vec::new();
             self.passed = 0;
-            return;
+            return more;
         }
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if !line.is_empty() {
-            each(Line::Whole(line));
-        }
+        line.is_empty() || each(Line::Whole(line))
     }
 
     fn pass(&mut self, bytes: &[u8]) {
@@ -102,12 +111,19 @@ mod tests {
                 Line::Whole(line) => (line.to_vec(), 0),
                 Line::Oversize(head, total) => (head.to_vec(), total),
             });
+            // A batch that is full after every second line.
+            found.len() % 2 == 1
         };
         let mut held = Vec::new();
         for piece in bytes.chunks(piece) {
             held.extend_from_slice(piece);
-            let done = lines.cut(&held, &mut each);
-            held.drain(..done);
+            loop {
+                let done = lines.cut(&held, &mut each);
+                held.drain(..done);
+                if done == 0 {
+                    break;
+                }
+            }
             assert!(held.len() <= 10);
         }
         lines.finish(&held, &mut each);

@@ -15,6 +15,8 @@ mod options;
 mod ring;
 mod stdin;
 mod syslog;
+mod throttle;
+mod weight;
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::fill::PIECE_BYTES;
 use super::lines::Lines;
 use super::options::{FormatName, Reading, Zone};
+use super::weight::Weight;
 use super::{Source, SourceConfig, journal_failed};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, PartContext, SetupError};
@@ -89,22 +90,23 @@ impl Stdin {
                 () = stop.cancelled() => return Ok(()),
                 piece = pieces.recv() => piece,
             };
-            let ended = match piece {
-                Some(Ok(piece)) => {
-                    held.extend_from_slice(&piece);
-                    let done = lines.cut(&held, |line| line.take(&intake, &mut frames));
-                    held.drain(..done);
-                    false
-                }
+            match piece {
+                Some(Ok(piece)) => held.extend_from_slice(&piece),
                 Some(Err(error)) => return Err(SetupError::new("cannot read standard input", error)),
                 None => {
-                    lines.finish(&held, |line| line.take(&intake, &mut frames));
-                    true
+                    lines.finish(&held, |line| line.take(&intake, &mut frames, &mut Weight::default()));
+                    return intake.append(&mut frames).await.map_err(journal_failed);
                 }
-            };
-            intake.append(&mut frames).await.map_err(journal_failed)?;
-            if ended {
-                return Ok(());
+            }
+            let mut weight = Weight::default();
+            loop {
+                let done = lines.cut(&held, |line| line.take(&intake, &mut frames, &mut weight));
+                held.drain(..done);
+                intake.append(&mut frames).await.map_err(journal_failed)?;
+                if !weight.is_full() {
+                    break;
+                }
+                weight.clear();
             }
         }
     }

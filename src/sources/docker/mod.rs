@@ -21,10 +21,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::client::{Engine, EventStream};
 use self::resume::{Facts, Resume};
-use super::fill::PIECE_BYTES;
 use super::lines::{Line, Lines};
 use super::options::{FormatName, Reading, Zone};
 use super::ring::{Load, RING_BYTES, Ring};
+use super::weight::Weight;
 use super::{Source, SourceConfig, journal_failed};
 use crate::intake::{Frames, Intake, Trust};
 use crate::part::{Kind, PartContext, Problem, SetupError};
@@ -179,7 +179,7 @@ impl Session<'_> {
     }
 
     async fn take(&mut self, load: &Load<u64>) -> Result<(), SetupError> {
-        let mut bytes = 0;
+        let mut weight = Weight::default();
         for (bytes_total, frame) in load.frames() {
             if bytes_total > 0 {
                 self.intake.take_oversize(&mut self.frames, frame, bytes_total);
@@ -188,9 +188,9 @@ impl Session<'_> {
             } else {
                 continue;
             }
-            bytes += frame.len();
-            if bytes >= PIECE_BYTES {
-                bytes = 0;
+            weight.add(frame.len());
+            if weight.is_full() {
+                weight.clear();
                 self.append().await?;
             }
         }
@@ -230,10 +230,13 @@ async fn read(mut stream: EventStream, ring: Arc<Ring<u64>>, stop: CancellationT
         };
         let Some(piece) = piece else { break };
         held.extend_from_slice(&piece);
-        let done = lines.cut(&held, |line| match line {
-            // RFC 7464: in `application/json-seq` a record separator precedes each text.
-            Line::Whole(event) => ring.push(0, event.strip_prefix(b"\x1e").unwrap_or(event)),
-            Line::Oversize(head, bytes_total) => ring.push(bytes_total, head),
+        let done = lines.cut(&held, |line| {
+            match line {
+                // RFC 7464: in `application/json-seq` a record separator precedes each text.
+                Line::Whole(event) => ring.push(0, event.strip_prefix(b"\x1e").unwrap_or(event)),
+                Line::Oversize(head, bytes_total) => ring.push(bytes_total, head),
+            }
+            true
         });
         held.drain(..done);
     }

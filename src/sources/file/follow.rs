@@ -9,12 +9,10 @@ use super::tail::{FileId, Look, Tail};
 use crate::intake::{Frames, Intake, Origin};
 use crate::sources::fill::PIECE_BYTES;
 use crate::sources::options::Reading;
+use crate::sources::weight::Weight;
 
 /// Files that are open at once.
 const FILES_MAX: usize = 10_000;
-
-/// Bytes of lines in one batch.
-const BATCH_BYTES: usize = 2 * PIECE_BYTES;
 
 /// Stored at the first start: files that appear later are read from the beginning.
 const STARTED: &str = "started";
@@ -79,10 +77,10 @@ impl Follow {
         if search {
             self.search(&mut round);
         }
-        let mut bytes = 0;
+        let mut weight = Weight::default();
         for _ in 0..self.tails.len() {
             let Some(mut tail) = self.tails.pop_front() else { break };
-            let look = self.look(&mut tail, &mut round, &mut bytes);
+            let look = self.look(&mut tail, &mut round, &mut weight);
             match look {
                 Ok(true) => self.tails.push_back(tail),
                 Ok(false) => {}
@@ -91,7 +89,7 @@ impl Follow {
                     tracing::warn!(path = %tail.path.display(), %error, "cannot read the file");
                 }
             }
-            if bytes >= BATCH_BYTES {
+            if weight.is_full() {
                 round.more = true;
                 break;
             }
@@ -100,11 +98,11 @@ impl Follow {
     }
 
     /// Reads one piece of a file. Answers whether the file stays open.
-    fn look(&mut self, tail: &mut Tail, round: &mut Round, bytes: &mut usize) -> std::io::Result<bool> {
+    fn look(&mut self, tail: &mut Tail, round: &mut Round, weight: &mut Weight) -> std::io::Result<bool> {
         let Follow { intake, frames, settings, buffer, .. } = self;
         let origin = settings.reading.origin(&tail.path.to_string_lossy());
         frames.turn_to(origin.clone());
-        let read = match tail.read(buffer, |line| line.take(intake, frames))? {
+        let read = match tail.read(buffer, |line| line.take(intake, frames, weight))? {
             Look::More(read) => {
                 round.more = true;
                 read
@@ -120,13 +118,12 @@ impl Follow {
                 return Ok(true);
             }
         };
-        *bytes += read;
         if read > 0 {
             intake.mark(frames, &tail.id.name(), &tail.position());
             tail.quiet_since = tail.quiet_since.map(|_| Instant::now());
         }
         if tail.quiet_since.is_some_and(|since| since.elapsed() >= settings.rotate_wait) {
-            tail.finish(buffer, |line| line.take(intake, frames))?;
+            tail.finish(buffer, |line| line.take(intake, frames, weight))?;
             intake.mark(frames, &tail.id.name(), &[]);
             return Ok(false);
         }

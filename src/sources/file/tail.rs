@@ -123,12 +123,12 @@ impl Tail {
         self.remember_head()
     }
 
-    /// Reads once, at most as much as `buffer` holds, and gives the lines to `each`. `buffer` must
-    /// be longer than the longest line.
+    /// Reads once, at most as much as `buffer` holds, and gives the lines to `each` until that
+    /// answers false. `buffer` must be longer than the longest line.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn read(&mut self, buffer: &mut [u8], each: impl FnMut(Line<'_>)) -> io::Result<Look> {
+    pub(super) fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(Line<'_>) -> bool) -> io::Result<Look> {
         let size = self.file.metadata()?.len();
         let has_more = size > self.offset;
         // A file can be cut and grow past the old end between two looks: its beginning tells.
@@ -140,20 +140,23 @@ impl Tail {
             return Ok(Look::End(0));
         }
         let length = self.file.read_at(buffer, self.offset)?;
-        let done = self.lines.cut(&buffer[..length], each);
+        let mut stopped = false;
+        let done = self.lines.cut(&buffer[..length], |line| {
+            stopped = !each(line);
+            !stopped
+        });
         self.offset += done as u64;
         if self.head.0 < HEAD_BYTES {
             self.remember_head()?;
         }
-        let all = length < buffer.len();
-        if all { Ok(Look::End(done)) } else { Ok(Look::More(done)) }
+        if length < buffer.len() && !stopped { Ok(Look::End(done)) } else { Ok(Look::More(done)) }
     }
 
     /// The file will not grow any more: what has no line end is its last line.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(super) fn finish(&mut self, buffer: &mut [u8], each: impl FnMut(Line<'_>)) -> io::Result<()> {
+    pub(super) fn finish(&mut self, buffer: &mut [u8], each: impl FnMut(Line<'_>) -> bool) -> io::Result<()> {
         let length = self.file.read_at(buffer, self.offset)?;
         self.lines.finish(&buffer[..length], each);
         self.offset += length as u64;
@@ -235,6 +238,7 @@ mod tests {
                     Line::Whole(line) => String::from_utf8(line.to_vec()).unwrap(),
                     Line::Oversize(head, total) => format!("{total} bytes of {}", char::from(head[0])),
                 });
+                lines.len() % 3 != 0
             });
             match look.unwrap() {
                 Look::More(_) => {}
@@ -267,7 +271,11 @@ mod tests {
         append(&folder.path().join("log.1"), "four\nrest");
         assert_eq!(read(&mut tail), ["four"]);
         let mut last = Vec::new();
-        tail.finish(&mut [0; 200], |line| last.push(format!("{line:?}"))).unwrap();
+        tail.finish(&mut [0; 200], |line| {
+            last.push(format!("{line:?}"));
+            true
+        })
+        .unwrap();
         assert_eq!(last, [format!("{:?}", Line::Whole(b"rest"))]);
     }
 

@@ -31,8 +31,8 @@ use self::answer::Answer;
 use self::auth::Doorkeeper;
 use self::body::Bodies;
 use super::accept::{self, Accepted, Limits};
-use super::fill::PIECE_BYTES;
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
+use super::weight::Weight;
 use super::{Source, SourceConfig, journal_failed};
 use crate::intake::{AppendError, Frames, Intake, Origin, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, Secret, SetupError, Transport};
@@ -306,15 +306,15 @@ impl Client {
 
     /// Appends in pieces: a request can be larger than what the journal takes at once.
     async fn store(&self, frames: &mut Frames, events: Vec<&[u8]>, mut take: impl FnMut(&mut Frames, &[u8])) -> Answer {
-        let mut bytes = 0;
+        let mut weight = Weight::default();
         let last = events.len().saturating_sub(1);
         for (at, event) in events.into_iter().enumerate() {
             take(frames, event);
-            bytes += event.len();
-            if bytes < PIECE_BYTES && at < last {
+            weight.add(event.len());
+            if !weight.is_full() && at < last {
                 continue;
             }
-            bytes = 0;
+            weight.clear();
             match self.intake.try_append(frames).await {
                 Ok(()) => {}
                 // The client sends it all again; what was stored of it is stored twice.

@@ -19,10 +19,10 @@ use wharfinger_formats::frame;
 use super::remove_stale;
 use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
-use crate::sources::fill::PIECE_BYTES;
 use crate::sources::lines::HEAD_BYTES;
 use crate::sources::options::Reading;
 use crate::sources::ring::{Load, RING_BYTES, Ring};
+use crate::sources::weight::Weight;
 use crate::sources::{accept, journal_failed};
 
 /// The longest datagram IP can carry.
@@ -77,16 +77,16 @@ pub(super) async fn serve(
     let mut load = Load::new();
     while ring.take(&mut load).await {
         let mut last = None;
-        let mut bytes = 0;
+        let mut weight = Weight::default();
         for (from, datagram) in load.frames() {
             if last != Some(from) {
                 frames.turn_to(origins.of(from));
                 last = Some(from);
             }
             take(intake, &mut frames, datagram, frame_bytes_max);
-            bytes += datagram.len();
-            if bytes >= PIECE_BYTES {
-                bytes = 0;
+            weight.add(datagram.len());
+            if weight.is_full() {
+                weight.clear();
                 intake.append_or_drop(&mut frames).await.map_err(journal_failed)?;
             }
         }
@@ -195,9 +195,13 @@ pub(super) async fn serve_unix(
             () = stop.cancelled() => return Ok(()),
             ready = socket.readable() => ready.map_err(failed)?,
         }
-        for _ in 0..READS_AT_ONCE {
+        let mut weight = Weight::default();
+        while !weight.is_full() {
             match socket.try_recv(&mut buffer) {
-                Ok(length) => take(intake, &mut frames, &buffer[..length], frame_bytes_max),
+                Ok(length) => {
+                    take(intake, &mut frames, &buffer[..length], frame_bytes_max);
+                    weight.add(length);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(failed(error)),
             }

@@ -20,6 +20,10 @@ use crate::sources::accept::{self, ACCEPT_PAUSE, Limits};
 use crate::sources::fill::{PIECE_BYTES, fill};
 use crate::sources::journal_failed;
 use crate::sources::options::Reading;
+use crate::sources::throttle::Throttle;
+use crate::sources::weight::Weight;
+
+static MALFORMED: Throttle = Throttle::new();
 
 /// What a buffer holds beside a frame: its octet count and separators.
 const AROUND_FRAME_BYTES: usize = 8 * 1024;
@@ -111,11 +115,20 @@ async fn follow(
                 false
             }),
         };
-        let cut = take_frames(&mut framer, &mut buffer, !open, intake, &mut frames);
-        intake.append(&mut frames).await.map_err(journal_failed)?;
-        if let Err(error) = cut {
-            tracing::warn!(peer = %frames.origin().peer, %error, "connection closed: no frame can be found in it");
-            return Ok(());
+        loop {
+            let cut = take_frames(&mut framer, &mut buffer, !open, intake, &mut frames);
+            intake.append(&mut frames).await.map_err(journal_failed)?;
+            match cut {
+                Ok(Cut::All) => break,
+                Ok(Cut::Part) => {}
+                Err(error) => {
+                    if let Some(connections) = MALFORMED.speak() {
+                        let peer = &frames.origin().peer;
+                        tracing::warn!(%peer, %error, connections, "connection closed: no frame can be found in it");
+                    }
+                    return Ok(());
+                }
+            }
         }
         if !open {
             return Ok(());
@@ -123,33 +136,47 @@ async fn follow(
     }
 }
 
-/// Hands every frame of the buffer to intake and leaves the rest in it. When the stream has ended,
-/// the rest is taken too.
+/// How much of a buffer was cut.
+enum Cut {
+    All,
+    /// The batch is full: there may be more frames.
+    Part,
+}
+
+/// Hands the frames of the buffer to intake until the batch is full, and leaves the rest in it.
+/// When the stream has ended, the rest is taken too.
 fn take_frames(
     framer: &mut Framer,
     buffer: &mut Vec<u8>,
     ended: bool,
     intake: &Intake,
     frames: &mut Frames,
-) -> Result<(), FrameError> {
+) -> Result<Cut, FrameError> {
     let mut at = 0;
     let mut finishing = false;
+    let mut weight = Weight::default();
     loop {
+        if weight.is_full() {
+            buffer.drain(..at);
+            return Ok(Cut::Part);
+        }
         let rest = &buffer[at..];
         match if finishing { framer.finish(rest) } else { framer.next(rest) } {
             Frame::Complete { start, end, used } | Frame::Truncated { start, end, used } => {
                 intake.take(frames, &rest[start..end]);
+                weight.add(end - start);
                 at += used;
             }
             Frame::TooLong { used, bytes_total } => {
                 intake.take_oversize(frames, framer.head(), bytes_total);
+                weight.add(framer.head().len());
                 at += used;
             }
             Frame::NeedMore { used } => {
                 at += used;
                 if finishing || !ended {
                     buffer.drain(..at);
-                    return Ok(());
+                    return Ok(Cut::All);
                 }
                 finishing = true;
             }
