@@ -1,0 +1,24 @@
+//! The gateway against software written by others: rsyslog, syslog-ng, a Docker Engine, S3 servers.
+//!
+//! `tests/setup-peers` installs them. An absent peer is a failure, unless `WHARFINGER_PEERS=off`.
+
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod docker;
+mod harness;
+mod rsyslog;
+mod s3;
+mod shared;
+#[path = "../support/mod.rs"]
+mod support;
+mod syslog_ng;
+mod syslog_peer;
+
+/// Whether the peers were switched off by hand. Says so, once a test.
+fn peers_are_off() -> bool {
+    let off = std::env::var_os("WHARFINGER_PEERS").is_some_and(|value| value == "off");
+    if off {
+        eprintln!("skipped: WHARFINGER_PEERS=off");
+    }
+    off
+}

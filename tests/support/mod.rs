@@ -1,0 +1,19 @@
+//! What tests of the whole gateway share. Each test binary uses a part of it.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod gateway;
+pub mod pki;
+pub mod process;
+
+use std::path::{Path, PathBuf};
+
+/// Where `tests/setup-peers` puts what is not a Debian package.
+pub fn peers_folder() -> PathBuf {
+    target_folder().join("peers")
+}
+
+/// Cargo's target folder.
+pub fn target_folder() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the tmp folder has a parent")
+}
