@@ -2,62 +2,79 @@
 //!
 //! Way of an event: … judge → **journal** → receipt back to the source; each sink reads with its
 //! own cursor. Layers: storage (bytes, sync) → record (length, checksum) → segment (file) → log
-//! (positions, group commit) → cursor.
+//! (numbers, group commit) → cursor.
 //!
 //! Invariants: `append` returns only after the bytes are synced; a cursor reads only synced
-//! records; a batch is whole or absent; sequences are dense and never reused.
+//! records; a batch is whole or absent; positions are dense and never reused in an incarnation.
 
-// The public surface (see below) is what intake, sinks::drive, gateway and admin use.
+mod batch;
+mod budget;
+mod catalogue;
+mod chunk;
+mod cursor;
+mod cursor_file;
+mod error;
+mod handle;
+mod log;
+mod queue;
+mod record;
+mod recovery;
+mod segment;
+mod settings;
+mod shared;
+mod status;
+pub mod storage;
+#[cfg(test)]
+mod tests;
+mod tidy;
+mod writer;
 
-use std::path::PathBuf;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Records that stand or fall together.
-#[derive(Debug, Default)]
-pub struct Batch {
-    records: usize,
-}
+pub use batch::Batch;
+pub use chunk::{Chunk, Damage, Record};
+pub use cursor::Cursor;
+pub use error::{AppendError, CursorError, OpenError, ReadError};
+pub use handle::{Journal, Receipt, Stepper};
+pub use settings::{Settings, Sync};
+pub use status::{CursorStatus, Status};
 
-/// Where a batch stands.
-#[derive(Debug)]
-pub struct Receipt {
-    /// Position of its first record.
-    pub first: u64,
-    /// The batch, emptied, for reuse.
-    pub batch: Batch,
-}
+/// Random for each life of a data directory: half of every event's id. Sixteen hex digits in text.
+#[derive(Copy, Clone, Eq, PartialEq, Hash)]
+pub struct Incarnation(pub u64);
 
-/// The journal refuses to store.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    #[error("the journal in {0} is closed")]
-    Closed(PathBuf),
-    #[error("the journal is full")]
-    Full { batch: Batch },
-}
-
-/// A handle on the log. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Journal {}
-
-impl Batch {
-    pub fn new() -> Self {
-        Batch::default()
-    }
-    pub fn push_with(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut Vec::new());
-        self.records += 1;
-    }
-    pub fn mark(&mut self, _name: &str, _value: &[u8]) {}
-    pub fn is_empty(&self) -> bool {
-        self.records == 0
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }
 
-impl Journal {
-    pub fn mark(&self, _name: &str) -> Option<Vec<u8>> {
-        None
+impl fmt::Debug for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
-    pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
-        Ok(Receipt { first: 0, batch })
+}
+
+/// Where a record stands in the log: dense, the first is 1.
+#[derive(Debug, Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The position behind this one.
+    pub fn next(self) -> Self {
+        Position(self.0 + 1)
     }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// Locks; a thread that panicked while it held the lock left nothing half done that matters more
+/// than going on.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,0 +1,127 @@
+//! Catalogue: which segments and cursors there are, and what of it may go.
+//!
+//! Shared by the log's thread, the cursors and the handles; the lock is held for memory work and at
+//! most one small write into the page cache.
+//!
+//! Invariant: a segment leaves only when every cursor's file says so, synced.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::batch::Marks;
+use super::cursor_file::CursorFile;
+use super::segment::Identity;
+use super::storage::StorageFile;
+
+/// A segment, as much as readers and the budget need.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Segment {
+    pub(super) id: u64,
+    pub(super) identity: Identity,
+    /// The number of its first event; it ends where the next segment begins.
+    pub(super) first: u64,
+    /// Bytes of all segments before it.
+    pub(super) bytes_before: u64,
+    /// How far its records can reach: the length of the file once it is closed.
+    pub(super) end: u64,
+    /// What the budget holds for it.
+    pub(super) charged: u64,
+}
+
+/// A place in a segment where a record begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    /// The number of the first event at or behind that place.
+    pub(super) position: u64,
+}
+
+/// What is known of a cursor, open or not.
+#[derive(Debug)]
+pub(super) struct CursorState {
+    pub(super) file: CursorFile,
+    /// The next event it needs.
+    pub(super) committed: u64,
+    /// Where to look for it.
+    pub(super) place: Place,
+    pub(super) open: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Catalogue {
+    /// By id; the last one is being written, or was when the process ended.
+    pub(super) segments: VecDeque<Segment>,
+    pub(super) cursors: BTreeMap<String, CursorState>,
+    /// As of the synced end of the log.
+    pub(super) marks: Marks,
+    /// Bytes of the spare segment, zero without one.
+    pub(super) spare_bytes: u64,
+}
+
+/// Where a reader finds its next record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct View {
+    pub(super) segment: Segment,
+    /// The first number behind this segment.
+    pub(super) until: u64,
+    /// Bytes of the log that were written since the segment began.
+    pub(super) behind: u64,
+}
+
+/// Bytes before the end of the log that are taken to be in the page cache.
+const NEAR_BYTES: u64 = 32 << 20;
+
+impl View {
+    /// Whether that offset of the segment was written so recently that the page cache has it.
+    pub(super) fn near_end(&self, offset: u64) -> bool {
+        self.behind.saturating_sub(offset) <= NEAR_BYTES
+    }
+}
+
+impl Catalogue {
+    /// The segment with that id, or the first one behind it.
+    pub(super) fn view(&self, id: u64) -> Option<View> {
+        let index = self.segments.partition_point(|segment| segment.id < id);
+        let segment = *self.segments.get(index)?;
+        let until = self.segments.get(index + 1).map_or(u64::MAX, |following| following.first);
+        let last = self.segments.back()?;
+        let behind = (last.bytes_before + last.charged).saturating_sub(segment.bytes_before);
+        Some(View { segment, until, behind })
+    }
+
+    /// Where an event stands at the earliest: the beginning of its segment, or of the oldest kept.
+    pub(super) fn place_of(&self, position: u64, next: u64) -> Place {
+        let behind = self.segments.partition_point(|segment| segment.first <= position);
+        match self.segments.get(behind.saturating_sub(1)) {
+            Some(segment) => {
+                Place { segment: segment.id, offset: super::segment::HEADER_BYTES as u64, position: segment.first }
+            }
+            None => Place { segment: 0, offset: super::segment::HEADER_BYTES as u64, position: next },
+        }
+    }
+
+    /// Whether the oldest segment may go. The last one always stays: it holds the marks and the end
+    /// of the log. A journal without cursors keeps what the budget allows: there the oldest goes
+    /// only if room is `wanted`.
+    pub(super) fn releasable(&self, oldest_needed: Option<u64>, wanted: bool) -> bool {
+        let Some(second) = self.segments.get(1) else { return false };
+        oldest_needed.map_or(wanted, |oldest| oldest >= second.first)
+    }
+
+    /// Cursor files that were written since their last sync: name, what was written, file.
+    pub(super) fn unsynced_cursors(&self) -> Vec<(String, u64, Arc<dyn StorageFile>)> {
+        let unsynced = self.cursors.iter().filter(|(_, cursor)| cursor.file.unsynced());
+        unsynced.map(|(name, cursor)| (name.clone(), cursor.file.generation(), cursor.file.file())).collect()
+    }
+
+    /// The first number some cursor may still need.
+    pub(super) fn oldest_needed(&self) -> Option<u64> {
+        self.cursors.values().map(|cursor| cursor.committed).min()
+    }
+
+    /// Bytes that files of segments take on disk.
+    pub(super) fn segment_bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.end).sum()
+    }
+}

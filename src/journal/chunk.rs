@@ -1,0 +1,162 @@
+//! Chunk: what a cursor read at once: whole records, and what was missing between them.
+
+use super::record::{self, Found, HEADER_BYTES, Kind};
+use super::{Incarnation, Position};
+
+/// The caller's reusable buffer for [`Cursor::read`](super::Cursor::read).
+#[derive(Debug, Default)]
+pub struct Chunk {
+    /// As long as it ever was; the first bytes hold what was read last.
+    pub(super) buffer: Vec<u8>,
+    entries: Vec<Entry>,
+    pub(super) damage: Vec<Damage>,
+    pub(super) incarnation: Option<Incarnation>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    position: u64,
+    place: u32,
+    start: usize,
+    end: usize,
+}
+
+/// One record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record<'a> {
+    /// Where it stands in the log.
+    pub position: Position,
+    /// Where the first record of its batch stands.
+    pub batch_first: Position,
+    /// The incarnation it was written under; not the present one if the journal was rolled back since.
+    pub incarnation: Incarnation,
+    /// The bytes that were appended.
+    pub payload: &'a [u8],
+}
+
+/// Bytes that were set aside because a checksum did not hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// The first and the last record that is missing. None: only bookkeeping was damaged.
+    pub missing: Option<(Position, Position)>,
+    /// How many bytes do not make a record; zero if the file is gone or cut.
+    pub bytes: u64,
+}
+
+impl Chunk {
+    /// An empty chunk.
+    pub fn new() -> Self {
+        Chunk::default()
+    }
+
+    /// The records, in order, positions dense but for what [`damaged`](Self::damaged) names.
+    pub fn records(&self) -> impl ExactSizeIterator<Item = Record<'_>> + Clone {
+        let incarnation = self.incarnation.unwrap_or(Incarnation(0));
+        self.entries.iter().map(move |entry| Record {
+            position: Position(entry.position),
+            batch_first: Position(entry.position - u64::from(entry.place)),
+            incarnation,
+            payload: &self.buffer[entry.start..entry.end],
+        })
+    }
+
+    /// What was missing before or between the records.
+    pub fn damaged(&self) -> &[Damage] {
+        &self.damage
+    }
+
+    /// How many records it holds.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Holds no record; there may be damage to report.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.damage.clear();
+    }
+}
+
+/// A reader's walk through the bytes of one segment.
+#[derive(Debug)]
+pub(super) struct Walk {
+    pub(super) seed: u32,
+    /// The number the next event should have.
+    pub(super) expected: u64,
+    /// Events before this one are passed over.
+    pub(super) wanted: u64,
+    /// The first number that is not to be read here.
+    pub(super) until: u64,
+    /// Bytes passed over since the last record that held.
+    pub(super) damaged_bytes: u64,
+}
+
+/// Why a walk stopped, and after how many bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// Everything was read that is to be read in this segment.
+    Finished { at: usize },
+    /// The record behind needs so many bytes in one piece.
+    Short { at: usize, needed: usize },
+}
+
+impl Walk {
+    /// Puts the records in the first `filled` bytes of the chunk's buffer into the chunk.
+    pub(super) fn through(&mut self, chunk: &mut Chunk, filled: usize) -> Stopped {
+        let mut at = 0;
+        while self.expected < self.until {
+            match record::look(&chunk.buffer[..filled], at, self.seed) {
+                Found::Whole(header) => {
+                    let end = at + header.record_bytes();
+                    if header.sequence >= self.until && header.kind == Kind::Event {
+                        break;
+                    }
+                    self.close_gap(chunk, header.sequence.min(self.until));
+                    if header.kind == Kind::Event && header.sequence == self.expected {
+                        if header.sequence >= self.wanted {
+                            let (position, place) = (header.sequence, header.place);
+                            chunk.entries.push(Entry { position, place, start: at + HEADER_BYTES, end });
+                        }
+                        self.expected += 1;
+                    }
+                    at = end;
+                }
+                Found::BadPayload(header) => {
+                    // The header holds: the next record begins behind its payload.
+                    self.damaged_bytes += header.record_bytes() as u64;
+                    at += header.record_bytes();
+                }
+                Found::Short(needed) => return Stopped::Short { at, needed },
+                Found::Nothing => {
+                    let reached = match record::resync(&chunk.buffer[..filled], at + 1, self.seed) {
+                        Ok(found) => found,
+                        Err(reached) => reached,
+                    };
+                    self.damaged_bytes += (reached - at) as u64;
+                    at = reached;
+                }
+            }
+        }
+        Stopped::Finished { at }
+    }
+
+    /// The segment ends here: what was still expected is missing.
+    pub(super) fn finish(&mut self, chunk: &mut Chunk) {
+        self.close_gap(chunk, self.until);
+    }
+
+    /// Whole records up to here: what is missing before `sequence`, or was passed over, is damage.
+    fn close_gap(&mut self, chunk: &mut Chunk, sequence: u64) {
+        let from = self.expected.max(self.wanted);
+        let missing = (sequence > from).then(|| (Position(from), Position(sequence - 1)));
+        let bytes = std::mem::take(&mut self.damaged_bytes);
+        if missing.is_some() || (bytes > 0 && sequence >= self.wanted) {
+            chunk.damage.push(Damage { missing, bytes });
+        }
+        self.expected = self.expected.max(sequence);
+    }
+}

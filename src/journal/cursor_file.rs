@@ -1,0 +1,219 @@
+//! Cursor file: how far a sink has got, in two slots that are written by turns.
+//!
+//! ```text
+//! 0 magic · 8 version u32 · 12 header bytes u32 · 16 zero       512, 1024: the slots
+//! slot: generation u64 · position u64 · segment u64 · offset u64 · position there u64 · CRC32C u32
+//! ```
+//! A commit is one small write into the page cache: kill -9 loses none. It is synced before a
+//! segment is released, so after a power loss the cursor may lag, and events come twice.
+//!
+//! Invariant: never ahead of what was committed; a torn slot leaves the other one.
+
+use std::io::{self, IoSlice};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::catalogue::Place;
+use super::storage::{Storage, StorageFile};
+
+const MAGIC: [u8; 8] = *b"WHARFCUR";
+const VERSION: u32 = 1;
+/// A slot has a sector of its own: a torn write spoils one slot at most.
+const SLOT_AT: u64 = 512;
+const SLOT_BYTES: usize = 44;
+const FILE_BYTES: usize = 3 * 512;
+
+#[derive(Debug)]
+pub(super) struct CursorFile {
+    path: PathBuf,
+    file: Arc<dyn StorageFile>,
+    generation: u64,
+    /// The generation that was synced last.
+    synced: u64,
+}
+
+/// What a cursor file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Committed {
+    pub(super) position: u64,
+    pub(super) place: Place,
+}
+
+impl CursorFile {
+    /// Makes the file of a new cursor, durable.
+    pub(super) fn create(storage: &dyn Storage, path: PathBuf, committed: Committed) -> io::Result<Self> {
+        Self::replace(storage, path, committed, 1)
+    }
+
+    /// Opens the file; the state is `None` if both slots are damaged.
+    pub(super) fn open(storage: &dyn Storage, path: PathBuf) -> io::Result<(Self, Option<Committed>)> {
+        let file = storage.open(&path)?;
+        let mut bytes = [0; FILE_BYTES];
+        let count = file.read_at(&mut bytes, 0)?;
+        let slots = [0, 1].map(|slot| {
+            let at = (SLOT_AT * (slot + 1)) as usize;
+            read_slot(bytes[..count].get(at..at + SLOT_BYTES)?)
+        });
+        let newest = slots.into_iter().flatten().max_by_key(|(generation, _)| *generation);
+        let generation = newest.map_or(0, |(generation, _)| generation);
+        Ok((CursorFile { path, file, generation, synced: 0 }, newest.map(|(_, committed)| committed)))
+    }
+
+    /// Writes what is committed into the older slot.
+    pub(super) fn write(&mut self, committed: Committed) -> io::Result<()> {
+        let generation = self.generation + 1;
+        self.file.write_at(&mut [IoSlice::new(&slot_bytes(generation, committed))], slot_at(generation))?;
+        self.generation = generation;
+        Ok(())
+    }
+
+    /// Writes a new file in place of this one: a file whose sync failed is not to be trusted.
+    pub(super) fn renew(&mut self, storage: &dyn Storage, committed: Committed) -> io::Result<()> {
+        *self = Self::replace(storage, self.path.clone(), committed, self.generation + 1)?;
+        Ok(())
+    }
+
+    fn replace(storage: &dyn Storage, path: PathBuf, committed: Committed, generation: u64) -> io::Result<Self> {
+        let temporary = path.with_extension("temp");
+        let file = storage.create(&temporary)?;
+        let mut bytes = vec![0; FILE_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
+        bytes[12..16].copy_from_slice(&(SLOT_AT as u32).to_le_bytes());
+        let at = slot_at(generation) as usize;
+        bytes[at..at + SLOT_BYTES].copy_from_slice(&slot_bytes(generation, committed));
+        file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
+        file.sync_data()?;
+        storage.rename(&temporary, &path)?;
+        storage.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+        Ok(CursorFile { path, file, generation, synced: generation })
+    }
+
+    /// Written since it was synced.
+    pub(super) fn unsynced(&self) -> bool {
+        self.generation != self.synced
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// What was written up to that generation is durable.
+    pub(super) fn synced(&mut self, generation: u64) {
+        self.synced = self.synced.max(generation);
+    }
+
+    pub(super) fn file(&self) -> Arc<dyn StorageFile> {
+        self.file.clone()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn slot_at(generation: u64) -> u64 {
+    SLOT_AT * (1 + generation % 2)
+}
+
+fn slot_bytes(generation: u64, committed: Committed) -> [u8; SLOT_BYTES] {
+    let Committed { position, place } = committed;
+    let words = [generation, position, place.segment, place.offset, place.position];
+    let mut bytes = [0; SLOT_BYTES];
+    for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
+        slot.copy_from_slice(&word.to_le_bytes());
+    }
+    let crc = crc32c::crc32c(&bytes[..SLOT_BYTES - 4]);
+    bytes[SLOT_BYTES - 4..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+fn read_slot(bytes: &[u8]) -> Option<(u64, Committed)> {
+    let (words, crc) = bytes.split_last_chunk::<4>()?;
+    if crc32c::crc32c(words).to_le_bytes() != *crc {
+        return None;
+    }
+    let word = |index: usize| words[index * 8..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+    let place = Place { segment: word(2)?, offset: word(3)?, position: word(4)? };
+    // A slot never written is all zero, and the checksum of zeros is not zero; a position of zero
+    // was never written either.
+    Some((word(0)?, Committed { position: word(1)?, place })).filter(|(_, committed)| committed.position > 0)
+}
+
+/// The file of the cursor with that name: what is not safe in a file name is written as `%xx`.
+/// `None`: no name, or too long for a file.
+pub(super) fn path(dir: &Path, name: &str) -> Option<PathBuf> {
+    let mut safe = String::with_capacity(name.len());
+    for (index, byte) in name.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => safe.push(byte.into()),
+            b'.' if index > 0 => safe.push('.'),
+            _ => safe.push_str(&format!("%{byte:02x}")),
+        }
+    }
+    (!name.is_empty() && safe.len() <= 200).then(|| dir.join(format!("{safe}.cursor")))
+}
+
+/// The name of the cursor whose file this is, if it is one.
+pub(super) fn name_of(file_name: &str) -> Option<String> {
+    let safe = file_name.strip_suffix(".cursor")?;
+    let mut bytes = Vec::with_capacity(safe.len());
+    let mut rest = safe.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            let (digits, after) = rest.split_first_chunk::<2>()?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = after;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::super::storage::Disk;
+    use super::*;
+
+    fn at(position: u64) -> Committed {
+        Committed { position, place: Place { segment: 3, offset: 128 + position, position: position - 1 } }
+    }
+
+    #[test]
+    fn a_torn_slot_leaves_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(dir.path(), "splunk").unwrap();
+        let mut file = CursorFile::create(&Disk, path.clone(), at(1)).unwrap();
+        for position in [5, 9] {
+            file.write(at(position)).unwrap();
+        }
+        let (reopened, committed) = CursorFile::open(&Disk, path.clone()).unwrap();
+        assert_eq!(committed, Some(at(9)));
+        assert_eq!(reopened.generation(), 3);
+        file.file().write_at(&mut [IoSlice::new(b"torn")], slot_at(3) + 8).unwrap();
+        assert_eq!(CursorFile::open(&Disk, path.clone()).unwrap().1, Some(at(5)));
+        file.file().write_at(&mut [IoSlice::new(b"torn")], slot_at(2) + 8).unwrap();
+        assert_eq!(CursorFile::open(&Disk, path).unwrap().1, None);
+    }
+
+    #[test]
+    fn names_become_file_names_and_back() {
+        for (name, file) in [
+            ("splunk", "splunk.cursor"),
+            ("../../etc/x", "%2e.%2f..%2fetc%2fx.cursor"),
+            (".hidden", "%2ehidden.cursor"),
+            ("a b%", "a%20b%25.cursor"),
+            ("größe", "gr%c3%b6%c3%9fe.cursor"),
+        ] {
+            let path = path(Path::new("/j"), name).unwrap();
+            assert_eq!(path, Path::new("/j").join(file));
+            assert_eq!(name_of(file).as_deref(), Some(name));
+        }
+        assert_eq!(path(Path::new("/j"), ""), None);
+        assert_eq!(path(Path::new("/j"), &"x".repeat(201)), None);
+        assert_eq!(name_of("lock"), None);
+    }
+}

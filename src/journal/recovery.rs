@@ -1,0 +1,406 @@
+//! Recovery: what is on disk when the journal opens.
+//!
+//! Only the headers of the segments and the last segment are read, however long the backlog. In
+//! the last segment a whole batch counts. Damage is told from a torn write by the group commits: a
+//! later group was written only after the one before it had been synced, so damage before a later
+//! group is damage to acknowledged records, which readers will report; a hole in the last group is
+//! a write that nobody acknowledged, and the log ends before it.
+//!
+//! Invariants: what becomes readable is synced first. A segment found here is never written again.
+
+use std::collections::BTreeMap;
+use std::io::{self, IoSlice};
+use std::path::Path;
+use std::sync::Arc;
+
+use super::batch::{Marks, take_marks};
+use super::catalogue::{Catalogue, CursorState, Segment};
+use super::cursor_file::{self, Committed, CursorFile};
+use super::log::Start;
+use super::record::{self, FIRST_OF_GROUP, Found, HEADER_BYTES as RECORD_HEADER_BYTES, Kind, LAST_OF_BATCH};
+use super::segment::{self, HEADER_BYTES, Header, Identity};
+use super::shared::Synced;
+use super::storage::{Storage, StorageFile};
+use super::{Incarnation, Settings};
+
+/// Bytes read at once while scanning.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What a journal starts from.
+#[derive(Debug)]
+pub(super) struct Recovered {
+    pub(super) identity: Identity,
+    pub(super) catalogue: Catalogue,
+    pub(super) synced: Synced,
+    pub(super) start: Start,
+}
+
+/// A segment's file and what is known of it.
+#[derive(Debug)]
+struct Candidate {
+    id: u64,
+    file: Arc<dyn StorageFile>,
+    bytes: u64,
+    header: Header,
+}
+
+/// Reads the directory; the lock is held.
+pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<Recovered> {
+    let names = storage.list(&settings.dir)?;
+    for name in names.iter().filter(|name| name.ends_with(".temp")) {
+        storage.unlink(&settings.dir.join(name))?;
+    }
+    let meta = read_meta(storage, &settings.dir, &names)?;
+    let (mut candidates, next_id) = read_headers(settings, storage, &names, meta)?;
+    let mut tail = Tail { next: 1, ..Tail::default() };
+    let mut torn_start = false;
+    while let Some(last) = candidates.last() {
+        // A segment behind this one was begun: everything in this one had been synced.
+        let scanned = scan(last, torn_start, Marks::new())?;
+        if scanned.records > 0 {
+            tail = scanned;
+            break;
+        }
+        // Its first group never got to disk.
+        storage.unlink(&segment::path(&settings.dir, last.id))?;
+        candidates.pop();
+        torn_start = true;
+    }
+    let marks = marks_at_end(&candidates, &tail, torn_start)?;
+    if let Some(last) = candidates.last_mut() {
+        if last.bytes > tail.seen {
+            last.file.set_bytes(tail.seen)?;
+            last.bytes = tail.seen;
+        }
+        // A killed process leaves its last write in the page cache: make durable what is readable.
+        last.file.sync_data()?;
+    }
+    storage.sync_dir(&settings.dir)?;
+
+    let segments = candidates.iter().map(Candidate::segment).collect();
+    let mut catalogue = Catalogue { segments, cursors: BTreeMap::new(), marks: marks.clone(), spare_bytes: 0 };
+    find_spare(settings, storage, &names, &mut catalogue)?;
+    let rolled_back = read_cursors(settings, storage, &names, &mut catalogue, tail.next)?;
+    let lost_unseen = candidates.last().is_some_and(|last| last.header.unsynced && tail.next > last.header.first);
+    let identity = match meta {
+        Some(identity) if !rolled_back && !lost_unseen => identity,
+        _ => new_identity(settings, storage)?,
+    };
+    let last = catalogue.segments.back();
+    let synced = Synced { next: tail.next, segment: last.map_or(0, |segment| segment.id), offset: tail.end };
+    let before = candidates.last().map_or((0, 0), |last| (last.header.batches_before, last.header.bytes_before));
+    let start = Start { next: tail.next, next_id, marks, batches: before.0 + tail.batches, bytes: before.1 + tail.end };
+    Ok(Recovered { identity, catalogue, synced, start })
+}
+
+/// All segments by id, each with a header, and the next free id.
+fn read_headers(
+    settings: &Settings,
+    storage: &dyn Storage,
+    names: &[String],
+    meta: Option<Identity>,
+) -> io::Result<(Vec<Candidate>, u64)> {
+    let mut ids: Vec<u64> = names.iter().filter_map(|name| segment::id_of(name)).collect();
+    ids.sort_unstable();
+    let next_id = ids.last().map_or(1, |id| id + 1);
+    let mut candidates: Vec<Candidate> = Vec::with_capacity(ids.len());
+    for id in ids {
+        let file = storage.open(&segment::path(&settings.dir, id))?;
+        let mut bytes = [0; HEADER_BYTES];
+        let count = file.read_at(&mut bytes, 0)?;
+        let length = file.bytes()?;
+        let on_disk = Header::from_bytes(&bytes[..count]).filter(|header| header.id == id);
+        let header = match on_disk {
+            Some(header) => Some(header),
+            None => rebuilt_header(id, &*file, candidates.last(), meta)?,
+        };
+        match header {
+            Some(header) => candidates.push(Candidate { id, file, bytes: length, header }),
+            // No header and no record: it was begun, and the machine stopped.
+            None => storage.unlink(&segment::path(&settings.dir, id))?,
+        }
+    }
+    Ok((candidates, next_id))
+}
+
+/// The header of a segment whose own is damaged, from its first record that holds.
+fn rebuilt_header(
+    id: u64,
+    file: &dyn StorageFile,
+    before: Option<&Candidate>,
+    meta: Option<Identity>,
+) -> io::Result<Option<Header>> {
+    let Some(identity) = meta.or(before.map(|before| before.header.identity)) else { return Ok(None) };
+    let mut first = None;
+    walk(file, HEADER_BYTES as u64, identity.seed(id), |step| match step {
+        Step::Whole { header, .. } | Step::Spoiled { header, .. } => {
+            first = Some(header.sequence);
+            false
+        }
+        Step::Skipped { .. } => true,
+    })?;
+    Ok(first.map(|first| Header {
+        id,
+        identity,
+        first,
+        batches_before: before.map_or(0, |before| before.header.batches_before),
+        bytes_before: before.map_or(0, |before| before.header.bytes_before + before.bytes),
+        unsynced: false,
+    }))
+}
+
+/// The end of the log, from scanning the last segment.
+#[derive(Debug, Default, Clone)]
+struct Tail {
+    /// Where the last whole batch ends.
+    end: u64,
+    /// Where the last record ends that holds, counted or not.
+    seen: u64,
+    next: u64,
+    batches: u64,
+    records: u64,
+    marks: Marks,
+    /// The checkpoint held: `marks` are all marks, not only those since.
+    marks_complete: bool,
+    group: Option<u16>,
+    /// Marks of a batch whose end was not seen yet.
+    open_marks: Vec<Vec<u8>>,
+}
+
+/// Scans a segment to its end, with the marks as they stood before it. `proven`: everything in it
+/// is known to have been synced.
+fn scan(candidate: &Candidate, proven: bool, marks: Marks) -> io::Result<Tail> {
+    let head = HEADER_BYTES as u64;
+    let mut tail = Tail { next: candidate.header.first, end: head, seen: head, marks, ..Tail::default() };
+    // The log as it stood before the first hole of the present group.
+    let mut before_hole: Option<Tail> = None;
+    walk(&*candidate.file, HEADER_BYTES as u64, candidate.header.seed(), |step| {
+        match step {
+            Step::Skipped { .. } | Step::Spoiled { .. } => {
+                before_hole.get_or_insert_with(|| tail.clone());
+            }
+            Step::Whole { header, payload, end } => {
+                let new_group = tail.group != Some(header.group);
+                if new_group && header.has(FIRST_OF_GROUP) {
+                    // Whatever is missing before was synced once: it is damage, not the end.
+                    before_hole = None;
+                }
+                tail.take(&header, payload, end);
+            }
+        }
+        true
+    })?;
+    let seen = tail.seen;
+    match before_hole {
+        Some(before) if !proven => Ok(Tail { seen, ..before }),
+        _ => Ok(tail),
+    }
+}
+
+impl Tail {
+    fn take(&mut self, header: &record::Header, payload: &[u8], end: u64) {
+        self.group = Some(header.group);
+        self.records += 1;
+        self.seen = end;
+        match header.kind {
+            Kind::Checkpoint => {
+                self.marks.clear();
+                take_marks(payload, &mut self.marks);
+                self.marks_complete = true;
+            }
+            Kind::Mark => self.open_marks.push(payload.to_vec()),
+            Kind::Event | Kind::Synced => {}
+        }
+        if header.has(LAST_OF_BATCH) {
+            self.end = end;
+            self.next = header.sequence + u64::from(header.kind == Kind::Event);
+            self.batches += u64::from(matches!(header.kind, Kind::Event | Kind::Mark));
+            for payload in self.open_marks.drain(..) {
+                take_marks(&payload, &mut self.marks);
+            }
+        }
+    }
+}
+
+enum Step<'a> {
+    Whole {
+        header: record::Header,
+        payload: &'a [u8],
+        end: u64,
+    },
+    /// The header holds, the payload does not.
+    Spoiled {
+        header: record::Header,
+    },
+    /// Bytes that are no record, before one that is.
+    Skipped,
+}
+
+/// Goes over all records of a file from `at` on, until it ends or `visit` says false. Bytes that
+/// are no record count only if a record follows.
+fn walk(file: &dyn StorageFile, at: u64, seed: u32, mut visit: impl FnMut(Step<'_>) -> bool) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    let (mut offset, mut at) = (at, 0);
+    let mut filled = file.read_at(&mut buffer, offset)?;
+    let mut hole = false;
+    loop {
+        let bytes = &buffer[..filled];
+        match record::look(bytes, at, seed) {
+            Found::Whole(header) => {
+                if std::mem::take(&mut hole) && !visit(Step::Skipped) {
+                    return Ok(());
+                }
+                let end = at + header.record_bytes();
+                let payload = &bytes[at + RECORD_HEADER_BYTES..end];
+                if !visit(Step::Whole { header, payload, end: offset + end as u64 }) {
+                    return Ok(());
+                }
+                at = end;
+            }
+            Found::BadPayload(header) => {
+                if !visit(Step::Spoiled { header }) {
+                    return Ok(());
+                }
+                at += header.record_bytes();
+            }
+            Found::Short(needed) => {
+                let at_end = filled < buffer.len();
+                if at_end && needed == RECORD_HEADER_BYTES {
+                    return Ok(());
+                }
+                if at_end || needed > segment::BYTES_MAX as usize {
+                    // A header that promises more than there is: the rest may still hold records.
+                    hole = true;
+                    at += 1;
+                    continue;
+                }
+                offset += at as u64;
+                at = 0;
+                buffer.resize(needed.max(PIECE_BYTES), 0);
+                filled = file.read_at(&mut buffer, offset)?;
+            }
+            Found::Nothing => {
+                hole = true;
+                at = match record::resync(bytes, at + 1, seed) {
+                    Ok(found) => found,
+                    Err(reached) => reached,
+                };
+                if at + RECORD_HEADER_BYTES > filled && filled < buffer.len() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+/// All marks. A damaged checkpoint costs nothing: the one of the segment before serves.
+fn marks_at_end(candidates: &[Candidate], tail: &Tail, proven: bool) -> io::Result<Marks> {
+    let Some((last, earlier)) = candidates.split_last().filter(|_| !tail.marks_complete) else {
+        return Ok(tail.marks.clone());
+    };
+    let mut marks = Marks::new();
+    let mut behind = 0;
+    for (index, candidate) in earlier.iter().enumerate().rev() {
+        let scanned = scan(candidate, true, Marks::new())?;
+        if scanned.marks_complete {
+            marks = scanned.marks;
+            behind = index + 1;
+            break;
+        }
+    }
+    for candidate in &earlier[behind..] {
+        marks = scan(candidate, true, marks)?.marks;
+    }
+    Ok(scan(last, proven, marks)?.marks)
+}
+
+impl Candidate {
+    fn segment(&self) -> Segment {
+        let Header { id, identity, first, bytes_before, .. } = self.header;
+        Segment { id, identity, first, bytes_before, end: self.bytes, charged: self.bytes }
+    }
+}
+
+/// Keeps the spare segment if the budget has room for it.
+fn find_spare(
+    settings: &Settings,
+    storage: &dyn Storage,
+    names: &[String],
+    catalogue: &mut Catalogue,
+) -> io::Result<()> {
+    let path = segment::spare_path(&settings.dir);
+    if names.iter().any(|name| path.ends_with(name)) {
+        let bytes = storage.open(&path)?.bytes()?;
+        if catalogue.segment_bytes() + bytes <= settings.bytes_max {
+            catalogue.spare_bytes = bytes;
+        } else {
+            storage.unlink(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads all cursor files. True if one of them is ahead of the log: the directory was rolled back.
+fn read_cursors(
+    settings: &Settings,
+    storage: &dyn Storage,
+    names: &[String],
+    catalogue: &mut Catalogue,
+    next: u64,
+) -> io::Result<bool> {
+    let mut rolled_back = false;
+    let oldest = catalogue.segments.front().map_or(next, |segment| segment.first);
+    for (file_name, name) in names.iter().filter_map(|file| Some((file, cursor_file::name_of(file)?))) {
+        let (mut file, committed) = CursorFile::open(storage, settings.dir.join(file_name))?;
+        let committed = match committed {
+            Some(committed) if committed.position <= next => committed,
+            other => {
+                // Both slots damaged: everything kept comes again. Ahead: nothing before is needed.
+                rolled_back |= other.is_some();
+                let position = if other.is_some() { next } else { oldest };
+                let committed = Committed { position, place: catalogue.place_of(position, next) };
+                file.write(committed)?;
+                committed
+            }
+        };
+        let Committed { position, place } = committed;
+        catalogue.cursors.insert(name, CursorState { file, committed: position, place, open: false });
+    }
+    Ok(rolled_back)
+}
+
+const META_MAGIC: [u8; 8] = *b"WHARFMET";
+const META_BYTES: usize = 36;
+
+/// Who this journal is: magic, version u32, file bytes u32, incarnation u64, secret u64, CRC32C u32.
+fn read_meta(storage: &dyn Storage, dir: &Path, names: &[String]) -> io::Result<Option<Identity>> {
+    if !names.iter().any(|name| name == "meta") {
+        return Ok(None);
+    }
+    let mut bytes = [0; META_BYTES];
+    storage.open(&dir.join("meta"))?.read_at(&mut bytes, 0)?;
+    let (covered, crc) = bytes.split_at(META_BYTES - 4);
+    if covered[..8] != META_MAGIC || crc32c::crc32c(covered).to_le_bytes() != *crc {
+        return Ok(None);
+    }
+    let word = |at: usize| covered[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    Ok(Some(Identity { incarnation: Incarnation(word(16)), secret: word(24) }))
+}
+
+fn new_identity(settings: &Settings, storage: &dyn Storage) -> io::Result<Identity> {
+    let identity = Identity { incarnation: Incarnation(storage.random()?), secret: storage.random()? };
+    let mut bytes = Vec::with_capacity(META_BYTES);
+    bytes.extend_from_slice(&META_MAGIC);
+    bytes.extend_from_slice(&1u32.to_le_bytes());
+    bytes.extend_from_slice(&(META_BYTES as u32).to_le_bytes());
+    bytes.extend_from_slice(&identity.incarnation.0.to_le_bytes());
+    bytes.extend_from_slice(&identity.secret.to_le_bytes());
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    let temporary = settings.dir.join("meta.temp");
+    let file = storage.create(&temporary)?;
+    file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
+    file.sync_data()?;
+    storage.rename(&temporary, &settings.dir.join("meta"))?;
+    storage.sync_dir(&settings.dir)?;
+    Ok(identity)
+}

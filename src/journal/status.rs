@@ -1,0 +1,83 @@
+//! Status: how the journal stands, for people and metrics.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::shared::Shared;
+use super::{Position, locked};
+
+/// How the journal stands.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Bytes taken of the budget.
+    pub bytes_used: u64,
+    /// The budget.
+    pub bytes_max: u64,
+    /// The oldest record that is kept; behind `last` when there is none.
+    pub first: Position,
+    /// The newest record that is synced; zero before the first.
+    pub last: Position,
+    pub cursors: Vec<CursorStatus>,
+    /// Records, batches and bytes stored since the directory was made.
+    pub appended_total: u64,
+    pub batches_total: u64,
+    pub appended_bytes_total: u64,
+    /// Syncs of segments since the start, the time they took, and those that failed.
+    pub syncs_total: u64,
+    pub sync_seconds: Duration,
+    pub sync_failures_total: u64,
+    /// Records found damaged or missing since the start.
+    pub damaged_total: u64,
+    /// The disk is full: appends wait for space.
+    pub stalled: bool,
+    /// False: appends fail, because the disk did twice in a row.
+    pub healthy: bool,
+}
+
+/// How far a sink has got.
+#[derive(Debug, Clone)]
+pub struct CursorStatus {
+    pub name: String,
+    /// The next record it needs.
+    pub position: Position,
+    pub lag_records: u64,
+    pub lag_bytes: u64,
+    /// Somebody reads with it; otherwise it only holds records.
+    pub open: bool,
+}
+
+impl Status {
+    pub(super) fn of(shared: &Shared) -> Self {
+        let next = shared.synced().next;
+        let counters = &shared.counters;
+        let bytes = counters.bytes.load(Relaxed);
+        let catalogue = locked(&shared.catalogue);
+        let lag_bytes = |place: super::catalogue::Place| {
+            let before = catalogue.view(place.segment).map_or(bytes, |view| view.segment.bytes_before);
+            bytes.saturating_sub(before + place.offset)
+        };
+        let cursors = catalogue.cursors.iter().map(|(name, cursor)| CursorStatus {
+            name: name.clone(),
+            position: Position(cursor.committed),
+            lag_records: next.saturating_sub(cursor.committed),
+            lag_bytes: if cursor.committed >= next { 0 } else { lag_bytes(cursor.place) },
+            open: cursor.open,
+        });
+        Status {
+            bytes_used: shared.budget.used(),
+            bytes_max: shared.settings.bytes_max,
+            first: Position(catalogue.segments.front().map_or(next, |segment| segment.first)),
+            last: Position(next - 1),
+            cursors: cursors.collect(),
+            appended_total: counters.appended.load(Relaxed),
+            batches_total: counters.batches.load(Relaxed),
+            appended_bytes_total: bytes,
+            syncs_total: counters.syncs.load(Relaxed),
+            sync_seconds: Duration::from_nanos(counters.sync_nanos.load(Relaxed)),
+            sync_failures_total: counters.sync_failures.load(Relaxed),
+            damaged_total: counters.damaged.load(Relaxed),
+            stalled: shared.stalled(),
+            healthy: shared.failure().is_none(),
+        }
+    }
+}
