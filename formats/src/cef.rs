@@ -37,7 +37,8 @@ fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
         // What was not understood goes along as it came.
         extension.text("rawEvent", &String::from_utf8_lossy(head(event.raw())), 4_000);
     }
-    let msg = event.get(Field::Msg).map(plain_text);
+    let mut digits = itoa::Buffer::new();
+    let msg = event.get(Field::Msg).map(|msg| plain_text(msg, &mut digits));
     let (msg, is_cut) = msg.as_deref().map_or(("", false), |msg| piece(msg, MSG.1, is_blank));
     if is_cut {
         extension.note_cut(MSG.0);
@@ -123,7 +124,7 @@ impl Extension<'_> {
             return;
         }
         let written = match (row.how, value) {
-            (How::Text(bytes_max), _) => self.text(row.key, &plain_text(value), bytes_max),
+            (How::Text(bytes_max), _) => self.text(row.key, &plain_text(value, &mut itoa::Buffer::new()), bytes_max),
             (How::Millis, Value::Time(time)) => self.number(row.key, time.millis()),
             (How::Number, _) => whole(value).is_some_and(|number| self.number(row.key, number)),
             (How::Port, _) => {
@@ -173,7 +174,11 @@ impl Extension<'_> {
     /// Canonical fields the dictionary has no key for, or not for this value.
     fn fields_without_key(&mut self, event: &Event<'_>) {
         for (field, value) in event.fields() {
-            let text = if self.done & bit(field) == 0 { plain_text(value) } else { continue };
+            if self.done & bit(field) != 0 {
+                continue;
+            }
+            let mut digits = itoa::Buffer::new();
+            let text = plain_text(value, &mut digits);
             let (piece, is_cut) = piece(&text, EXTRA_BYTES_MAX, is_blank);
             if piece.is_empty() {
                 continue;
@@ -191,7 +196,8 @@ impl Extension<'_> {
     fn extras(&mut self, event: &Event<'_>) {
         let mut keys = Keys::default();
         for extra in event.extras() {
-            let text = plain_text(&extra.value);
+            let mut digits = itoa::Buffer::new();
+            let text = plain_text(&extra.value, &mut digits);
             let (piece, is_cut) = piece(&text, EXTRA_BYTES_MAX, is_blank);
             if piece.is_empty() {
                 continue;
@@ -216,13 +222,13 @@ impl Extension<'_> {
     }
 }
 
-/// A value as one text.
-fn plain_text<'v>(value: &'v Value<'_>) -> Cow<'v, str> {
+/// A value as one text; `digits` holds that of a number.
+fn plain_text<'v>(value: &'v Value<'_>, digits: &'v mut itoa::Buffer) -> Cow<'v, str> {
     match value {
         Value::Str(text) => Cow::Borrowed(text),
-        Value::Json(text) => listed(text).map_or(Cow::Borrowed(&**text), Cow::Owned),
+        Value::Json(text) => listed(text).unwrap_or(Cow::Borrowed(text)),
         Value::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
-        Value::Int(number) => Cow::Owned(number.to_string()),
+        Value::Int(number) => Cow::Borrowed(digits.format(*number)),
         Value::Time(time) => {
             let mut text = Vec::with_capacity(30);
             time.write_rfc3339(9, &mut text);
@@ -232,21 +238,25 @@ fn plain_text<'v>(value: &'v Value<'_>) -> Cow<'v, str> {
 }
 
 /// A JSON list of texts, as people write lists: `docker,web`.
-fn listed(json: &str) -> Option<String> {
+fn listed(json: &str) -> Option<Cow<'_, str>> {
     let mut reader = JsonReader::over(json);
-    let mut list = String::new();
+    let mut list: Option<Cow<'_, str>> = None;
     reader
         .array(|reader| {
             let Some(text) = reader.try_string()? else { return Err(reader.refuse("a text")) };
-            if !list.is_empty() {
-                list.push(',');
+            match &mut list {
+                Some(list) => {
+                    let list = list.to_mut();
+                    list.push(',');
+                    list.push_str(&text.text());
+                }
+                None => list = Some(text.text()),
             }
-            list.push_str(&text.text());
             Ok(())
         })
         .and_then(|()| reader.end())
         .ok()?;
-    Some(list)
+    Some(list.unwrap_or_default())
 }
 
 fn whole(value: &Value<'_>) -> Option<i64> {

@@ -11,7 +11,7 @@
 //! stand for a canonical field, no key occurs twice (later ones move to `_dup`), and control
 //! characters, C1 and the line separators of Unicode are escaped.
 
-use crate::escape::plain_len;
+use crate::escape::Specials;
 use crate::json_read::JsonReader;
 use crate::repeats::repeats;
 use crate::{EmitContext, Event, Extra, Format, Value};
@@ -137,6 +137,9 @@ fn write_json(out: &mut Vec<u8>, text: &str) {
     }
 }
 
+/// 0xC2 leads the C1 controls and 0xE2 the line separators; both lead harmless characters too.
+static SPECIALS: Specials<5> = Specials::controls_and([b'"', b'\\', 0x7f, 0xc2, 0xe2]);
+
 /// What to do with characters that mean something outside of strings.
 #[derive(Clone, Copy, PartialEq)]
 enum Outside {
@@ -147,12 +150,9 @@ enum Outside {
 }
 
 fn write_escaped(out: &mut Vec<u8>, text: &str, outside: Outside) {
-    // 0xC2 leads the C1 controls and 0xE2 the line separators; both lead harmless characters too.
-    let special =
-        |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f) | (byte == 0xc2) | (byte == 0xe2);
     let mut rest = text.as_bytes();
     loop {
-        let Some((plain, from_special)) = rest.split_at_checked(plain_len(rest, special)) else { return };
+        let Some((plain, from_special)) = rest.split_at_checked(SPECIALS.plain_len(rest)) else { return };
         out.extend_from_slice(plain);
         let taken = match (from_special, outside) {
             ([], _) => return,

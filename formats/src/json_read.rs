@@ -9,6 +9,7 @@
 
 use std::borrow::Cow;
 
+use crate::escape::Specials;
 use crate::{ParseError, Value};
 
 /// Levels of objects and arrays in one event.
@@ -18,6 +19,9 @@ pub(crate) const KEYS_MAX: u32 = 2_000;
 
 /// Bytes of a line that are looked at to tell its format.
 const SNIFF_BYTES: usize = 2_048;
+
+/// What ends a run of plain characters in a string.
+static IN_STRING: Specials<2> = Specials::controls_and([b'"', b'\\']);
 
 /// A string as it stands between its quotes, checked.
 #[derive(Debug, Clone, Copy)]
@@ -224,7 +228,8 @@ impl<'a> JsonReader<'a> {
         let from = self.at;
         let mut escaped = false;
         loop {
-            self.at = plain_until(self.text.as_bytes(), self.at);
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            self.at = self.at.saturating_add(IN_STRING.plain_len(rest));
             match self.text.as_bytes().get(self.at) {
                 Some(b'"') => {
                     let body = self.since(from);
@@ -361,6 +366,7 @@ impl<'a> JsonReader<'a> {
 
 impl<'a> Quoted<'a> {
     /// The text the string stands for. Half a surrogate pair becomes U+FFFD.
+    #[inline]
     pub(crate) fn text(self) -> Cow<'a, str> {
         if self.escaped { Cow::Owned(unescape(self.body)) } else { Cow::Borrowed(self.body) }
     }
@@ -413,29 +419,6 @@ fn number_value(number: &str) -> Value<'_> {
         Ok(whole) if number != "-0" => Value::Int(whole),
         _ => Value::Json(Cow::Borrowed(number)),
     }
-}
-
-/// The first position from `at` on that is a quote, a backslash, a control character or the end.
-#[inline]
-fn plain_until(bytes: &[u8], from: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGHS: u64 = 0x8080_8080_8080_8080;
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES.wrapping_mul(limit)) & !word & HIGHS;
-    let mut at = from;
-    let mut rest = bytes.get(at..).unwrap_or_default();
-    while let Some((chunk, after)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let found =
-            below(word ^ ONES.wrapping_mul(0x22), 1) | below(word ^ ONES.wrapping_mul(0x5c), 1) | below(word, 0x20);
-        if found != 0 {
-            // The lowest mark is exact: a borrow can only set marks above a true one.
-            return at.saturating_add((found.trailing_zeros() / 8) as usize);
-        }
-        at = at.saturating_add(8);
-        rest = after;
-    }
-    let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
-    at.saturating_add(stop.unwrap_or(rest.len()))
 }
 
 /// Writes out the escapes of a checked string.

@@ -134,6 +134,7 @@ struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
+    #[inline(always)]
     fn slice(self, start: usize, len: usize) -> Option<&'a str> {
         let range = start..start.checked_add(len)?;
         match self.text {
@@ -149,24 +150,27 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline(always)]
     fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(*first)
     }
 
+    #[inline(always)]
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
         Some(taken)
     }
 
-    #[inline]
+    #[inline(always)]
     fn number(&mut self) -> Option<u64> {
         let first = self.byte()?;
         if first < 0x80 { Some(first.into()) } else { self.long_number(first) }
     }
 
+    #[cold]
     fn long_number(&mut self, first: u8) -> Option<u64> {
         let mut number = u64::from(first & 0x7f);
         for shift in [7, 14, 21, 28, 35, 42, 49, 56, 63] {
@@ -179,18 +183,22 @@ impl<'a> Reader<'a> {
         None
     }
 
+    #[inline(always)]
     fn length(&mut self) -> Option<usize> {
         usize::try_from(self.number()?).ok()
     }
 
+    #[inline(always)]
     fn inline(&mut self, len: usize) -> Option<&'a str> {
         std::str::from_utf8(self.take(len)?).ok()
     }
 
+    #[inline(always)]
     fn range(&mut self, raw: Raw<'a>, len: usize) -> Option<&'a str> {
         raw.slice(self.length()?, len)
     }
 
+    #[inline(always)]
     fn text(&mut self, raw: Raw<'a>, group: &'a str) -> Option<&'a str> {
         let head = self.number()?;
         let len = usize::try_from(head.wrapping_shr(2)).ok()?;
@@ -203,6 +211,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next value; `Some(None)` is a value of a kind this version does not know.
+    #[inline(always)]
     fn value(&mut self, raw: Raw<'a>) -> Option<Option<Value<'a>>> {
         let head = self.number()?;
         let payload = head.wrapping_shr(3);

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::escape::plain_len;
+use crate::escape::Specials;
 
 /// What is a space in a value: none begins or ends with it. Line ends are kept, as `\n`.
 pub(super) fn is_blank(char: char) -> bool {
@@ -18,7 +18,10 @@ fn is_blank_in_header(char: char) -> bool {
 /// As much of a text as `bytes_max` bytes hold, without the blanks at its ends, and whether
 /// something was left out.
 pub(super) fn piece(text: &str, bytes_max: usize, is_blank: fn(char) -> bool) -> (&str, bool) {
-    let whole = text.trim_matches(is_blank);
+    // Most texts begin and end with something: then there is nothing to look for.
+    let is_inner = |byte: Option<&u8>| byte.is_some_and(|byte| *byte > b' ' && *byte != 0x7f);
+    let ends = (text.as_bytes().first(), text.as_bytes().last());
+    let whole = if is_inner(ends.0) && is_inner(ends.1) { text } else { text.trim_matches(is_blank) };
     if whole.len() <= bytes_max {
         return (whole, false);
     }
@@ -26,12 +29,14 @@ pub(super) fn piece(text: &str, bytes_max: usize, is_blank: fn(char) -> bool) ->
     (whole.get(..end).unwrap_or_default().trim_end_matches(is_blank), true)
 }
 
+static IN_VALUE: Specials<3> = Specials::controls_and([b'=', b'\\', 0x7f]);
+static IN_HEADER: Specials<3> = Specials::controls_and([b'|', b'\\', 0x7f]);
+
 /// Writes a value of the extension: the equals sign and the backslash get a backslash, line ends
 /// become `\n` and `\r`, other control characters a space. A pipe is plain here.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
-    let special = |byte: u8| (byte < 0x20) | (byte == b'=') | (byte == b'\\') | (byte == 0x7f);
     let mut rest = text.as_bytes();
-    while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(plain_len(rest, special)) {
+    while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_VALUE.plain_len(rest)) {
         out.extend_from_slice(plain);
         match byte {
             b'=' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
@@ -48,10 +53,9 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
 /// Writes a header field: the pipe and the backslash get a backslash, every control character
 /// becomes a space ("CR/LF are not allowed" there). An equals sign is plain here.
 pub(super) fn write_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
-    let special = |byte: u8| (byte < 0x20) | (byte == b'|') | (byte == b'\\') | (byte == 0x7f);
     let (text, _) = piece(text, bytes_max, is_blank_in_header);
     let mut rest = text.as_bytes();
-    while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(plain_len(rest, special)) {
+    while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_HEADER.plain_len(rest)) {
         out.extend_from_slice(plain);
         match byte {
             b'|' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
@@ -67,8 +71,17 @@ const KEY_BYTES_MAX: usize = 255;
 
 /// Writes what may stand in a key: `[A-Za-z0-9_]`; other characters are dropped.
 pub(super) fn write_key_part(out: &mut Vec<u8>, name: &str) {
-    let is_key = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    out.extend(name.bytes().filter(is_key).take(KEY_BYTES_MAX));
+    let mut rest = name.as_bytes().get(..KEY_BYTES_MAX).unwrap_or(name.as_bytes());
+    loop {
+        let is_dropped = |byte: &u8| !(byte.is_ascii_alphanumeric() || *byte == b'_');
+        let len = rest.iter().position(is_dropped).unwrap_or(rest.len());
+        let Some((kept, after)) = rest.split_at_checked(len) else { return };
+        out.extend_from_slice(kept);
+        match after {
+            [] => return,
+            [_, after @ ..] => rest = after,
+        }
+    }
 }
 
 const FEW: usize = 64;

@@ -1,0 +1,89 @@
+//! An ordinary line costs no allocation once the memory of an earlier event is reused: not to parse,
+//! not to store, not to read back, not to emit.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use allocation_counter::measure;
+use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Offset, Time, parse, stored};
+
+/// An ordinary line of each format that is read.
+const LINES: &[(&str, &str)] = &[
+    (
+        "docker_events",
+        r#"{"status":"exec_start: sh -c ls","id":"ec62","from":"probe:1","Type":"container","Action":"exec_start: sh -c ls","Actor":{"ID":"ec62","Attributes":{"com.example.owner":"alice","execID":"64","image":"probe:1","name":"web-1"}},"scope":"local","time":1795251801,"timeNano":1795251801856697243}"#,
+    ),
+    (
+        "docker_json",
+        r#"{"log":"a line of text\n","stream":"stdout","attrs":{"tag":"x"},"time":"2026-11-21T09:05:26.289526028Z"}"#,
+    ),
+    (
+        "wazuh",
+        r#"{"timestamp":"2026-11-21T11:15:40.101+0200","rule":{"level":3,"description":"Docker: Container web-1 started","id":"87903","groups":["docker"]},"agent":{"id":"002","name":"node-2","ip":"10.9.0.19"},"manager":{"name":"wazuh-1"},"id":"1795252540.80112","decoder":{"name":"json"},"data":{"docker":{"Type":"container","Action":"start","Actor":{"ID":"5d","Attributes":{"image":"web:1","name":"web-1"}},"timeNano":"1795252540049788416.000000"}},"location":"Wazuh-Docker"}"#,
+    ),
+    (
+        "rfc5424",
+        r#"<134>1 2026-11-21T09:03:20.158734Z node-2 nginx 2731 access [origin ip="10.9.0.19"] GET /users/42 200"#,
+    ),
+    ("rfc3164", "<38>Nov 21 09:15:59 bastion sshd[2731]: Invalid user admin from 192.0.2.77 port 51922"),
+    (
+        "hec",
+        r#"{"time":1795251915.280330,"host":"web-1","source":"nginx","event":"GET /health 200","fields":{"region":"eu"}}"#,
+    ),
+    ("dockerd", r#"time="2026-11-21T08:55:02.123456789Z" level=info msg="API listen on /run/docker.sock""#),
+];
+
+const CONTEXT: Context = Context { received: Time(1_795_255_200_000_000_000), zone: Offset(0) };
+
+#[test]
+fn an_ordinary_line_is_parsed_without_an_allocation() {
+    for (name, line) in LINES {
+        let choice = Choice::named(name).unwrap_or_else(|| panic!("{name} can be read"));
+        let mut event = Event::new(line.as_bytes());
+        parse(choice, line.as_bytes(), &CONTEXT, &mut event);
+        let first = event.clone();
+        let mut event = event.reuse(line.as_bytes());
+        let cost = measure(|| parse(choice, line.as_bytes(), &CONTEXT, &mut event));
+        assert_eq!(event, first, "{name}");
+        // dockerd copies its message while it looks into it.
+        let allowed = u64::from(*name == "dockerd");
+        assert!(cost.count_total <= allowed, "{name}: {cost:?}");
+    }
+}
+
+#[test]
+fn a_record_is_written_and_read_without_an_allocation() {
+    for (name, line) in LINES {
+        let mut event = Event::new(line.as_bytes());
+        parse(Choice::Auto, line.as_bytes(), &CONTEXT, &mut event);
+        let mut record = Vec::new();
+        stored::encode(&event, &mut record);
+        let mut used = stored::decode(&record, Event::new(b"")).unwrap();
+        let mut again = Vec::with_capacity(record.len() * 2 + 256);
+        let cost = measure(|| {
+            stored::encode(&event, &mut again);
+            used = stored::decode(&record, std::mem::replace(&mut used, Event::new(b""))).unwrap();
+        });
+        assert_eq!((&again, &used), (&record, &event), "{name}");
+        assert_eq!(cost.count_total, 0, "{name}: {cost:?}");
+    }
+}
+
+#[test]
+fn an_ordinary_event_is_emitted_without_an_allocation() {
+    for (name, line) in LINES {
+        let mut event = Event::new(line.as_bytes());
+        parse(Choice::Auto, line.as_bytes(), &CONTEXT, &mut event);
+        for form in ["cef", "json"] {
+            let emit = FORMATS.iter().find(|format| format.name == form).and_then(|format| format.emit).unwrap();
+            let mut out = Vec::with_capacity(16 * 1024);
+            let cost = measure(|| emit(&event, &EmitContext::default(), &mut out));
+            assert_eq!(cost.count_total, 0, "{name} as {form}: {cost:?}");
+        }
+    }
+}
+
+#[test]
+fn every_format_that_is_read_is_measured() {
+    let read = FORMATS.iter().filter(|format| format.parse.is_some()).map(|format| format.name);
+    let without: Vec<_> = read.filter(|name| !LINES.iter().any(|(measured, _)| measured == name)).collect();
+    assert!(without.is_empty(), "no ordinary line of {without:?}");
+}
