@@ -1,9 +1,16 @@
 //! Sinks: the last leg of an event's way: journal → select → emit → batch → **deliver** → cursor.
 //!
-//! A sink turns events into a request and the peer's answer into an [`Outcome`]. `drive` owns
+//! A sink turns events into a request and the peer's answer into an [`Outcome`]. [`drive()`] owns
 //! everything else: reading, limits, retry with backoff, splitting off what is refused, the cursor.
 //!
 //! Invariant: no sink loops over retries or touches a cursor.
+
+mod drain;
+mod drive;
+mod emitter;
+mod event_id;
+pub mod quarantine;
+mod stats;
 
 use std::time::Duration;
 
@@ -11,6 +18,10 @@ use async_trait::async_trait;
 use wharfinger_formats::Event;
 
 use crate::part::{Kind, PartContext, Problem, SetupError};
+
+pub use drive::{Settings, drive};
+pub use event_id::EventId;
+pub use stats::{SinkState, SinkStats};
 
 /// How much a request may hold before it is delivered.
 #[derive(Debug, Clone, Copy)]
@@ -21,11 +32,22 @@ pub struct Limits {
     pub age_max: Duration,
 }
 
+/// What became of an event that was to join the request under construction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Push {
+    /// It is in; the request now holds so many bytes.
+    Taken { bytes: usize },
+    /// It does not fit beside the events already there: deliver them, then push it again.
+    Full,
+}
+
 /// What became of a request.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// The peer has it all.
     Delivered,
+    /// The peer has it all and asks for a pause before the next request.
+    Crowded { pause: Duration },
     /// Not now: the same events again, after `after` if the peer said so, else by backoff.
     Retry { after: Option<Duration>, reason: String },
     /// Refused for good. `which` is the index of the event in the request, when the peer told.
@@ -38,6 +60,11 @@ pub enum Outcome {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Refused(pub String);
+
+/// Requests that counted as delivered are lost on the way: the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Lost(pub String);
 
 /// The options of a sink, as read.
 pub trait SinkConfig: std::fmt::Debug + Send + Sync {
@@ -56,23 +83,36 @@ pub trait SinkConfig: std::fmt::Debug + Send + Sync {
 /// A place events go to.
 #[async_trait]
 pub trait Sink: Send {
+    /// Asked before each request: a sink may lower them when its peer finds requests too large.
     fn limits(&self) -> Limits;
 
-    /// Adds one event to the request under construction; answers the bytes the request now holds.
+    /// Adds one event to the request under construction.
     ///
     /// # Errors
     /// This event can never be delivered here.
-    fn push(&mut self, event: &Event<'_>) -> Result<usize, Refused>;
+    fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused>;
 
     /// Delivers the request and forgets it, whatever the outcome: `drive` pushes again what is to
-    /// be tried again.
+    /// be tried again. May be dropped before it ends.
     async fn deliver(&mut self) -> Outcome;
 
     /// Forgets the request under construction.
     fn clear(&mut self);
 
-    /// Says goodbye (TLS close_notify, last flush). Called once, after the last `deliver`.
-    async fn close(&mut self) {}
+    /// How many of the latest delivered requests the peer may still lose. Plain syslog has no
+    /// receipt, so the cursor stays behind those. Asked after each delivery and every second.
+    ///
+    /// # Errors
+    /// They are lost (the connection was reset): `drive` pushes them again from the journal.
+    fn in_doubt(&mut self) -> Result<usize, Lost> {
+        Ok(0)
+    }
+
+    /// Says goodbye (TLS close_notify, last flush). Called once, after the last `deliver`. True when
+    /// the peer has everything that was delivered.
+    async fn close(&mut self) -> bool {
+        true
+    }
 }
 
 /// Every sink. Help texts, the configuration reference and tests are made from this table.

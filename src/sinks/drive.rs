@@ -1,0 +1,490 @@
+//! `drive`: the only loop between the journal and a sink: read → decode → push → deliver → commit.
+//!
+//! It makes each refused event stand alone, keeps trying what is not taken, and drains at the end.
+//! The journal is its only memory: what must be delivered again is read again.
+//!
+//! Invariants: the cursor moves only past events that were delivered or are in quarantine, synced.
+//! Nothing that a peer answers ends the loop. No allocation for an ordinary event.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use wharfinger_formats::{Event, Field, Time, stored};
+
+use super::drain::Drain;
+use super::event_id::EventId;
+use super::quarantine::{Entry, Quarantine};
+use super::{Limits, Outcome, Push, Sink, SinkState, SinkStats};
+use crate::journal::{Chunk, Cursor, Incarnation, Position, ReadError, Record};
+
+/// Bytes read from the journal at once.
+const CHUNK_BYTES: usize = 256 * 1024;
+/// Refused events waiting to be written are written at the latest at this size.
+const QUARANTINE_PENDING_BYTES: usize = 1024 * 1024;
+/// No peer may ask for more patience than this.
+const AFTER_MAX: Duration = Duration::from_secs(600);
+/// How often a sink that may still lose requests is asked about them.
+const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a goodbye may take.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// What `drive` is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The sink's name in the configuration.
+    pub name: Arc<str>,
+    /// The journal's: the first half of each event id.
+    pub incarnation: Incarnation,
+    /// Folder of the quarantine files.
+    pub quarantine_dir: PathBuf,
+    /// Cap of this sink's quarantine file.
+    pub quarantine_bytes_max: u64,
+    /// How long what is left is delivered after `stop`.
+    pub drain_max: Duration,
+    /// The first wait after a request that was not taken; doubles up to `backoff_max`.
+    pub backoff_min: Duration,
+    /// The longest wait, and the wait after a configuration error.
+    pub backoff_max: Duration,
+}
+
+impl Settings {
+    /// The defaults of every option.
+    pub fn new(name: &str, incarnation: Incarnation, quarantine_dir: PathBuf) -> Settings {
+        Settings {
+            name: name.into(),
+            incarnation,
+            quarantine_dir,
+            quarantine_bytes_max: super::quarantine::BYTES_MAX,
+            drain_max: Duration::from_secs(8),
+            backoff_min: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Delivers what the cursor reads until `stop`, then drains until the deadline and closes the sink.
+/// What is not delivered by then stays in the journal.
+pub async fn drive(
+    cursor: Cursor,
+    sink: Box<dyn Sink>,
+    settings: Settings,
+    stats: Arc<SinkStats>,
+    stop: CancellationToken,
+) {
+    let quarantine = Quarantine::new(&settings.quarantine_dir, &settings.name, settings.quarantine_bytes_max);
+    let first = cursor.committed();
+    let drive = Drive {
+        limits: sink.limits(),
+        drain: Drain::new(stop, settings.drain_max),
+        request: Request { first, next: first, ..Request::default() },
+        reuse: Some(Event::new(b"")),
+        skip: Vec::new(),
+        unsynced: Vec::new(),
+        redo: None,
+        piece_events: usize::MAX,
+        doubtful: VecDeque::new(),
+        failures: 0,
+        cursor,
+        sink,
+        quarantine,
+        settings,
+        stats,
+    };
+    drive.run().await;
+}
+
+struct Drive {
+    cursor: Cursor,
+    sink: Box<dyn Sink>,
+    limits: Limits,
+    settings: Settings,
+    stats: Arc<SinkStats>,
+    drain: Drain,
+    quarantine: Quarantine,
+    request: Request,
+    /// The memory of the last event.
+    reuse: Option<Event<'static>>,
+    /// Refused positions that the cursor has not passed yet, in order.
+    skip: Vec<Position>,
+    /// Those of them whose quarantine lines are not synced yet.
+    unsynced: Vec<Position>,
+    /// A request is being made again: it ends here, so that the same events make the same request
+    /// (the peer may have it already, and an object store knows it by its name).
+    redo: Option<Position>,
+    /// A smaller limit while a refused request is halved.
+    piece_events: usize,
+    /// Delivered requests the cursor has not passed, oldest first.
+    doubtful: VecDeque<Delivered>,
+    /// Failures in a row: the exponent of the backoff.
+    failures: u32,
+}
+
+/// The request under construction.
+#[derive(Debug, Default)]
+struct Request {
+    /// The first record it looked at.
+    first: Position,
+    /// One past the last record it looked at.
+    next: Position,
+    /// The events in it.
+    positions: Vec<Position>,
+    bytes: usize,
+    /// When its first event came.
+    since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Delivered {
+    next: Position,
+    events: usize,
+    bytes: usize,
+}
+
+/// What `more` found.
+enum More {
+    Records,
+    /// Nothing to read: deliver what there is.
+    Nothing,
+    /// Stopped and nothing left, or the deadline has passed, or the journal is closed.
+    End,
+}
+
+/// Whether the work went on or the cursor was put back.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Went {
+    On,
+    Back,
+}
+
+impl Drive {
+    async fn run(mut self) {
+        self.stats.enter(SinkState::Working, None);
+        let mut chunk = Chunk::new();
+        loop {
+            match self.more(&mut chunk).await {
+                More::Records => self.fill(&chunk).await,
+                More::Nothing => {
+                    self.settle().await;
+                }
+                More::End => break,
+            }
+        }
+        self.sink.clear();
+        let all_there = tokio::time::timeout(CLOSE_MAX, self.sink.close()).await.unwrap_or(false);
+        if all_there {
+            self.commit_delivered(0);
+        }
+        self.stats.enter(SinkState::Stopped, None);
+    }
+
+    /// Reads the next records; waits for them, for the age of the request, or for `stop`.
+    async fn more(&mut self, chunk: &mut Chunk) -> More {
+        if self.drain.is_over() {
+            return More::End;
+        }
+        match self.cursor.try_read(chunk, CHUNK_BYTES).await {
+            Ok(true) => return More::Records,
+            Ok(false) => {}
+            Err(error) => return self.journal_failed(error).await,
+        }
+        let idle = self.request.is_empty();
+        if self.drain.is_stopping() {
+            return if idle { More::End } else { More::Nothing };
+        }
+        let wake = match self.request.since {
+            Some(since) => Some(since + self.limits.age_max),
+            None if !idle => return More::Nothing,
+            None if self.doubtful.is_empty() => None,
+            None => Some(Instant::now() + DOUBT_INTERVAL),
+        };
+        if wake.is_some_and(|wake| wake <= Instant::now()) {
+            return More::Nothing;
+        }
+        tokio::select! {
+            read = self.cursor.read(chunk, CHUNK_BYTES) => match read {
+                Ok(()) => More::Records,
+                Err(error) => self.journal_failed(error).await,
+            },
+            () = sleep_until(wake) => More::Nothing,
+            () = self.drain.stopping() => More::Nothing,
+        }
+    }
+
+    /// Pushes the records of a chunk; delivers whenever the request is full.
+    async fn fill(&mut self, chunk: &Chunk) {
+        for damage in chunk.damaged() {
+            SinkStats::add(&self.stats.damaged, 1);
+            tracing::error!(sink = &*self.settings.name, ?damage, "damaged bytes in the journal were set aside");
+        }
+        for record in chunk.records() {
+            // A record past the end of a request that is made again belongs to the next one.
+            if let Some(end) = self.redo.filter(|end| record.position >= *end) {
+                self.request.next = end;
+                if self.settle().await == Went::Back {
+                    return;
+                }
+            }
+            if self.take(&record) == Push::Full {
+                if self.settle().await == Went::Back {
+                    return;
+                }
+                if self.take(&record) == Push::Full {
+                    self.quarantine(&record, "larger than a whole request");
+                }
+            }
+            if self.is_full() && self.settle().await == Went::Back {
+                return;
+            }
+            if self.drain.is_over() {
+                return;
+            }
+        }
+    }
+
+    /// Decodes one record and pushes it; what cannot be pushed goes to quarantine.
+    fn take(&mut self, record: &Record<'_>) -> Push {
+        let taken = Push::Taken { bytes: self.request.bytes };
+        let request = &mut self.request;
+        if self.skip.binary_search(&record.position).is_ok() {
+            request.next = record.position.next();
+            return taken;
+        }
+        let reuse = self.reuse.take().unwrap_or_else(|| Event::new(b""));
+        let id = EventId::new(self.settings.incarnation, record.position);
+        let pushed = match stored::decode(record.payload, reuse) {
+            Ok(mut event) => {
+                event.set(Field::EventId, id.text());
+                let pushed = self.sink.push(&event).map_err(|refused| refused.0);
+                self.reuse = Some(event.reuse(b""));
+                pushed
+            }
+            Err(error) => Err(format!("the stored record cannot be read: {error}")),
+        };
+        match pushed {
+            Ok(Push::Full) => return Push::Full,
+            Ok(Push::Taken { bytes }) => {
+                request.since.get_or_insert_with(Instant::now);
+                request.bytes = bytes;
+                request.positions.push(record.position);
+            }
+            Err(reason) => self.quarantine(record, &reason),
+        }
+        self.request.next = record.position.next();
+        taken
+    }
+
+    fn is_full(&self) -> bool {
+        let request = &self.request;
+        request.positions.len() >= self.limits.events_max.min(self.piece_events)
+            || request.bytes >= self.limits.bytes_max
+            || self.redo.is_some_and(|end| request.next >= end)
+            || self.quarantine.pending() >= QUARANTINE_PENDING_BYTES
+    }
+
+    /// Delivers the request, if there is one, and moves the cursor past it.
+    async fn settle(&mut self) -> Went {
+        if let Err(error) = self.quarantine.sync().await {
+            self.quarantine.forget_pending();
+            self.skip.retain(|position| !self.unsynced.contains(position));
+            self.unsynced.clear();
+            return self.again(None, format!("the quarantine cannot be written: {error}")).await;
+        }
+        SinkStats::add(&self.stats.quarantined, self.unsynced.len());
+        self.unsynced.clear();
+        if self.request.positions.is_empty() {
+            return self.went_on(None).await;
+        }
+        let Some(outcome) = self.drain.unless_over(self.sink.deliver()).await else {
+            return Went::Back;
+        };
+        match outcome {
+            Outcome::Delivered => self.went_on(None).await,
+            Outcome::Crowded { pause } => self.went_on(Some(pause)).await,
+            Outcome::Retry { after, reason } => self.again(after, reason).await,
+            Outcome::Fatal { reason } => self.alarm(reason).await,
+            Outcome::Reject { which, reason } => self.refused(which, &reason).await,
+        }
+    }
+
+    /// The request is delivered, or held nothing but refused events.
+    async fn went_on(&mut self, pause: Option<Duration>) -> Went {
+        let request = &self.request;
+        let delivered = Delivered { next: request.next, events: request.positions.len(), bytes: request.bytes };
+        if self.redo.is_some_and(|end| request.next >= end) {
+            self.redo = None;
+            self.piece_events = usize::MAX;
+        }
+        if delivered.events > 0 {
+            // This half was good, so the other holds what was refused.
+            self.piece_events = if self.redo.is_some() { (self.piece_events / 2).max(1) } else { usize::MAX };
+            self.failures = 0;
+            SinkStats::add(&self.stats.requests, 1);
+            if self.stats.enter(SinkState::Working, None) != SinkState::Working {
+                tracing::info!(sink = &*self.settings.name, "the sink delivers again");
+            }
+        }
+        match self.doubtful.back_mut() {
+            // Refused events need no receipt: they ride along with the request before them.
+            Some(last) if delivered.events == 0 => last.next = delivered.next,
+            _ if delivered.next == self.request.first => {}
+            _ => self.doubtful.push_back(delivered),
+        }
+        self.begin(self.request.next);
+        match self.sink.in_doubt() {
+            Ok(in_doubt) => self.commit_delivered(in_doubt),
+            Err(lost) => return self.again(Some(Duration::ZERO), lost.0).await,
+        }
+        if let Some(pause) = pause {
+            self.drain.pause(pause).await;
+        }
+        Went::On
+    }
+
+    /// Commits all delivered requests but the latest `in_doubt`.
+    fn commit_delivered(&mut self, in_doubt: usize) {
+        let mut next = None;
+        while self.doubtful.len() > in_doubt
+            && let Some(delivered) = self.doubtful.pop_front()
+        {
+            SinkStats::add(&self.stats.delivered, delivered.events);
+            SinkStats::add(&self.stats.delivered_bytes, delivered.bytes);
+            next = Some(delivered.next);
+        }
+        let Some(next) = next else { return };
+        if let Err(error) = self.cursor.commit(next) {
+            // The events are delivered; a later commit covers this one. A crash before it repeats them.
+            tracing::error!(sink = &*self.settings.name, %error, "the cursor cannot be stored");
+        }
+        self.skip.retain(|position| *position >= next);
+    }
+
+    /// Not now: the same again after a while.
+    async fn again(&mut self, after: Option<Duration>, reason: String) -> Went {
+        if self.stats.enter(SinkState::Retrying, Some(&reason)) == SinkState::Working {
+            tracing::warn!(sink = &*self.settings.name, reason, "the sink does not take events; trying again");
+        }
+        let doubled = self.settings.backoff_min.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
+        let wait = after.map_or_else(|| jitter(doubled.min(self.settings.backoff_max)), |after| after.min(AFTER_MAX));
+        self.back_and_wait(wait).await
+    }
+
+    /// Only a person can help; everything is kept.
+    async fn alarm(&mut self, reason: String) -> Went {
+        if self.stats.enter(SinkState::Alarm, Some(&reason)) != SinkState::Alarm {
+            tracing::error!(sink = &*self.settings.name, reason, "the sink cannot deliver until this is put right");
+        }
+        self.back_and_wait(jitter(self.settings.backoff_max)).await
+    }
+
+    async fn back_and_wait(&mut self, wait: Duration) -> Went {
+        SinkStats::add(&self.stats.retries, 1);
+        self.failures = self.failures.saturating_add(1);
+        self.redo = self.redo.or(Some(self.request.next).filter(|next| *next > self.request.first));
+        self.back_to(self.cursor.committed());
+        self.doubtful.clear();
+        self.drain.back_off(wait).await;
+        Went::Back
+    }
+
+    /// The peer refused the request for good: the event it named goes to quarantine, or the request
+    /// is halved until one event stands alone.
+    async fn refused(&mut self, which: Option<usize>, reason: &str) -> Went {
+        self.redo = self.redo.or(Some(self.request.next));
+        let (first, count) = (self.request.first, self.request.positions.len());
+        let alone = if count == 1 { Some(0) } else { which };
+        match alone.and_then(|which| self.request.positions.get(which).copied()) {
+            Some(position) if !self.set_aside(position, reason).await => {
+                return self.again(None, format!("the journal cannot be read at {}", position.0)).await;
+            }
+            // The rest of the refused range may well be good: it is tried whole.
+            Some(_) => self.piece_events = usize::MAX,
+            None => self.piece_events = (count / 2).max(1),
+        }
+        self.back_to(first);
+        Went::Back
+    }
+
+    /// Reads one record again and puts it into quarantine.
+    async fn set_aside(&mut self, position: Position, reason: &str) -> bool {
+        self.cursor.rewind(position);
+        let mut chunk = Chunk::new();
+        let read = self.cursor.try_read(&mut chunk, 1).await.unwrap_or(false);
+        let found = chunk.records().find(|record| read && record.position == position);
+        found.map(|record| self.quarantine(&record, reason)).is_some()
+    }
+
+    fn quarantine(&mut self, record: &Record<'_>, reason: &str) {
+        let id = EventId::new(self.settings.incarnation, record.position);
+        let event = stored::decode(record.payload, Event::new(b"")).ok();
+        let mut time = Vec::with_capacity(32);
+        now().write_rfc3339(6, &mut time);
+        let kept = self.quarantine.add(&Entry {
+            time: std::str::from_utf8(&time).unwrap_or_default(),
+            sink: &self.settings.name,
+            event_id: id.text(),
+            reason,
+            raw: event.as_ref().map(Event::raw),
+            record: record.payload,
+        });
+        tracing::warn!(sink = &*self.settings.name, event_id = id.text(), reason, kept, "event refused for good");
+        if kept {
+            self.unsynced.push(record.position);
+        } else {
+            SinkStats::add(&self.stats.quarantined, 1);
+            SinkStats::add(&self.stats.quarantine_full, 1);
+        }
+        if let Err(at) = self.skip.binary_search(&record.position) {
+            self.skip.insert(at, record.position);
+        }
+    }
+
+    async fn journal_failed(&mut self, error: ReadError) -> More {
+        if matches!(error, ReadError::Closed(_)) {
+            return More::End;
+        }
+        self.again(None, format!("the journal cannot be read: {error}")).await;
+        More::Nothing
+    }
+
+    fn back_to(&mut self, position: Position) {
+        self.cursor.rewind(position);
+        self.sink.clear();
+        self.begin(position);
+    }
+
+    fn begin(&mut self, first: Position) {
+        self.limits = self.sink.limits();
+        self.request.positions.clear();
+        self.request.first = first;
+        self.request.next = first;
+        self.request.bytes = 0;
+        self.request.since = None;
+    }
+}
+
+impl Request {
+    fn is_empty(&self) -> bool {
+        self.next == self.first
+    }
+}
+
+async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Between half of `wait` and all of it, so that many sinks do not come back in step.
+fn jitter(wait: Duration) -> Duration {
+    wait.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}

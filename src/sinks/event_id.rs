@@ -1,0 +1,44 @@
+//! The one number of an event, from socket to SIEM: `<incarnation, 16 hex>-<sequence, 16 digits>`.
+
+use crate::journal::{Incarnation, Position};
+
+/// 33 characters: fits CEF's externalId (40).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EventId([u8; 33]);
+
+impl EventId {
+    /// The id of the record at `position` of the journal with that incarnation.
+    pub fn new(incarnation: Incarnation, position: Position) -> EventId {
+        let mut id = [b'0'; 33];
+        let mut rest = incarnation.0;
+        for digit in id[..16].iter_mut().rev() {
+            *digit = b"0123456789abcdef"[(rest % 16) as usize];
+            rest /= 16;
+        }
+        id[16] = b'-';
+        let mut rest = position.0;
+        for digit in id[17..].iter_mut().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        EventId(id)
+    }
+
+    /// The id as text.
+    pub fn text(&self) -> &str {
+        // Hex digits, digits and a dash.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_hex_and_digits_of_fixed_width() {
+        let id = |incarnation, position| EventId::new(Incarnation(incarnation), Position(position));
+        assert_eq!(id(0x00de_adbe_ef00_0001, 42).text(), "00deadbeef000001-0000000000000042");
+        assert_eq!(id(u64::MAX, 9_999_999_999_999_999).text(), "ffffffffffffffff-9999999999999999");
+    }
+}
