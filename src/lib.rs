@@ -12,3 +12,4 @@ pub mod sinks;
 pub mod sources;
 pub mod stats;
 pub mod tls_server;
+pub mod tls;

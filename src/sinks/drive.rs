@@ -319,8 +319,10 @@ impl Drive {
             self.piece_events = usize::MAX;
         }
         if delivered.events > 0 {
-            // This half was good, so the other holds what was refused.
-            self.piece_events = if self.redo.is_some() { (self.piece_events / 2).max(1) } else { usize::MAX };
+            if self.piece_events != usize::MAX {
+                // This half was good, so the other holds what was refused.
+                self.piece_events = (self.piece_events / 2).max(1);
+            }
             self.failures = 0;
             SinkStats::add(&self.stats.requests, 1);
             if self.stats.enter(SinkState::Working, None) != SinkState::Working {

@@ -11,6 +11,7 @@ mod emitter;
 mod event_id;
 pub mod quarantine;
 mod stats;
+pub mod syslog;
 
 use std::time::Duration;
 
@@ -116,4 +117,4 @@ pub trait Sink: Send {
 }
 
 /// Every sink. Help texts, the configuration reference and tests are made from this table.
-pub const SINKS: &[Kind<dyn SinkConfig>] = &[];
+pub const SINKS: &[Kind<dyn SinkConfig>] = &[syslog::KIND];

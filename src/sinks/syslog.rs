@@ -1,0 +1,390 @@
+//! Sink `syslog`: records over TCP, TLS or UDP to any syslog receiver.
+//!
+//! Plain syslog has no receipt. What the kernel took may still be lost with the connection, so the
+//! cursor stays behind the resend window (see [`window`]), and after a reset the window is sent again.
+//!
+//! Invariant: a connection that broke in the middle of a frame is never written to again.
+
+mod connection;
+mod header;
+mod window;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::time::timeout;
+use wharfinger_formats::Event;
+
+use self::connection::{Connection, Target};
+use self::header::Header;
+use self::window::Window;
+use super::emitter::Emitter;
+use super::{Limits, Lost, Outcome, Push, Refused, Sink, SinkConfig};
+use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, SetupError};
+use crate::tls::ClientTls;
+
+/// The row of this sink.
+pub const KIND: Kind<dyn SinkConfig> = Kind {
+    name: "syslog",
+    about: "Syslog over TCP, TLS or UDP, with CEF, JSON or RFC 5424 records",
+    schema: || schemars::schema_for!(SyslogConfig),
+    read: |options| Ok(Box::new(erased_serde::deserialize::<SyslogConfig>(options)?)),
+};
+
+/// Syslog over TCP, TLS or UDP.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SyslogConfig {
+    /// Where the receiver listens: `siem.example:6514`. The port is 6514 with TLS and 514 without,
+    /// unless it is written.
+    pub address: String,
+    /// How to get there. Default: `tls` when there is a `tls:` part, else `tcp`.
+    #[serde(default)]
+    pub transport: Option<Transport>,
+    /// Certificates for TLS.
+    #[serde(default)]
+    pub tls: Option<ClientTls>,
+    /// What a record looks like.
+    #[serde(default = "rfc5424")]
+    pub format: Emitter,
+    /// The syslog header before records of a format that has none. Receivers that look for
+    /// `<PRI>Mmm dd hh:mm:ss host CEF:0|` (ArcSight, Microsoft Sentinel) want `rfc3164`.
+    #[serde(default)]
+    pub header: Header,
+    /// How frames are told apart. Default: `octet_counting` (RFC 5425 asks for it) with TLS, `newline`
+    /// (which every receiver reads) with TCP.
+    #[serde(default)]
+    pub framing: Option<Framing>,
+    /// How long a connection may take to come up, with its TLS handshake.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Interval,
+    /// How long the receiver may take nothing before the connection counts as dead.
+    #[serde(default = "stall_timeout")]
+    pub stall_timeout: Interval,
+    /// How many of the latest bytes are sent again after a connection broke; those sent within
+    /// `stall_timeout` count. Also the size of the kernel's buffer for the connection.
+    #[serde(default = "resend_window")]
+    pub resend_window: ByteSize,
+    /// The largest UDP datagram. What is longer is cut, or refused with `oversize: refuse`.
+    #[serde(default = "datagram_max")]
+    pub datagram_max: ByteSize,
+    /// What becomes of records that do not fit into a datagram.
+    #[serde(default)]
+    pub oversize: Oversize,
+}
+
+/// How records get to the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    Tcp,
+    Tls,
+    Udp,
+}
+
+/// How frames are told apart on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Framing {
+    /// RFC 6587 §3.4.1: the length in bytes, a space, the record.
+    OctetCounting,
+    /// RFC 6587 §3.4.2: the record and a line end.
+    Newline,
+}
+
+/// What becomes of records that do not fit into a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Oversize {
+    /// Cut at a character.
+    #[default]
+    Truncate,
+    /// Put into quarantine.
+    Refuse,
+}
+
+fn rfc5424() -> Emitter {
+    Emitter::named("rfc5424").unwrap_or_else(Emitter::native)
+}
+const fn connect_timeout() -> Interval {
+    Interval::seconds(10)
+}
+const fn stall_timeout() -> Interval {
+    Interval::seconds(30)
+}
+const fn resend_window() -> ByteSize {
+    ByteSize::mib(1)
+}
+const fn datagram_max() -> ByteSize {
+    ByteSize::kib(8)
+}
+
+/// Bytes of one request.
+const REQUEST_BYTES: usize = 256 * 1024;
+
+impl SyslogConfig {
+    fn transport(&self) -> Transport {
+        self.transport.unwrap_or(if self.tls.is_some() { Transport::Tls } else { Transport::Tcp })
+    }
+
+    fn framing(&self) -> Framing {
+        let default = if self.transport() == Transport::Tls { Framing::OctetCounting } else { Framing::Newline };
+        self.framing.unwrap_or(default)
+    }
+}
+
+impl SinkConfig for SyslogConfig {
+    fn check(&self) -> Vec<Problem> {
+        let mut problems = self.tls.as_ref().map(ClientTls::problems).unwrap_or_default();
+        if let Err(message) = Target::parse(&self.address, self.transport()) {
+            problems.push(Problem {
+                option: "address",
+                message,
+                hint: "write a host name or IP address and a port: `siem.example:6514`".to_owned(),
+            });
+        }
+        if self.tls.is_some() && self.transport() != Transport::Tls {
+            problems.push(Problem {
+                option: "transport",
+                message: "`tls:` is given, and another transport than `tls`".to_owned(),
+                hint: "remove one of them".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError> {
+        let target = Target::parse(&self.address, self.transport());
+        let target = target.map_err(|cause| SetupError::new(format!("cannot send to `{}`", self.address), cause))?;
+        let tls = self.tls.clone().unwrap_or_default();
+        if self.transport() == Transport::Tls {
+            tls.client_config()?;
+            tls.name_of(&target.host)?;
+        }
+        // A record that is a syslog frame already has its header.
+        let header = if self.format.name() == "rfc5424" { Header::None } else { self.header };
+        Ok(Box::new(Syslog {
+            config: self.clone(),
+            framing: self.framing(),
+            header,
+            hostname: context.hostname.clone(),
+            target,
+            tls,
+            connection: None,
+            window: Window::new(self.resend_window.as_usize(), self.stall_timeout.get()),
+            request: Vec::with_capacity(REQUEST_BYTES),
+            ends: Vec::new(),
+            record: Vec::new(),
+        }))
+    }
+}
+
+struct Syslog {
+    config: SyslogConfig,
+    framing: Framing,
+    header: Header,
+    hostname: String,
+    target: Target,
+    tls: ClientTls,
+    connection: Option<Connection>,
+    window: Window,
+    /// Frames, one after the other.
+    request: Vec<u8>,
+    /// Where each datagram ends.
+    ends: Vec<usize>,
+    record: Vec<u8>,
+}
+
+impl Syslog {
+    fn is_udp(&self) -> bool {
+        self.target.transport == Transport::Udp
+    }
+
+    /// Adds a datagram; cuts or refuses it when it is too long.
+    fn push_datagram(&mut self) -> Result<(), Refused> {
+        let max = self.config.datagram_max.as_usize();
+        if self.record.len() > max {
+            if self.config.oversize == Oversize::Refuse {
+                return Err(Refused(format!("{} bytes do not fit into a datagram of {max}", self.record.len())));
+            }
+            // A character begins at every byte that is not 10xxxxxx.
+            let cut = (0..=max).rev().find(|at| self.record.get(*at).is_none_or(|byte| byte & 0xC0 != 0x80));
+            self.record.truncate(cut.unwrap_or(max));
+        }
+        self.request.extend_from_slice(&self.record);
+        self.ends.push(self.request.len());
+        Ok(())
+    }
+
+    fn push_frame(&mut self) {
+        match self.framing {
+            Framing::OctetCounting => {
+                let mut digits = [0; 20];
+                self.request.extend_from_slice(decimal(self.record.len(), &mut digits));
+                self.request.push(b' ');
+                self.request.extend_from_slice(&self.record);
+            }
+            Framing::Newline => {
+                self.request.extend_from_slice(&self.record);
+                self.request.push(b'\n');
+            }
+        }
+    }
+
+    /// The connection, unless it turns out to be broken; a new one when there is none.
+    async fn connected(&mut self) -> Result<Connection, Outcome> {
+        if let Some(mut connection) = self.connection.take() {
+            match connection.broken() {
+                None => return Ok(connection),
+                Some(reason) if self.window.len() > 0 => {
+                    self.window.clear();
+                    return Err(Outcome::Retry { after: Some(Duration::ZERO), reason });
+                }
+                Some(_) => {}
+            }
+        }
+        let retry = |reason| Err(Outcome::Retry { after: None, reason });
+        match timeout(self.config.connect_timeout.get(), Connection::open(&self.target, &self.tls, &self.config)).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(connection::OpenError::Setup(error))) => Err(Outcome::Fatal { reason: error.to_string() }),
+            Ok(Err(connection::OpenError::Peer(error))) => retry(format!("cannot reach {}: {error}", self.target)),
+            Err(_) => retry(format!("{} does not answer within {}", self.target, self.config.connect_timeout)),
+        }
+    }
+}
+
+#[async_trait]
+impl Sink for Syslog {
+    fn limits(&self) -> Limits {
+        Limits { events_max: 10_000, bytes_max: REQUEST_BYTES, age_max: Duration::ZERO }
+    }
+
+    fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
+        self.record.clear();
+        self.header.write(event, &self.hostname, &mut self.record);
+        self.config.format.emit(event, &mut self.record);
+        if self.is_udp() {
+            self.push_datagram()?;
+        } else {
+            self.push_frame();
+        }
+        Ok(Push::Taken { bytes: self.request.len() })
+    }
+
+    async fn deliver(&mut self) -> Outcome {
+        let outcome = match self.connected().await {
+            Err(outcome) => outcome,
+            Ok(mut connection) => {
+                let stall = self.config.stall_timeout.get();
+                match timeout(stall, connection.write(&self.request, &self.ends)).await {
+                    Ok(Ok(())) => {
+                        self.connection = Some(connection);
+                        if !self.is_udp() {
+                            self.window.add(self.request.len());
+                        }
+                        Outcome::Delivered
+                    }
+                    Ok(Err(error)) => {
+                        self.window.clear();
+                        Outcome::Retry { after: None, reason: format!("{} broke off: {error}", self.target) }
+                    }
+                    Err(_) => {
+                        self.window.clear();
+                        let reason = format!("{} took nothing for {}", self.target, self.config.stall_timeout);
+                        Outcome::Retry { after: None, reason }
+                    }
+                }
+            }
+        };
+        self.clear();
+        outcome
+    }
+
+    fn clear(&mut self) {
+        self.request.clear();
+        self.ends.clear();
+    }
+
+    fn in_doubt(&mut self) -> Result<usize, Lost> {
+        if let Some(reason) = self.connection.as_mut().and_then(Connection::broken) {
+            self.connection = None;
+            if self.window.len() > 0 {
+                self.window.clear();
+                return Err(Lost(format!("{}: {reason}", self.target)));
+            }
+        }
+        Ok(self.window.len())
+    }
+
+    async fn close(&mut self) -> bool {
+        match self.connection.take() {
+            Some(connection) => connection.close().await,
+            None => self.window.len() == 0,
+        }
+    }
+}
+
+/// `number` in digits.
+fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn sink(yaml: &str) -> Syslog {
+        let config: SyslogConfig = serde_json::from_str(yaml).unwrap();
+        let target = Target::parse(&config.address, config.transport()).unwrap();
+        Syslog {
+            framing: config.framing(),
+            header: config.header,
+            hostname: "gateway".to_owned(),
+            target,
+            tls: ClientTls::default(),
+            connection: None,
+            window: Window::new(1, Duration::ZERO),
+            request: Vec::new(),
+            ends: Vec::new(),
+            record: Vec::new(),
+            config,
+        }
+    }
+
+    #[test]
+    fn frames_as_rfc_6587_says() {
+        let mut event = Event::new(b"two\nlines");
+        event.set(wharfinger_formats::Field::HostName, "h");
+        let mut counted =
+            sink(r#"{"address": "a:1", "format": "raw", "framing": "octet_counting", "header": "none"}"#);
+        counted.push(&event).unwrap();
+        counted.push(&event).unwrap();
+        assert_eq!(counted.request, b"10 two\\nlines10 two\\nlines");
+        let mut lines = sink(r#"{"address": "a:1", "format": "raw", "header": "none"}"#);
+        assert_eq!(lines.push(&event).unwrap(), Push::Taken { bytes: 11 });
+        assert_eq!(lines.request, b"two\\nlines\n");
+    }
+
+    #[test]
+    fn a_datagram_is_cut_at_a_character_or_refused() {
+        let mut event = Event::new("aéb".as_bytes());
+        event.set(wharfinger_formats::Field::HostName, "h");
+        let options = r#"{"address": "a:1", "transport": "udp", "format": "raw", "header": "none", "datagram_max": 2"#;
+        let mut cut = sink(&format!("{options}}}"));
+        cut.push(&event).unwrap();
+        assert_eq!(cut.request, b"a");
+        let mut refusing = sink(&format!("{options}, \"oversize\": \"refuse\"}}"));
+        assert!(refusing.push(&event).is_err());
+    }
+}
