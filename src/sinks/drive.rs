@@ -234,6 +234,7 @@ impl Drive {
                 }
                 if self.take(&record) == Push::Full {
                     self.quarantine(&record, "larger than a whole request");
+                    self.request.next = record.position.next();
                 }
             }
             if self.is_full() && self.settle().await == Went::Back {
@@ -323,7 +324,6 @@ impl Drive {
                 // This half was good, so the other holds what was refused.
                 self.piece_events = (self.piece_events / 2).max(1);
             }
-            self.failures = 0;
             SinkStats::add(&self.stats.requests, 1);
             if self.stats.enter(SinkState::Working, None) != SinkState::Working {
                 tracing::info!(sink = &*self.settings.name, "the sink delivers again");
@@ -338,7 +338,7 @@ impl Drive {
         self.begin(self.request.next);
         match self.sink.in_doubt() {
             Ok(in_doubt) => self.commit_delivered(in_doubt),
-            Err(lost) => return self.again(Some(Duration::ZERO), lost.0).await,
+            Err(lost) => return self.again(None, lost.0).await,
         }
         if let Some(pause) = pause {
             self.drain.pause(pause).await;
@@ -357,6 +357,8 @@ impl Drive {
             next = Some(delivered.next);
         }
         let Some(next) = next else { return };
+        // Not before: a peer that takes requests and loses them each time is backed off from too.
+        self.failures = 0;
         if let Err(error) = self.cursor.commit(next) {
             // The events are delivered; a later commit covers this one. A crash before it repeats them.
             tracing::error!(sink = &*self.settings.name, %error, "the cursor cannot be stored");

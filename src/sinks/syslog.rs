@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use wharfinger_formats::Event;
 
-use self::connection::{Connection, Target};
+use self::connection::{Connection, OpenError, State, Target};
 use self::header::Header;
 use self::window::Window;
 use super::emitter::Emitter;
@@ -63,10 +63,14 @@ pub struct SyslogConfig {
     /// How long the receiver may take nothing before the connection counts as dead.
     #[serde(default = "stall_timeout")]
     pub stall_timeout: Interval,
-    /// How many of the latest bytes are sent again after a connection broke; those sent within
-    /// `stall_timeout` count. Also the size of the kernel's buffer for the connection.
+    /// How many of the latest bytes may be sent again after a connection broke: those sent within
+    /// `resend_age` and those the receiver's kernel has not acknowledged. Also the size of the kernel's
+    /// buffer for the connection.
     #[serde(default = "resend_window")]
     pub resend_window: ByteSize,
+    /// How long an acknowledged record may be sent again after a connection broke.
+    #[serde(default = "resend_age")]
+    pub resend_age: Interval,
     /// The largest UDP datagram. What is longer is cut, or refused with `oversize: refuse`.
     #[serde(default = "datagram_max")]
     pub datagram_max: ByteSize,
@@ -112,7 +116,10 @@ const fn connect_timeout() -> Interval {
     Interval::seconds(10)
 }
 const fn stall_timeout() -> Interval {
-    Interval::seconds(30)
+    Interval::seconds(300)
+}
+const fn resend_age() -> Interval {
+    Interval::seconds(5)
 }
 const fn resend_window() -> ByteSize {
     ByteSize::mib(1)
@@ -173,7 +180,7 @@ impl SinkConfig for SyslogConfig {
             target,
             tls,
             connection: None,
-            window: Window::new(self.resend_window.as_usize(), self.stall_timeout.get()),
+            window: Window::new(self.resend_window.as_usize(), self.resend_age.get()),
             request: Vec::with_capacity(REQUEST_BYTES),
             ends: Vec::new(),
             record: Vec::new(),
@@ -233,23 +240,35 @@ impl Syslog {
         }
     }
 
-    /// The connection, unless it turns out to be broken; a new one when there is none.
+    /// Looks at the connection. An error says that requests of the window are lost.
+    fn look(&mut self) -> Result<(), Lost> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        let lost = match connection.state() {
+            State::Open => return Ok(()),
+            State::Closed { all_read: true } => None,
+            State::Closed { all_read: false } => Some("the receiver closed the connection".to_owned()),
+            State::Broken(error) => Some(error.to_string()),
+        };
+        self.connection = None;
+        let nothing_lost = self.window.is_empty();
+        self.window.clear();
+        match lost {
+            Some(reason) if !nothing_lost => Err(Lost(format!("{}: {reason}", self.target))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The connection; a new one when there is none or it turns out to be closed.
     async fn connected(&mut self) -> Result<Connection, Outcome> {
-        if let Some(mut connection) = self.connection.take() {
-            match connection.broken() {
-                None => return Ok(connection),
-                Some(reason) if self.window.len() > 0 => {
-                    self.window.clear();
-                    return Err(Outcome::Retry { after: Some(Duration::ZERO), reason });
-                }
-                Some(_) => {}
-            }
+        self.look().map_err(|lost| Outcome::Retry { after: None, reason: lost.0 })?;
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
         }
         let retry = |reason| Err(Outcome::Retry { after: None, reason });
         match timeout(self.config.connect_timeout.get(), Connection::open(&self.target, &self.tls, &self.config)).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(connection::OpenError::Setup(error))) => Err(Outcome::Fatal { reason: error.to_string() }),
-            Ok(Err(connection::OpenError::Peer(error))) => retry(format!("cannot reach {}: {error}", self.target)),
+            Ok(Err(OpenError::Setup(error))) => Err(Outcome::Fatal { reason: error.to_string() }),
+            Ok(Err(OpenError::Peer(error))) => retry(format!("cannot reach {}: {error}", self.target)),
             Err(_) => retry(format!("{} does not answer within {}", self.target, self.config.connect_timeout)),
         }
     }
@@ -277,23 +296,17 @@ impl Sink for Syslog {
         let outcome = match self.connected().await {
             Err(outcome) => outcome,
             Ok(mut connection) => {
-                let stall = self.config.stall_timeout.get();
-                match timeout(stall, connection.write(&self.request, &self.ends)).await {
-                    Ok(Ok(())) => {
+                match connection.write(&self.request, &self.ends, self.config.stall_timeout.get()).await {
+                    Ok(()) => {
                         self.connection = Some(connection);
                         if !self.is_udp() {
                             self.window.add(self.request.len());
                         }
                         Outcome::Delivered
                     }
-                    Ok(Err(error)) => {
+                    Err(error) => {
                         self.window.clear();
                         Outcome::Retry { after: None, reason: format!("{} broke off: {error}", self.target) }
-                    }
-                    Err(_) => {
-                        self.window.clear();
-                        let reason = format!("{} took nothing for {}", self.target, self.config.stall_timeout);
-                        Outcome::Retry { after: None, reason }
                     }
                 }
             }
@@ -308,20 +321,15 @@ impl Sink for Syslog {
     }
 
     fn in_doubt(&mut self) -> Result<usize, Lost> {
-        if let Some(reason) = self.connection.as_mut().and_then(Connection::broken) {
-            self.connection = None;
-            if self.window.len() > 0 {
-                self.window.clear();
-                return Err(Lost(format!("{}: {reason}", self.target)));
-            }
-        }
-        Ok(self.window.len())
+        self.look()?;
+        let connection = &self.connection;
+        Ok(self.window.in_doubt(|| connection.as_ref().and_then(Connection::unacknowledged)))
     }
 
     async fn close(&mut self) -> bool {
         match self.connection.take() {
             Some(connection) => connection.close().await,
-            None => self.window.len() == 0,
+            None => self.window.is_empty(),
         }
     }
 }

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -84,6 +85,14 @@ pub(super) enum Connection {
     Datagrams(UdpSocket),
 }
 
+/// How a connection stands.
+pub(super) enum State {
+    Open,
+    /// The peer closed it. `all_read`: after it had read everything.
+    Closed { all_read: bool },
+    Broken(io::Error),
+}
+
 /// Bytes in both directions, plain or TLS.
 pub(super) enum Stream {
     Plain(TcpStream),
@@ -110,8 +119,8 @@ impl Connection {
         let socket = SockRef::from(&stream);
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE).with_interval(PROBE_INTERVAL);
         socket.set_tcp_keepalive(&keepalive)?;
-        // Both together make the resend window sound: see `window`. The kernel doubles the size for
-        // its own book-keeping.
+        // This makes the resend window sound: see `window`. The kernel doubles the size for its own
+        // book-keeping.
         socket.set_send_buffer_size(config.resend_window.as_usize().clamp(16 * 1024, 64 << 20) / 2)?;
         socket.set_tcp_user_timeout(Some(config.stall_timeout.get()))?;
         if target.transport == Transport::Tcp {
@@ -123,45 +132,72 @@ impl Connection {
         Ok(Connection::Stream(Stream::Tls(Box::new(stream))))
     }
 
-    /// Hands the whole request to the kernel. `ends` are the ends of the datagrams in it.
-    pub(super) async fn write(&mut self, request: &[u8], ends: &[usize]) -> io::Result<()> {
+    /// Hands the whole request to the kernel. `ends` are the ends of the datagrams in it. The receiver
+    /// may be as slow as it likes, but not take nothing for `stall`.
+    pub(super) async fn write(&mut self, request: &[u8], ends: &[usize], stall: Duration) -> io::Result<()> {
         match self {
             Connection::Stream(stream) => {
-                stream.write_all(request).await?;
-                stream.flush().await
+                let mut rest = request;
+                while !rest.is_empty() {
+                    let written = timeout(stall, stream.write(rest)).await??;
+                    if written == 0 {
+                        return Err(io::ErrorKind::WriteZero.into());
+                    }
+                    rest = &rest[written..];
+                }
+                timeout(stall, stream.flush()).await?
             }
             Connection::Datagrams(socket) => {
                 let mut start = 0;
                 for end in ends {
                     let datagram = &request[start..*end];
                     start = *end;
-                    match socket.send(datagram).await {
-                        Ok(_) => {}
-                        // An ICMP answer to an earlier datagram: nobody listens.
-                        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(error),
-                        Err(error) => return Err(error),
-                    }
+                    // An error may be the ICMP answer to an earlier datagram: nobody listens.
+                    socket.send(datagram).await?;
                 }
                 Ok(())
             }
         }
     }
 
-    /// Whether the peer has closed or reset the connection, without waiting. What it says is read and
-    /// forgotten: syslog receivers have nothing to say.
-    pub(super) fn broken(&mut self) -> Option<String> {
-        let Connection::Stream(stream) = self else { return None };
+    /// How the connection stands, without waiting. What the peer says is read and forgotten: syslog
+    /// receivers have nothing to say.
+    pub(super) fn state(&mut self) -> State {
+        let Connection::Stream(stream) = self else { return State::Open };
         let mut heard = [0; 1024];
         // Bounded: a peer that talks without end is read a little at a time.
         for _ in 0..16 {
             match stream.read(&mut heard).now_or_never() {
-                None => return None,
-                Some(Ok(0)) => return Some("the receiver closed the connection".to_owned()),
+                None => return State::Open,
+                // A receiver that closes with bytes unread resets the connection, and bytes that arrive
+                // after it closed are answered by a reset: so what is acknowledged now has been read.
+                Some(Ok(0)) => {
+                    let reset = !matches!(stream.tcp().take_error(), Ok(None));
+                    let all_read = !reset && self.unacknowledged() == Some(0);
+                    return State::Closed { all_read };
+                }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => return Some(format!("the connection broke: {error}")),
+                Some(Err(error)) => return State::Broken(error),
             }
         }
-        None
+        State::Open
+    }
+
+    /// Bytes in the kernel's send queue that the peer's kernel has not acknowledged (`tx_queue` of
+    /// /proc/net/tcp, found by the inode of the socket). `None` where the kernel does not say.
+    pub(super) fn unacknowledged(&self) -> Option<usize> {
+        let Connection::Stream(stream) = self else { return Some(0) };
+        let tcp = stream.tcp();
+        let inode = rustix::fs::fstat(tcp).ok()?.st_ino.to_string();
+        let table = if tcp.local_addr().ok()?.is_ipv4() { "/proc/self/net/tcp" } else { "/proc/self/net/tcp6" };
+        let table = std::fs::read_to_string(table).ok()?;
+        table.lines().find_map(|line| {
+            // sl local remote st tx_queue:rx_queue tr:when retrnsmt uid timeout inode …
+            let mut columns = line.split_ascii_whitespace();
+            let queues = columns.nth(4)?;
+            let found = columns.nth(4)? == inode;
+            found.then(|| usize::from_str_radix(queues.split_once(':')?.0, 16).ok())?
+        })
     }
 
     /// Closes in order: close_notify, FIN, then waits for the peer's end. True when the peer closed in
@@ -179,6 +215,15 @@ impl Connection {
                 // A receiver that answers close_notify with a bare FIN has closed all the same.
                 Err(error) => return error.kind() == io::ErrorKind::UnexpectedEof,
             }
+        }
+    }
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Stream::Plain(stream) => stream,
+            Stream::Tls(stream) => stream.get_ref().0,
         }
     }
 }
@@ -219,6 +264,24 @@ impl AsyncWrite for Stream {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn the_kernel_says_what_is_unacknowledged() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let mut connection = Connection::Stream(Stream::Plain(stream));
+        let (mut peer, _) = listener.accept().await.unwrap();
+        assert_eq!(connection.unacknowledged(), Some(0));
+        // More than the two kernels hold, to a peer that does not read.
+        let stalled = connection.write(&vec![0; 32 << 20], &[], Duration::from_millis(50)).await;
+        assert_eq!(stalled.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(connection.unacknowledged().unwrap() > 0);
+        assert!(matches!(connection.state(), State::Open));
+        while connection.unacknowledged() != Some(0) {
+            peer.read(&mut vec![0; 1 << 20]).await.unwrap();
+        }
+    }
 
     #[test]
     fn addresses_in_all_their_shapes() {

@@ -1,9 +1,8 @@
 //! The resend window: which requests a broken connection may have taken with it.
 //!
-//! The kernel holds at most the window's bytes (the connection's send buffer is that large) and gives
-//! the connection up when the peer acknowledges nothing for the window's age (TCP_USER_TIMEOUT). So
-//! what is older than the age on a living connection, or has a whole window after it, has reached
-//! the peer's kernel. What the receiver loses inside itself cannot be known.
+//! A request is safe when the peer's kernel has acknowledged it and it is older than the window's age,
+//! or when more bytes came after it than the kernel's send buffer, which is as large as the window, can
+//! hold. What the receiver loses inside itself cannot be known.
 //!
 //! Only lengths are kept: the journal has the bytes.
 
@@ -12,6 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// How often the kernel is asked what is unacknowledged, at most: the answer costs a file of /proc.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+
 #[derive(Debug)]
 pub(super) struct Window {
     bytes_max: usize,
@@ -19,11 +21,12 @@ pub(super) struct Window {
     /// When each request was handed over, and its bytes; oldest first.
     requests: VecDeque<(Instant, usize)>,
     bytes: usize,
+    asked: Option<Instant>,
 }
 
 impl Window {
     pub(super) fn new(bytes_max: usize, age_max: Duration) -> Window {
-        Window { bytes_max, age_max, requests: VecDeque::new(), bytes: 0 }
+        Window { bytes_max, age_max, requests: VecDeque::new(), bytes: 0, asked: None }
     }
 
     /// A request was handed to the kernel.
@@ -32,18 +35,38 @@ impl Window {
         self.bytes += bytes;
     }
 
-    /// How many of the latest requests may still be lost.
-    pub(super) fn len(&mut self) -> usize {
-        while let Some((since, bytes)) = self.requests.front()
-            && (self.bytes - bytes >= self.bytes_max || since.elapsed() >= self.age_max)
-        {
-            self.bytes -= bytes;
-            self.requests.pop_front();
+    pub(super) fn is_empty(&self) -> bool {
+        self.requests.is_empty()
+    }
+
+    /// How many of the latest requests may still be lost. `unacknowledged` asks the kernel for the
+    /// bytes the peer's has not acknowledged; `None`: it does not say.
+    pub(super) fn in_doubt(&mut self, unacknowledged: impl FnOnce() -> Option<usize>) -> usize {
+        self.settle(self.bytes_max, Duration::ZERO);
+        let now = Instant::now();
+        let old = self.requests.front().is_some_and(|(since, _)| now - *since >= self.age_max);
+        if old && self.asked.is_none_or(|asked| now - asked >= ASK_INTERVAL) {
+            self.asked = Some(now);
+            if let Some(bytes) = unacknowledged() {
+                self.settle(bytes, self.age_max);
+            }
         }
         self.requests.len()
     }
 
-    /// They are lost, and will be sent again.
+    /// Forgets requests of that age which have at least `after` bytes after them.
+    fn settle(&mut self, after: usize, age: Duration) {
+        let now = Instant::now();
+        while let Some((since, bytes)) = self.requests.front()
+            && self.bytes - bytes >= after
+            && now - *since >= age
+        {
+            self.bytes -= bytes;
+            self.requests.pop_front();
+        }
+    }
+
+    /// Forgets all: they arrived, or are lost and will be sent again.
     pub(super) fn clear(&mut self) {
         self.requests.clear();
         self.bytes = 0;
@@ -55,21 +78,26 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn holds_what_is_young_or_within_the_last_bytes() {
-        let mut window = Window::new(100, Duration::from_secs(30));
+    async fn holds_what_is_young_unacknowledged_or_within_the_last_bytes() {
+        let mut window = Window::new(100, Duration::from_secs(5));
         window.add(60);
         window.add(60);
         window.add(30);
         // The last two hold 90 bytes: the first may still sit in the kernel.
-        assert_eq!(window.len(), 3);
+        assert_eq!(window.in_doubt(|| unreachable!()), 3);
         window.add(10);
-        assert_eq!(window.len(), 3);
-        tokio::time::advance(Duration::from_secs(29)).await;
+        assert_eq!(window.in_doubt(|| unreachable!()), 3);
+        tokio::time::advance(Duration::from_secs(4)).await;
         window.add(1);
-        assert_eq!(window.len(), 3);
+        assert_eq!(window.in_doubt(|| unreachable!()), 4);
         tokio::time::advance(Duration::from_secs(1)).await;
-        assert_eq!(window.len(), 1);
+        assert_eq!(window.in_doubt(|| None), 4);
+        assert_eq!(window.in_doubt(|| unreachable!("asked once a second")), 4);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(window.in_doubt(|| Some(12)), 3, "30 and 10 bytes old, 12 unacknowledged");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(window.in_doubt(|| Some(0)), 1);
         window.clear();
-        assert_eq!(window.len(), 0);
+        assert_eq!(window.in_doubt(|| unreachable!()), 0);
     }
 }

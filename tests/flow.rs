@@ -1,0 +1,10 @@
+//! Flow: events from a journal through `drive` and a sink to a scripted peer.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "flow/drive.rs"]
+mod drive;
+#[path = "flow/splunk_hec.rs"]
+mod splunk_hec;
+#[path = "flow/syslog.rs"]
+mod syslog;
+mod support;
