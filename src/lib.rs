@@ -11,5 +11,5 @@ pub mod part;
 pub mod sinks;
 pub mod sources;
 pub mod stats;
-pub mod tls_server;
 pub mod tls;
+pub mod tls_server;

@@ -34,15 +34,11 @@ pub struct ClientTls {
 impl ClientTls {
     /// What is wrong with it on this machine.
     pub fn problems(&self) -> Vec<Problem> {
-        let files =
-            [("tls.ca", &self.ca), ("tls.certificate", &self.certificate), ("tls.key", &self.key)].into_iter();
+        let files = [("tls.ca", &self.ca), ("tls.certificate", &self.certificate), ("tls.key", &self.key)].into_iter();
         let mut problems: Vec<Problem> =
             files.filter_map(|(option, path)| Problem::for_file(option, path.as_deref()?)).collect();
-        let problem = |option, message: &str, hint: &str| Problem {
-            option,
-            message: message.to_owned(),
-            hint: hint.to_owned(),
-        };
+        let problem =
+            |option, message: &str, hint: &str| Problem { option, message: message.to_owned(), hint: hint.to_owned() };
         match (&self.certificate, &self.key) {
             (Some(_), None) => problems.push(problem("tls.key", "a certificate is given and no key", "add `key:`")),
             (None, Some(_)) => {
@@ -112,8 +108,7 @@ fn roots(path: &Path) -> Result<RootCertStore, SetupError> {
 
 /// All certificates of a PEM file, at least one.
 pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let failed =
-        |cause: String| SetupError::new(format!("cannot read certificates from `{}`", path.display()), cause);
+    let failed = |cause: String| SetupError::new(format!("cannot read certificates from `{}`", path.display()), cause);
     let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
     let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))?;
     if found.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(found) }

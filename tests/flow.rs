@@ -5,6 +5,6 @@
 mod drive;
 #[path = "flow/splunk_hec.rs"]
 mod splunk_hec;
+mod support;
 #[path = "flow/syslog.rs"]
 mod syslog;
-mod support;

@@ -10,6 +10,7 @@ mod drive;
 mod emitter;
 mod event_id;
 pub mod quarantine;
+pub mod splunk_hec;
 mod stats;
 pub mod syslog;
 
@@ -117,4 +118,4 @@ pub trait Sink: Send {
 }
 
 /// Every sink. Help texts, the configuration reference and tests are made from this table.
-pub const SINKS: &[Kind<dyn SinkConfig>] = &[syslog::KIND];
+pub const SINKS: &[Kind<dyn SinkConfig>] = &[splunk_hec::KIND, syslog::KIND];

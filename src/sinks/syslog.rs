@@ -228,8 +228,7 @@ impl Syslog {
     fn push_frame(&mut self) {
         match self.framing {
             Framing::OctetCounting => {
-                let mut digits = [0; 20];
-                self.request.extend_from_slice(decimal(self.record.len(), &mut digits));
+                self.request.extend_from_slice(itoa::Buffer::new().format(self.record.len()).as_bytes());
                 self.request.push(b' ');
                 self.request.extend_from_slice(&self.record);
             }
@@ -265,7 +264,8 @@ impl Syslog {
             return Ok(connection);
         }
         let retry = |reason| Err(Outcome::Retry { after: None, reason });
-        match timeout(self.config.connect_timeout.get(), Connection::open(&self.target, &self.tls, &self.config)).await {
+        match timeout(self.config.connect_timeout.get(), Connection::open(&self.target, &self.tls, &self.config)).await
+        {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(OpenError::Setup(error))) => Err(Outcome::Fatal { reason: error.to_string() }),
             Ok(Err(OpenError::Peer(error))) => retry(format!("cannot reach {}: {error}", self.target)),
@@ -334,19 +334,6 @@ impl Sink for Syslog {
     }
 }
 
-/// `number` in digits.
-fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &[u8] {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &digits[at..];
-        }
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -374,8 +361,7 @@ mod tests {
     fn frames_as_rfc_6587_says() {
         let mut event = Event::new(b"two\nlines");
         event.set(wharfinger_formats::Field::HostName, "h");
-        let mut counted =
-            sink(r#"{"address": "a:1", "format": "raw", "framing": "octet_counting", "header": "none"}"#);
+        let mut counted = sink(r#"{"address": "a:1", "format": "raw", "framing": "octet_counting", "header": "none"}"#);
         counted.push(&event).unwrap();
         counted.push(&event).unwrap();
         assert_eq!(counted.request, b"10 two\\nlines10 two\\nlines");

@@ -65,9 +65,8 @@ async fn retries_the_same_request_with_backoff_for_as_long_as_it_takes() {
     flow.append(names(10)).await;
     let tries = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&tries);
-    let (sink, seen) = Scripted::new(move |_| {
-        if counted.fetch_add(1, Ordering::Relaxed) < 20 { retry() } else { Outcome::Delivered }
-    });
+    let (sink, seen) =
+        Scripted::new(move |_| if counted.fetch_add(1, Ordering::Relaxed) < 20 { retry() } else { Outcome::Delivered });
     let running = flow.start("siem", Box::new(sink));
     let start = Instant::now();
     wait_for("the first failure", || running.stats.retries_total() == 1).await;
@@ -269,7 +268,8 @@ async fn any_answers_lose_nothing_and_repeat_nothing() {
     for seed in 0..200 {
         let mut random = fastrand::Rng::with_seed(seed);
         let count = random.usize(1..400);
-        let poison: Vec<String> = (0..random.usize(0..8)).map(|_| format!("event {}", random.usize(1..=count))).collect();
+        let poison: Vec<String> =
+            (0..random.usize(0..8)).map(|_| format!("event {}", random.usize(1..=count))).collect();
         let (told, bad) = (random.bool(), poison.clone());
         let flow = Flow::new();
         let mut all = names(count);
@@ -301,7 +301,14 @@ async fn any_answers_lose_nothing_and_repeat_nothing() {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
-        assert!(done(), "seed {seed}: {} of {}, {set_aside} bad: {:?} {:?}", seen.taken().len(), expected.len(), seen.requests().iter().map(Vec::len).collect::<Vec<_>>(), running.stats);
+        assert!(
+            done(),
+            "seed {seed}: {} of {}, {set_aside} bad: {:?} {:?}",
+            seen.taken().len(),
+            expected.len(),
+            seen.requests().iter().map(Vec::len).collect::<Vec<_>>(),
+            running.stats
+        );
         running.finish().await;
         assert_eq!(seen.taken(), expected, "seed {seed}");
         assert_eq!(flow.quarantine("siem").len() as u64, set_aside, "seed {seed}");

@@ -89,7 +89,9 @@ pub(super) enum Connection {
 pub(super) enum State {
     Open,
     /// The peer closed it. `all_read`: after it had read everything.
-    Closed { all_read: bool },
+    Closed {
+        all_read: bool,
+    },
     Broken(io::Error),
 }
 
@@ -100,11 +102,7 @@ pub(super) enum Stream {
 }
 
 impl Connection {
-    pub(super) async fn open(
-        target: &Target,
-        tls: &ClientTls,
-        config: &SyslogConfig,
-    ) -> Result<Connection, OpenError> {
+    pub(super) async fn open(target: &Target, tls: &ClientTls, config: &SyslogConfig) -> Result<Connection, OpenError> {
         let address = (target.host.as_str(), target.port);
         if target.transport == Transport::Udp {
             let to = tokio::net::lookup_host(address).await?.next();

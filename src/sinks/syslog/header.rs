@@ -81,8 +81,8 @@ fn priority(event: &Event<'_>) -> u32 {
 }
 
 fn number(number: u32, width: usize, out: &mut Vec<u8>) {
-    let mut digits = [0; 20];
-    let digits = super::decimal(number as usize, &mut digits);
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(number).as_bytes();
     out.extend(std::iter::repeat_n(b'0', width.saturating_sub(digits.len())));
     out.extend_from_slice(digits);
 }

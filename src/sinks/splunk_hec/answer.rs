@@ -1,0 +1,157 @@
+//! What an answer of a Splunk HTTP Event Collector means for the request.
+//!
+//! The codes are those of Splunk's "Troubleshoot HTTP Event Collector"; load balancers in front of it
+//! answer with codes and bodies of their own. A body without a code is never taken for success.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::sinks::Outcome;
+
+/// The pause after "queue approaching capacity" (codes 24 and 25).
+const CROWDED_PAUSE: Duration = Duration::from_secs(1);
+/// So much of a strange body is quoted.
+const QUOTED_CHARS: usize = 120;
+
+/// The JSON body of an answer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Answer {
+    code: Option<i64>,
+    text: String,
+    #[serde(rename = "invalid-event-number")]
+    invalid_event_number: Option<usize>,
+}
+
+/// What to do, and why.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Outcome(Outcome),
+    /// The token is refused: read it again before the next try.
+    TokenRefused(Outcome),
+    /// The body is too large: the next requests must be smaller.
+    TooLarge(Outcome),
+}
+
+/// Judges status, Retry-After and the start of the body.
+pub(super) fn judge(status: u16, after: Option<Duration>, body: &[u8]) -> Verdict {
+    let answer: Option<Answer> = serde_json::from_slice(body).ok();
+    let code = answer.as_ref().and_then(|answer| answer.code);
+    let reason = match (&answer, code) {
+        (Some(answer), Some(code)) => format!("HTTP {status}, code {code}: {}", visible(answer.text.as_bytes())),
+        _ => format!("HTTP {status} without a HEC code: `{}`", visible(body)),
+    };
+    let which = answer.and_then(|answer| answer.invalid_event_number);
+    Verdict::Outcome(match (status, code) {
+        (200..=299, Some(0)) => Outcome::Delivered,
+        // Accepted; the indexing queue or the channel's acknowledgements are nearly full.
+        (200..=299, Some(24 | 25)) => Outcome::Crowded { pause: after.unwrap_or(CROWDED_PAUSE) },
+        // Token required, invalid authorization, token disabled, invalid token.
+        (401 | 403, _) | (400, Some(21 | 22)) => return Verdict::TokenRefused(Outcome::Fatal { reason }),
+        // "Too large" may be one event: halving finds it.
+        (413, _) => return Verdict::TooLarge(Outcome::Reject { which: None, reason }),
+        // Invalid data format, event field required or blank, incorrect index, bad indexed fields.
+        (400, Some(6 | 7 | 12 | 13 | 15)) => Outcome::Reject { which, reason },
+        // "No data", although there was: something on the way lost the body.
+        (400, Some(5)) => Outcome::Retry { after, reason },
+        // Channel missing or invalid, acknowledgement disabled, query string authorization: settings.
+        (400, Some(10 | 11 | 14 | 16)) => Outcome::Fatal { reason },
+        // A code of a later Splunk: it refuses what was sent.
+        (400, Some(_)) => Outcome::Reject { which, reason },
+        // Not HEC's words: a wrong port or proxy. Nothing is refused by something that is no HEC.
+        (300..=399 | 400 | 404 | 405 | 415, _) => Outcome::Fatal { reason },
+        // 408, 429, 5xx, and whatever is no answer to the question.
+        _ => Outcome::Retry { after, reason },
+    })
+}
+
+/// Retry-After in seconds; a date is left to the backoff.
+pub(super) fn retry_after(value: &str) -> Option<Duration> {
+    value.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The start of a text from outside, without what could change how a terminal shows it.
+fn visible(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.chars().take(QUOTED_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shape(verdict: Verdict) -> &'static str {
+        match verdict {
+            Verdict::TokenRefused(Outcome::Fatal { .. }) => "token",
+            Verdict::TooLarge(Outcome::Reject { which: None, .. }) => "smaller",
+            Verdict::Outcome(outcome) => match outcome {
+                Outcome::Delivered => "delivered",
+                Outcome::Crowded { .. } => "crowded",
+                Outcome::Retry { .. } => "retry",
+                Outcome::Reject { which: Some(3), .. } => "reject 3",
+                Outcome::Reject { .. } => "reject",
+                Outcome::Fatal { .. } => "fatal",
+            },
+            _ => "?",
+        }
+    }
+
+    /// Every row of the table.
+    #[test]
+    fn each_code() {
+        for (status, codes, expected) in [
+            (200, &[0][..], "delivered"),
+            (403, &[1, 4], "token"),
+            (401, &[2, 3], "token"),
+            (400, &[5], "retry"),
+            (400, &[6, 7, 12, 13, 15], "reject 3"),
+            (500, &[8], "retry"),
+            (503, &[9, 18, 19, 20, 23], "retry"),
+            (400, &[10, 11, 14, 16], "fatal"),
+            (200, &[17], "retry"),
+            (400, &[21, 22], "token"),
+            (200, &[24, 25], "crowded"),
+            (429, &[26, 27], "retry"),
+            (400, &[99], "reject 3"),
+        ] {
+            for code in codes {
+                let body = format!(r#"{{"text":"x","code":{code},"invalid-event-number":3}}"#);
+                assert_eq!(shape(judge(status, None, body.as_bytes())), expected, "HTTP {status} code {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_of_load_balancers() {
+        let html = b"<html>\x1b[31m<h1>Request Entity Too Large</h1>";
+        for (status, expected) in [
+            (200, "retry"),
+            (204, "retry"),
+            (302, "fatal"),
+            (400, "fatal"),
+            (401, "token"),
+            (404, "fatal"),
+            (408, "retry"),
+            (413, "smaller"),
+            (429, "retry"),
+            (500, "retry"),
+            (502, "retry"),
+            (503, "retry"),
+            (504, "retry"),
+            (599, "retry"),
+        ] {
+            assert_eq!(shape(judge(status, None, html)), expected, "HTTP {status}");
+        }
+        let after = retry_after(" 7 ");
+        let Verdict::Outcome(outcome) = judge(503, after, html) else { return assert!(after.is_none()) };
+        assert_eq!(
+            outcome,
+            Outcome::Retry {
+                after: Some(Duration::from_secs(7)),
+                reason: "HTTP 503 without a HEC code: `<html> [31m<h1>Request Entity Too Large</h1>`".to_owned()
+            }
+        );
+        assert_eq!(retry_after("Sat, 21 Nov 2026 09:00:00 GMT"), None);
+    }
+}
