@@ -19,7 +19,7 @@ use super::drain::Drain;
 use super::event_id::EventId;
 use super::quarantine::{Entry, Quarantine};
 use super::{Limits, Outcome, Push, Sink, SinkState, SinkStats};
-use crate::journal::{Chunk, Cursor, Incarnation, Position, ReadError, Record};
+use crate::journal::{Chunk, Cursor, Position, ReadError, Record};
 
 /// Bytes read from the journal at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -37,8 +37,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 pub struct Settings {
     /// The sink's name in the configuration.
     pub name: Arc<str>,
-    /// The journal's: the first half of each event id.
-    pub incarnation: Incarnation,
     /// Folder of the quarantine files.
     pub quarantine_dir: PathBuf,
     /// Cap of this sink's quarantine file.
@@ -53,10 +51,9 @@ pub struct Settings {
 
 impl Settings {
     /// The defaults of every option.
-    pub fn new(name: &str, incarnation: Incarnation, quarantine_dir: PathBuf) -> Settings {
+    pub fn new(name: &str, quarantine_dir: PathBuf) -> Settings {
         Settings {
             name: name.into(),
-            incarnation,
             quarantine_dir,
             quarantine_bytes_max: super::quarantine::BYTES_MAX,
             drain_max: Duration::from_secs(8),
@@ -80,7 +77,7 @@ pub async fn drive(
     let drive = Drive {
         limits: sink.limits(),
         drain: Drain::new(stop, settings.drain_max),
-        request: Request { first, next: first, ..Request::default() },
+        request: Request { first, next: first, positions: Vec::new(), bytes: 0, since: None },
         reuse: Some(Event::new(b"")),
         skip: Vec::new(),
         unsynced: Vec::new(),
@@ -124,7 +121,7 @@ struct Drive {
 }
 
 /// The request under construction.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Request {
     /// The first record it looked at.
     first: Position,
@@ -216,10 +213,6 @@ impl Drive {
 
     /// Pushes the records of a chunk; delivers whenever the request is full.
     async fn fill(&mut self, chunk: &Chunk) {
-        for damage in chunk.damaged() {
-            SinkStats::add(&self.stats.damaged, 1);
-            tracing::error!(sink = &*self.settings.name, ?damage, "damaged bytes in the journal were set aside");
-        }
         for record in chunk.records() {
             // A record past the end of a request that is made again belongs to the next one.
             if let Some(end) = self.redo.filter(|end| record.position >= *end) {
@@ -244,6 +237,13 @@ impl Drive {
                 return;
             }
         }
+        for damage in chunk.damaged() {
+            SinkStats::add(&self.stats.damaged, 1);
+            // Between records the next record says where to go on; at the end only this does.
+            if let Some((_, last)) = damage.missing {
+                self.request.next = self.request.next.max(last.next());
+            }
+        }
     }
 
     /// Decodes one record and pushes it; what cannot be pushed goes to quarantine.
@@ -255,7 +255,7 @@ impl Drive {
             return taken;
         }
         let reuse = self.reuse.take().unwrap_or_else(|| Event::new(b""));
-        let id = EventId::new(self.settings.incarnation, record.position);
+        let id = EventId::new(record.incarnation, record.position);
         let pushed = match stored::decode(record.payload, reuse) {
             Ok(mut event) => {
                 event.set(Field::EventId, id.text());
@@ -422,7 +422,7 @@ impl Drive {
     }
 
     fn quarantine(&mut self, record: &Record<'_>, reason: &str) {
-        let id = EventId::new(self.settings.incarnation, record.position);
+        let id = EventId::new(record.incarnation, record.position);
         let event = stored::decode(record.payload, Event::new(b"")).ok();
         let mut time = Vec::with_capacity(32);
         now().write_rfc3339(6, &mut time);
@@ -447,8 +447,8 @@ impl Drive {
     }
 
     async fn journal_failed(&mut self, error: ReadError) -> More {
-        if matches!(error, ReadError::Closed(_)) {
-            return More::End;
+        if matches!(error, ReadError::Closed) {
+            return if self.request.is_empty() { More::End } else { More::Nothing };
         }
         self.again(None, format!("the journal cannot be read: {error}")).await;
         More::Nothing
