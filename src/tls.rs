@@ -81,6 +81,17 @@ impl ClientTls {
         }
     }
 
+    /// Settings that trust nobody: an HTTP client wants some even when it never uses TLS.
+    ///
+    /// # Errors
+    /// The cryptography has no protocol version, which does not happen.
+    pub fn trusting_nobody() -> Result<ClientConfig, SetupError> {
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| SetupError::new("cannot set up TLS", error))?;
+        Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+    }
+
     /// The name to look for in the certificate of `host`.
     ///
     /// # Errors

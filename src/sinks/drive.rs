@@ -82,7 +82,7 @@ pub async fn drive(
         skip: Vec::new(),
         unsynced: Vec::new(),
         redo: None,
-        piece_events: usize::MAX,
+        suspects: 0,
         doubtful: VecDeque::new(),
         failures: 0,
         cursor,
@@ -112,8 +112,9 @@ struct Drive {
     /// A request is being made again: it ends here, so that the same events make the same request
     /// (the peer may have it already, and an object store knows it by its name).
     redo: Option<Position>,
-    /// A smaller limit while a refused request is halved.
-    piece_events: usize,
+    /// A request was refused, and this many of its events have not been delivered or refused since:
+    /// half of them are tried at a time.
+    suspects: usize,
     /// Delivered requests the cursor has not passed, oldest first.
     doubtful: VecDeque<Delivered>,
     /// Failures in a row: the exponent of the backoff.
@@ -280,7 +281,8 @@ impl Drive {
 
     fn is_full(&self) -> bool {
         let request = &self.request;
-        request.positions.len() >= self.limits.events_max.min(self.piece_events)
+        let events_max = if self.suspects > 0 { (self.suspects / 2).max(1) } else { usize::MAX };
+        request.positions.len() >= self.limits.events_max.min(events_max)
             || request.bytes >= self.limits.bytes_max
             || self.redo.is_some_and(|end| request.next >= end)
             || self.quarantine.pending() >= QUARANTINE_PENDING_BYTES
@@ -317,13 +319,11 @@ impl Drive {
         let delivered = Delivered { next: request.next, events: request.positions.len(), bytes: request.bytes };
         if self.redo.is_some_and(|end| request.next >= end) {
             self.redo = None;
-            self.piece_events = usize::MAX;
+            self.suspects = 0;
         }
         if delivered.events > 0 {
-            if self.piece_events != usize::MAX {
-                // This half was good, so the other holds what was refused.
-                self.piece_events = (self.piece_events / 2).max(1);
-            }
+            // This half was good, so the other holds what was refused.
+            self.suspects = self.suspects.saturating_sub(delivered.events);
             SinkStats::add(&self.stats.requests, 1);
             if self.stats.enter(SinkState::Working, None) != SinkState::Working {
                 tracing::info!(sink = &*self.settings.name, "the sink delivers again");
@@ -405,8 +405,8 @@ impl Drive {
                 return self.again(None, format!("the journal cannot be read at {}", position.0)).await;
             }
             // The rest of the refused range may well be good: it is tried whole.
-            Some(_) => self.piece_events = usize::MAX,
-            None => self.piece_events = (count / 2).max(1),
+            Some(_) => self.suspects = 0,
+            None => self.suspects = count,
         }
         self.back_to(first);
         Went::Back

@@ -5,13 +5,18 @@
 //!
 //! Invariant: no sink loops over retries or touches a cursor.
 
+mod compress;
 mod drain;
 mod drive;
 mod emitter;
 mod event_id;
+pub mod file;
 pub mod quarantine;
+#[cfg(feature = "s3")]
+pub mod s3;
 pub mod splunk_hec;
 mod stats;
+pub mod stdout;
 pub mod syslog;
 
 use std::time::Duration;
@@ -118,4 +123,11 @@ pub trait Sink: Send {
 }
 
 /// Every sink. Help texts, the configuration reference and tests are made from this table.
-pub const SINKS: &[Kind<dyn SinkConfig>] = &[splunk_hec::KIND, syslog::KIND];
+pub const SINKS: &[Kind<dyn SinkConfig>] = &[
+    file::KIND,
+    #[cfg(feature = "s3")]
+    s3::KIND,
+    splunk_hec::KIND,
+    stdout::KIND,
+    syslog::KIND,
+];

@@ -140,18 +140,18 @@ impl SinkConfig for SplunkHecConfig {
 
     fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError> {
         let url = self.url().map_err(|cause| SetupError::new("cannot use `endpoint`", cause))?;
-        let mut client = Client::builder()
+        let tls = if url.scheme() == "https" { self.tls.client_config()? } else { ClientTls::trusting_nobody()? };
+        let client = Client::builder()
+            .tls_backend_preconfigured(tls)
             .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")))
             .redirect(redirect::Policy::none())
             .tcp_nodelay(true)
             .tcp_keepalive(Duration::from_secs(60))
             .no_gzip()
             .connect_timeout(Duration::from_secs(10))
-            .timeout(self.timeout.get());
-        if url.scheme() == "https" {
-            client = client.tls_backend_preconfigured(self.tls.client_config()?);
-        }
-        let client = client.build().map_err(|error| SetupError::new("cannot make an HTTP client", error))?;
+            .timeout(self.timeout.get())
+            .build();
+        let client = client.map_err(|error| SetupError::new("cannot make an HTTP client", error))?;
         let source = self.source.as_deref();
         let index = self.index.as_deref();
         Ok(Box::new(SplunkHec {

@@ -1,1 +1,271 @@
+//! A strict Splunk HTTP Event Collector of our own: it checks token, gzip and every envelope (unknown
+//! fields are refused), plays a script of answers, and keeps what it accepted by event id.
+//!
+//! Written from Splunk's documentation of the endpoint and its codes; no registry has a server to run.
 
+use std::collections::VecDeque;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub const TOKEN: &str = "7b2d9f4e-0c1a-4f9e-9b7e-3f3c5a1d2e60";
+
+/// One scripted answer, used up by one request.
+#[derive(Debug, Clone)]
+pub enum Play {
+    /// HEC's own JSON body with status and code.
+    Code(u16, i64),
+    /// The same with `Retry-After`.
+    CodeAfter(u16, i64, u64),
+    /// A body as load balancers send it.
+    Html(u16),
+    /// Reads the request and closes without an answer, after it took the events or not.
+    Hangup { taken: bool },
+    /// Answers after that time.
+    Slow(Duration),
+    /// `code 0` and then a body without end.
+    Endless,
+    /// Any status and body.
+    Raw(u16, &'static str),
+}
+
+/// How the server behaves when the script is at its end.
+#[derive(Debug, Clone, Default)]
+pub struct Dialect {
+    /// A bad event is refused without saying which.
+    pub silent_about_number: bool,
+    /// Events before a bad one are taken all the same, as Vector does.
+    pub takes_events_before: bool,
+    /// Bodies over this many bytes (inflated) get 413 with an HTML page.
+    pub body_max: Option<usize>,
+    /// Events whose text holds this are refused with code 6.
+    pub poison: Option<&'static str>,
+}
+
+#[derive(Default)]
+struct Inner {
+    script: VecDeque<Play>,
+    dialect: Dialect,
+    /// Envelopes in the order they were taken.
+    taken: Vec<Value>,
+    requests: usize,
+    largest: usize,
+}
+
+/// A running server.
+pub struct HecServer {
+    inner: Arc<Mutex<Inner>>,
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+/// The envelope: anything else in it is a mistake of ours.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Envelope {
+    time: Option<serde_json::Number>,
+    host: Option<String>,
+    source: Option<String>,
+    sourcetype: Option<String>,
+    index: Option<String>,
+    event: Option<Value>,
+    #[serde(default)]
+    fields: serde_json::Map<String, Value>,
+}
+
+impl HecServer {
+    pub async fn start(dialect: Dialect) -> HecServer {
+        Self::start_at("127.0.0.1:0".parse().unwrap(), dialect).await
+    }
+
+    /// Starts where another one stood.
+    pub async fn start_at(address: SocketAddr, dialect: Dialect) -> HecServer {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let inner = Arc::new(Mutex::new(Inner { dialect, ..Inner::default() }));
+        let events = post(collect);
+        let app = Router::new()
+            .route("/services/collector", events.clone())
+            .route("/services/collector/event", events.clone())
+            .route("/services/collector/event/1.0", events)
+            .route("/services/collector/health", get(async || code(200, 17, None)))
+            .with_state(Arc::clone(&inner));
+        let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        HecServer { inner, address, task }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What the next requests are answered.
+    pub fn play(&self, script: impl IntoIterator<Item = Play>) {
+        self.inner.lock().unwrap().script.extend(script);
+    }
+
+    pub fn taken(&self) -> Vec<Value> {
+        self.inner.lock().unwrap().taken.clone()
+    }
+
+    /// Event ids in the order they were taken.
+    pub fn ids(&self) -> Vec<String> {
+        let id = |envelope: &Value| envelope["fields"]["event_id"].as_str().unwrap().to_owned();
+        self.taken().iter().map(id).collect()
+    }
+
+    pub fn count(&self) -> usize {
+        self.inner.lock().unwrap().taken.len()
+    }
+
+    pub fn requests(&self) -> usize {
+        self.inner.lock().unwrap().requests
+    }
+
+    /// The largest body after inflating.
+    pub fn largest(&self) -> usize {
+        self.inner.lock().unwrap().largest
+    }
+
+    /// Goes down, with its connections.
+    pub async fn stop(self) -> Vec<Value> {
+        self.task.abort();
+        let _ = self.task.await;
+        self.inner.lock().unwrap().taken.clone()
+    }
+}
+
+fn code(status: u16, code: i64, number: Option<usize>) -> Response {
+    let text = match code {
+        0 => "Success",
+        4 => "Invalid token",
+        6 => "Invalid data format",
+        12 => "Event field is required",
+        13 => "Event field cannot be blank",
+        15 => "Error in handling indexed fields",
+        _ => "Scripted",
+    };
+    let mut body = json!({ "text": text, "code": code });
+    if let Some(number) = number {
+        body["invalid-event-number"] = number.into();
+    }
+    let status = StatusCode::from_u16(status).unwrap();
+    (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+async fn collect(State(inner): State<Arc<Mutex<Inner>>>, headers: HeaderMap, body: Bytes) -> Response {
+    let play = {
+        let mut inner = inner.lock().unwrap();
+        inner.requests += 1;
+        inner.script.pop_front()
+    };
+    match play {
+        None => {}
+        Some(Play::Code(status, number)) => {
+            if status == 200 {
+                take(&inner, &headers, &body);
+            }
+            return code(status, number, None);
+        }
+        Some(Play::CodeAfter(status, number, seconds)) => {
+            let mut response = code(status, number, None);
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+            return response;
+        }
+        Some(Play::Html(status)) => return html(status),
+        Some(Play::Raw(status, text)) => return (StatusCode::from_u16(status).unwrap(), text).into_response(),
+        Some(Play::Hangup { taken }) => {
+            if taken {
+                take(&inner, &headers, &body);
+            }
+            // A panic in the handler closes the connection without an answer.
+            std::panic::resume_unwind(Box::new("hang up"));
+        }
+        Some(Play::Slow(time)) => tokio::time::sleep(time).await,
+        Some(Play::Endless) => {
+            let parts = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 65_536])));
+            return Response::new(axum::body::Body::from_stream(parts));
+        }
+    }
+    take(&inner, &headers, &body)
+}
+
+fn html(status: u16) -> Response {
+    let page = "<html><head><title>Error</title></head><body>nginx</body></html>";
+    (StatusCode::from_u16(status).unwrap(), [(header::CONTENT_TYPE, "text/html")], page).into_response()
+}
+
+/// Checks token, encoding and each envelope, and takes the events.
+fn take(inner: &Mutex<Inner>, headers: &HeaderMap, body: &[u8]) -> Response {
+    let mut inner = inner.lock().unwrap();
+    match headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) {
+        None => return code(401, 2, None),
+        Some(value) if value == format!("Splunk {TOKEN}") => {}
+        Some(value) if value.starts_with("Splunk ") => return code(403, 4, None),
+        Some(_) => return code(401, 3, None),
+    }
+    let inflated = match headers.get(header::CONTENT_ENCODING).map(|value| value.as_bytes()) {
+        None => body.to_vec(),
+        Some(b"gzip") => {
+            let mut out = Vec::new();
+            flate2::read::GzDecoder::new(body).read_to_end(&mut out).unwrap();
+            out
+        }
+        Some(_) => return code(400, 6, Some(0)),
+    };
+    inner.largest = inner.largest.max(inflated.len());
+    if inner.dialect.body_max.is_some_and(|max| inflated.len() > max) {
+        return html(413);
+    }
+    if inflated.is_empty() {
+        return code(400, 5, None);
+    }
+    let mut good = Vec::new();
+    for (number, value) in serde_json::Deserializer::from_slice(&inflated).into_iter::<Value>().enumerate() {
+        let refused = value.map_err(|_| 6).and_then(|value| check(&inner.dialect, &value).map(|()| value));
+        match refused {
+            Ok(value) => good.push(value),
+            Err(number_of_code) => {
+                if inner.dialect.takes_events_before {
+                    inner.taken.append(&mut good);
+                }
+                let told = (!inner.dialect.silent_about_number).then_some(number);
+                return code(400, number_of_code, told);
+            }
+        }
+    }
+    inner.taken.append(&mut good);
+    code(200, 0, None)
+}
+
+/// The code an envelope is refused with.
+fn check(dialect: &Dialect, value: &Value) -> Result<(), i64> {
+    let envelope: Envelope = serde_json::from_value(value.clone()).map_err(|_| 6)?;
+    let named = [&envelope.host, &envelope.source, &envelope.sourcetype, &envelope.index];
+    if named.into_iter().flatten().any(String::is_empty) || envelope.time.is_none() {
+        return Err(6);
+    }
+    match &envelope.event {
+        None | Some(Value::Null) => return Err(12),
+        Some(Value::String(text)) if text.trim().is_empty() => return Err(13),
+        Some(Value::Object(object)) if object.is_empty() => return Err(13),
+        Some(event) if dialect.poison.is_some_and(|poison| event.to_string().contains(poison)) => return Err(6),
+        Some(_) => {}
+    }
+    let flat = |value: &Value| match value {
+        Value::Array(values) => values.iter().all(|value| value.is_string() || value.is_number()),
+        value => value.is_string() || value.is_number(),
+    };
+    if envelope.fields.values().all(flat) { Ok(()) } else { Err(15) }
+}

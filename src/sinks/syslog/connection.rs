@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -165,20 +166,30 @@ impl Connection {
         let mut heard = [0; 1024];
         // Bounded: a peer that talks without end is read a little at a time.
         for _ in 0..16 {
+            // The kernel is asked: the runtime may not have noticed yet, and what is written after the
+            // end makes the peer reset the connection.
+            match SockRef::from(stream.tcp()).peek(&mut [MaybeUninit::uninit()]) {
+                Ok(0) => return self.closed(),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return State::Open,
+                Err(error) => return State::Broken(error),
+            }
             match stream.read(&mut heard).now_or_never() {
                 None => return State::Open,
-                // A receiver that closes with bytes unread resets the connection, and bytes that arrive
-                // after it closed are answered by a reset: so what is acknowledged now has been read.
-                Some(Ok(0)) => {
-                    let reset = !matches!(stream.tcp().take_error(), Ok(None));
-                    let all_read = !reset && self.unacknowledged() == Some(0);
-                    return State::Closed { all_read };
-                }
+                Some(Ok(0)) => return self.closed(),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return State::Broken(error),
             }
         }
         State::Open
+    }
+
+    /// The peer has closed. A receiver that closes with bytes unread resets the connection, and bytes
+    /// that arrive after it closed are answered by a reset: so what is acknowledged now has been read.
+    fn closed(&self) -> State {
+        let Connection::Stream(stream) = self else { return State::Open };
+        let reset = !matches!(stream.tcp().take_error(), Ok(None));
+        State::Closed { all_read: !reset && self.unacknowledged() == Some(0) }
     }
 
     /// Bytes in the kernel's send queue that the peer's kernel has not acknowledged (`tx_queue` of
