@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wharfinger::sinks::{Lost, Outcome, SinkState};
 
+use crate::support::flow::{Flow, wait_for};
 use crate::support::scripted::Scripted;
-use crate::support::{Flow, wait_for};
 
 fn names(count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("event {number}")).collect()

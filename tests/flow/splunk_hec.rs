@@ -7,8 +7,8 @@ use wharfinger::sinks::splunk_hec::SplunkHecConfig;
 use wharfinger::sinks::{Sink, SinkConfig, SinkState};
 use wharfinger_formats::{Field, Time};
 
+use crate::support::flow::{Flow, Running, wait_for};
 use crate::support::hec_server::{Dialect, HecServer, Play, TOKEN};
-use crate::support::{Flow, Running, wait_for};
 
 fn sink(flow: &Flow, url: &str, options: serde_json::Value) -> Box<dyn Sink> {
     let mut all = json!({ "endpoint": url, "token": TOKEN, "format": "raw", "timeout": "2s" });

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use wharfinger::sinks::syslog::SyslogConfig;
 use wharfinger::sinks::{Sink, SinkConfig};
 
-use crate::support::{Flow, Running, wait_for};
+use crate::support::flow::{Flow, Running, wait_for};
 
 fn sink(flow: &Flow, address: std::net::SocketAddr, options: serde_json::Value) -> Box<dyn Sink> {
     let mut all = json!({ "address": address.to_string(), "format": "raw", "header": "none" });

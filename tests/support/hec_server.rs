@@ -3,6 +3,8 @@
 //!
 //! Written from Splunk's documentation of the endpoint and its codes; no registry has a server to run.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::VecDeque;
 use std::io::Read;
 use std::net::SocketAddr;

@@ -1,5 +1,7 @@
 //! A sink whose peer is a function: it sees each request and says what becomes of it.
 
+#![allow(clippy::unwrap_used)]
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
