@@ -24,22 +24,29 @@ pub struct Scripted {
 
 /// What the peer has seen: requests with their outcomes, and event ids.
 #[derive(Clone, Default)]
-pub struct Seen(Arc<Mutex<(Vec<Vec<String>>, Vec<String>, Vec<String>)>>);
+pub struct Seen(Arc<Mutex<Log>>);
+
+#[derive(Default)]
+struct Log {
+    requests: Vec<Vec<String>>,
+    taken: Vec<String>,
+    ids: Vec<String>,
+}
 
 impl Seen {
     /// Every request, taken or not.
     pub fn requests(&self) -> Vec<Vec<String>> {
-        self.0.lock().unwrap().0.clone()
+        self.0.lock().unwrap().requests.clone()
     }
 
     /// Events of the requests that were taken, in order.
     pub fn taken(&self) -> Vec<String> {
-        self.0.lock().unwrap().1.clone()
+        self.0.lock().unwrap().taken.clone()
     }
 
     /// The ids of all events pushed.
     pub fn ids(&self) -> Vec<String> {
-        self.0.lock().unwrap().2.clone()
+        self.0.lock().unwrap().ids.clone()
     }
 }
 
@@ -84,7 +91,7 @@ impl Sink for Scripted {
         if full {
             return Ok(Push::Full);
         }
-        self.seen.0.lock().unwrap().2.push(event.text(Field::EventId).unwrap().to_owned());
+        self.seen.0.lock().unwrap().ids.push(event.text(Field::EventId).unwrap().to_owned());
         self.request.push(name);
         Ok(Push::Taken { bytes: self.request.len() * 10 })
     }
@@ -97,9 +104,9 @@ impl Sink for Scripted {
         let outcome = (self.answer)(&request);
         let mut seen = self.seen.0.lock().unwrap();
         if matches!(outcome, Outcome::Delivered | Outcome::Crowded { .. }) {
-            seen.1.extend(request.iter().cloned());
+            seen.taken.extend(request.iter().cloned());
         }
-        seen.0.push(request);
+        seen.requests.push(request);
         outcome
     }
 
