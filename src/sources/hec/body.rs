@@ -58,7 +58,7 @@ impl std::ops::Deref for Held {
 
 enum Sink {
     Plain(Held),
-    Gzip(MultiGzDecoder<Held>),
+    Gzip(Box<MultiGzDecoder<Held>>),
 }
 
 impl Bodies {
@@ -88,7 +88,7 @@ impl Bodies {
             None | Some(b"" | b"identity") => Sink::Plain(held),
             Some(b"gzip" | b"x-gzip") => {
                 held.packed = Some(0);
-                Sink::Gzip(MultiGzDecoder::new(held))
+                Sink::Gzip(Box::new(MultiGzDecoder::new(held)))
             }
             Some(_) => return Err(Answer::UnknownEncoding),
         };
@@ -195,7 +195,7 @@ mod tests {
     }
 
     async fn inflate(body: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, Answer> {
-        let sink = Sink::Gzip(MultiGzDecoder::new(held(bytes_max, Some(0))));
+        let sink = Sink::Gzip(Box::new(MultiGzDecoder::new(held(bytes_max, Some(0)))));
         read(Full::new(Bytes::from(body)), sink, bytes_max).await.map(|held| held.to_vec())
     }
 

@@ -23,8 +23,7 @@ struct Envelope<'a> {
 /// The answer that names the first event that is not right; nothing of the request is taken then.
 pub(super) fn cut(body: &[u8]) -> Result<Vec<&[u8]>, Answer> {
     let mut events = Vec::new();
-    let mut stream = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>();
-    while let Some(value) = stream.next() {
+    for value in serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>() {
         let at = events.len();
         let event = value.map_err(|_| Answer::InvalidFormat(at))?;
         check(event.get(), at)?;

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -96,7 +96,7 @@ pub(super) async fn serve_unix(
 
 /// One connection, until it is closed or `stop`.
 async fn follow(
-    mut stream: impl AsyncRead + Unpin,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
     origin: Origin,
     frame_bytes_max: usize,
     intake: &Intake,
@@ -131,6 +131,8 @@ async fn follow(
             }
         }
         if !open {
+            // TLS says goodbye, so that the sender knows it was not cut off.
+            let _ = stream.shutdown().await;
             return Ok(());
         }
     }
