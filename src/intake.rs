@@ -4,9 +4,17 @@
 //! [`Intake::append`] returns only after it is on disk.
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::journal::{Batch, Journal, Receipt};
+use arc_swap::ArcSwap;
+use wharfinger_formats::{Choice, Context, Event, Field, Offset, Time, stored};
+
+use crate::identity::{Snapshot, Who};
+use crate::journal::{Batch, Journal};
+use crate::stats::{self, SourceStats};
 
 pub use crate::identity::Trust;
 pub use crate::journal::AppendError;
@@ -20,7 +28,7 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     /// UDP: the address proves nothing.
     pub address_unverified: bool,
-    /// Whose machine the events are about: sources offer it as the option `identity`.
+    /// Whose machine the events are about.
     pub trust: Trust,
     /// The name of a format, or `None` to detect it for each frame.
     pub format: Option<&'static str>,
@@ -33,6 +41,10 @@ pub struct Origin {
 pub struct Frames {
     batch: Batch,
     origin: Origin,
+    choice: Choice,
+    received: Time,
+    /// Its memory serves one frame after the other.
+    event: Event<'static>,
 }
 
 impl Frames {
@@ -45,6 +57,11 @@ impl Frames {
         &self.origin
     }
 
+    /// Events waiting for [`Intake::append`].
+    pub fn len(&self) -> usize {
+        self.batch.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
     }
@@ -54,23 +71,66 @@ impl Frames {
 #[derive(Debug, Clone)]
 pub struct Intake {
     journal: Journal,
+    identity: Arc<ArcSwap<Snapshot>>,
     source: Arc<str>,
+    stats: Arc<SourceStats>,
+    /// Events dropped since the last gap record.
+    undeclared: Arc<AtomicU64>,
 }
 
 impl Intake {
+    pub fn new(journal: Journal, identity: Arc<ArcSwap<Snapshot>>, source: &str, stats: Arc<SourceStats>) -> Self {
+        Intake { journal, identity, source: source.into(), stats, undeclared: Arc::default() }
+    }
+
     /// An empty batch for frames of that origin.
     pub fn frames(&self, origin: Origin) -> Frames {
-        Frames { batch: Batch::new(), origin }
+        // A name that is none of ours cannot come from a checked configuration; detection still works.
+        let choice = origin.format.and_then(Choice::named).unwrap_or_default();
+        Frames { batch: Batch::new(), origin, choice, received: now(), event: Event::new(b"") }
     }
 
     /// Parses, identifies, judges one frame and adds it to the batch. Never refuses.
     pub fn take(&self, frames: &mut Frames, frame: &[u8]) {
-        let _ = (&self.source, &frames.origin, frame);
+        let choice = frames.choice;
+        self.add(frames, frame, |context, event| {
+            wharfinger_formats::parse(choice, event.raw(), context, event);
+        });
     }
 
     /// A frame over the limit: its first bytes become an `unparsed` event with that reason.
     pub fn take_oversize(&self, frames: &mut Frames, head: &[u8], bytes_total: u64) {
-        let _ = (frames, head, bytes_total);
+        stats::add(&self.stats.oversize, 1);
+        self.add(frames, head, |_, event| {
+            mark_unparsed(event, format!("frame of {bytes_total} bytes is over the limit; its first bytes are kept"));
+        });
+    }
+
+    fn add(&self, frames: &mut Frames, frame: &[u8], parse: impl for<'a> Fn(&Context, &mut Event<'a>)) {
+        if frames.batch.is_empty() {
+            frames.received = now();
+        }
+        let Frames { batch, origin, received, event, .. } = frames;
+        let context = Context { received: *received, zone: Offset(origin.zone_seconds) };
+        let identity = self.identity.load();
+        let mut filled = std::mem::replace(event, Event::new(b"")).reuse(frame);
+        // A bug in a parser costs one event its fields, never the process (decisions: panics).
+        if catch_unwind(AssertUnwindSafe(|| parse(&context, &mut filled))).is_err() {
+            stats::add(&self.stats.panics, 1);
+            filled = filled.reuse(frame);
+            mark_unparsed(&mut filled, "the parser panicked on this frame: please report it".to_owned());
+        }
+        stats::add(&self.stats.received, 1);
+        stats::add(&self.stats.received_bytes, frame.len() as u64);
+        if filled.text(Field::ParseStatus) == Some("failed") {
+            stats::add(&self.stats.unparsed, 1);
+        }
+        filled.set(Field::ObservedTime, *received);
+        filled.set(Field::Source, &*self.source);
+        filled.set_text(Field::Peer, &*origin.peer);
+        identify(&identity, origin, &mut filled);
+        batch.push_with(|out| stored::encode(&filled, out));
+        *event = filled.reuse(b"");
     }
 
     /// Stores where a pull source stands after these frames, in the same batch.
@@ -89,32 +149,47 @@ impl Intake {
     /// # Errors
     /// The journal cannot store: nothing of the batch may be acknowledged.
     pub async fn append(&self, frames: &mut Frames) -> Result<(), AppendError> {
-        if frames.batch.is_empty() {
-            return Ok(());
+        if !frames.batch.is_empty() {
+            let batch = std::mem::take(&mut frames.batch);
+            frames.batch = self.journal.append(batch).await?.batch;
         }
-        let batch = std::mem::take(&mut frames.batch);
-        let Receipt { batch, .. } = self.journal.append(batch).await?;
-        frames.batch = batch;
         Ok(())
     }
 
-    /// The same, refusing at once with [`AppendError::Full`] when there is no room: the peer is told
-    /// to come again.
+    /// The same, refusing at once when there is no room: the peer is told to come again.
     ///
     /// # Errors
-    /// No room, and the batch is emptied; or the journal cannot store.
+    /// [`AppendError::Full`], with the batch emptied; or the journal cannot store.
     pub async fn try_append(&self, frames: &mut Frames) -> Result<(), AppendError> {
-        self.append(frames).await
+        if !frames.batch.is_empty() {
+            let batch = std::mem::take(&mut frames.batch);
+            frames.batch = self.journal.try_append(batch).await?.batch;
+        }
+        Ok(())
     }
 
-    /// The same without waiting for room, for sources that cannot wait: what does not fit is
-    /// dropped, counted and declared by a gap record when there is room again. Answers how many
-    /// events were dropped.
+    /// The same for sources that cannot wait: what does not fit is dropped, counted, and declared
+    /// by a gap record as soon as there is room again. Answers how many events were dropped.
     ///
     /// # Errors
     /// The journal cannot store.
     pub async fn append_or_drop(&self, frames: &mut Frames) -> Result<u64, AppendError> {
-        self.append(frames).await.map(|()| 0)
+        let events = frames.len() as u64;
+        match self.try_append(frames).await {
+            Ok(()) => {}
+            Err(AppendError::Full { .. }) => {
+                stats::add(&self.stats.lost, events);
+                self.undeclared.fetch_add(events, Relaxed);
+                return Ok(events);
+            }
+            Err(error) => return Err(error),
+        }
+        let lost = self.undeclared.swap(0, Relaxed);
+        if lost > 0 {
+            let origin = frames.origin.clone();
+            self.declare(&origin, Some(lost), "the journal was full").await?;
+        }
+        Ok(0)
     }
 
     /// Declares that events were lost before they could be taken in: a gap record, an event of its
@@ -123,7 +198,89 @@ impl Intake {
     /// # Errors
     /// The journal cannot store.
     pub async fn gap(&self, origin: &Origin, lost: Option<u64>, cause: &str) -> Result<(), AppendError> {
-        let _ = (origin, lost, cause);
-        Ok(())
+        stats::add(&self.stats.lost, lost.unwrap_or(0));
+        self.declare(origin, lost, cause).await
     }
+
+    async fn declare(&self, origin: &Origin, lost: Option<u64>, cause: &str) -> Result<(), AppendError> {
+        let count = lost.map_or_else(|| "an unknown number of".to_owned(), |lost| lost.to_string());
+        let text = format!("gap: {count} events of source `{}` were lost: {cause}", self.source);
+        tracing::warn!(source = &*self.source, lost, cause, "events were lost");
+        self.tell(origin.clone(), &text, |event| {
+            event.set(Field::EventClass, "gap");
+            event.set(Field::Name, "Events were lost");
+            event.set(Field::Severity, 8);
+            event.set(Field::Outcome, "failure");
+            event.set(Field::Reason, cause.to_owned());
+            if let Some(lost) = lost {
+                event.set(Field::Count, i64::try_from(lost).unwrap_or(i64::MAX));
+            }
+        })
+        .await
+    }
+
+    /// An event of the gateway about itself.
+    ///
+    /// # Errors
+    /// The journal cannot store.
+    pub async fn report(&self, class: &'static str, severity: i64, text: &str) -> Result<(), AppendError> {
+        let origin = Origin {
+            peer: "wharfinger".into(),
+            address: None,
+            address_unverified: false,
+            trust: Trust::Local,
+            format: None,
+            zone_seconds: 0,
+        };
+        self.tell(origin, text, |event| {
+            event.set(Field::EventClass, class);
+            event.set(Field::Name, class);
+            event.set(Field::Severity, severity);
+        })
+        .await
+    }
+
+    async fn tell(&self, origin: Origin, text: &str, fill: impl for<'a> Fn(&mut Event<'a>)) -> Result<(), AppendError> {
+        let mut frames = self.frames(origin);
+        self.add(&mut frames, text.as_bytes(), |context, event| {
+            event.set(Field::Time, context.received);
+            event.set(Field::Msg, String::from_utf8_lossy(event.raw()));
+            event.set(Field::DeviceVendor, "Wharfinger");
+            event.set(Field::DeviceProduct, "Wharfinger");
+            fill(event);
+        });
+        self.append(&mut frames).await
+    }
+}
+
+fn mark_unparsed(event: &mut Event<'_>, reason: String) {
+    event.set(Field::EventClass, "unparsed");
+    event.set(Field::Name, "Unparsed frame");
+    event.set(Field::ParseStatus, "failed");
+    event.set(Field::ParseError, reason);
+}
+
+/// Sets what the gateway knows of the machine beside what the sender claims.
+fn identify<'a>(snapshot: &'a Snapshot, origin: &Origin, event: &mut Event<'a>) {
+    if origin.trust != Trust::Local
+        && let Some(claimed) = event.get(Field::HostName).cloned()
+    {
+        event.set(Field::HostClaimedName, claimed);
+    }
+    let who = Who {
+        trust: origin.trust,
+        address: origin.address,
+        address_unverified: origin.address_unverified,
+        claimed_host: event.text(Field::HostName),
+    };
+    let Some((identity, evidence)) = snapshot.resolve(who) else { return };
+    for (field, value) in &identity.fields {
+        event.set(*field, value.as_str());
+    }
+    event.set(Field::VmEvidence, evidence.name());
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -1,9 +1,11 @@
 //! Wharfinger: takes container-security logs into custody, says on which virtual machine each
 //! event happened, and hands it on to a SIEM. ARCHITECTURE.md is the map.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod document;
+pub mod gateway;
 pub mod identity;
 pub mod intake;
 pub mod journal;

@@ -77,11 +77,16 @@ fn sinks(encoder: &mut DescriptorEncoder<'_>, sinks: &[SinkView], status: &Statu
         ("component_damaged_ranges", "Damaged places in the journal", crate::sinks::SinkStats::damaged_total),
     ];
     for (name, help, read) in columns {
-        counters(encoder, name, help, sinks.iter().map(|sink| (labels(&sink.name, sink.kind, "sink"), read(&sink.stats))))?;
+        counters(
+            encoder,
+            name,
+            help,
+            sinks.iter().map(|sink| (labels(&sink.name, sink.kind, "sink"), read(&sink.stats))),
+        )?;
     }
-    let up = sinks.iter().map(|sink| {
-        (labels(&sink.name, sink.kind, "sink"), i64::from(sink.stats.state() == SinkState::Working))
-    });
+    let up = sinks
+        .iter()
+        .map(|sink| (labels(&sink.name, sink.kind, "sink"), i64::from(sink.stats.state() == SinkState::Working)));
     gauges(encoder, "component_up", "1 when the sink's peer takes events", up)?;
     let kind_of = |name: &str| sinks.iter().find(|sink| sink.name == name).map_or("", |sink| sink.kind);
     let lag = |read: fn(&crate::journal::CursorStatus) -> u64| {
@@ -89,20 +94,24 @@ fn sinks(encoder: &mut DescriptorEncoder<'_>, sinks: &[SinkView], status: &Statu
             (labels(&cursor.name, kind_of(&cursor.name), "sink"), i64::try_from(read(cursor)).unwrap_or(i64::MAX))
         })
     };
-    gauges(encoder, "buffer_events", "Events in the journal a sink has not delivered", lag(|cursor| cursor.lag_records))?;
+    gauges(
+        encoder,
+        "buffer_events",
+        "Events in the journal a sink has not delivered",
+        lag(|cursor| cursor.lag_records),
+    )?;
     gauges(encoder, "buffer_byte_size", "Bytes in the journal a sink has not delivered", lag(|cursor| cursor.lag_bytes))
 }
 
 fn journal(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result {
     let gauge = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
-    let empty: [(&'static str, String); 0] = [];
     for (name, help, value) in [
         ("journal_byte_size", "Bytes of the journal on disk", gauge(status.bytes_used)),
         ("journal_max_byte_size", "The journal's byte budget", gauge(status.bytes_max)),
         ("journal_last_sequence", "The highest sequence that is synced", gauge(status.last.0)),
         ("journal_healthy", "1 while the journal can store", i64::from(status.healthy)),
     ] {
-        gauges(encoder, name, help, [(empty.clone(), value)].into_iter())?;
+        ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ pub(super) enum Exit {
     Usage = 64,
     Data = 65,
     NoInput = 66,
+    Unavailable = 69,
     CannotCreate = 73,
     Config = 78,
 }
@@ -41,9 +42,22 @@ impl Failure {
 
     /// Says it on stderr.
     pub(super) fn report(self) -> ExitCode {
+        let text = self.text();
+        if !text.is_empty() {
+            eprintln!("{}", visible_lines(&text));
+        }
         match self {
             Failure::ClosedPipe => Exit::Ok.into(),
-            Failure::Error { exit, error, hint } => {
+            Failure::Error { exit, .. } => exit.into(),
+            Failure::Config(_) => Exit::Config.into(),
+        }
+    }
+
+    /// What people read.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Failure::ClosedPipe => String::new(),
+            Failure::Error { error, hint, .. } => {
                 let mut text = format!("error: {error}");
                 for cause in error.chain().skip(1) {
                     text.push_str(&format!("\n  cause: {cause}"));
@@ -51,13 +65,9 @@ impl Failure {
                 if !hint.is_empty() {
                     text.push_str(&format!("\n\nhint: {hint}"));
                 }
-                eprintln!("{}", visible_lines(&text));
-                exit.into()
+                text
             }
-            Failure::Config(mistakes) => {
-                print_mistakes("error", &mistakes);
-                Exit::Config.into()
-            }
+            Failure::Config(mistakes) => mistakes_text("error", mistakes),
         }
     }
 }
@@ -70,8 +80,12 @@ impl From<Mistakes> for Failure {
 
 /// Mistakes on stderr, an empty line between them.
 pub(super) fn print_mistakes(word: &str, mistakes: &Mistakes) {
-    let texts: Vec<String> = mistakes.texts().map(|text| format!("{word}: {text}")).collect();
-    if !texts.is_empty() {
-        eprintln!("{}", visible_lines(&texts.join("\n\n")));
+    let text = mistakes_text(word, mistakes);
+    if !text.is_empty() {
+        eprintln!("{}", visible_lines(&text));
     }
+}
+
+fn mistakes_text(word: &str, mistakes: &Mistakes) -> String {
+    mistakes.texts().map(|text| format!("{word}: {text}")).collect::<Vec<_>>().join("\n\n")
 }

@@ -12,6 +12,7 @@ mod generate;
 mod input;
 mod list;
 mod output;
+mod run;
 mod validate;
 mod visible;
 
@@ -35,6 +36,7 @@ Exit codes: 0 done, 64 wrong usage, 65 wrong data, 66 no input, 69 a service is 
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    Run(run::Arguments),
     Validate(validate::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
@@ -54,6 +56,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match arguments.verb {
+        Verb::Run(arguments) => run::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),

@@ -60,6 +60,15 @@ pub struct Part<T: ?Sized> {
     node: Node,
 }
 
+impl<T: ?Sized> Part<T> {
+    /// SHA-256 of its options: the same for the same meaning, wherever the part stands.
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        self.node.hash_into(&mut hash);
+        hash.finalize().into()
+    }
+}
+
 impl<T: ?Sized + fmt::Debug> fmt::Debug for Part<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Part")

@@ -13,11 +13,20 @@ use crate::part::{ByteSize, Interval, Listen};
 pub(super) const NAMES: &[&str] = &["data_dir", "sources", "sinks", "identity", "journal", "admin"];
 
 /// How the gateway knows on which virtual machine something happened.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
-    /// Inventory files, read again when they change: RVTools exports (`.csv`). Default: none.
+    /// Inventory files, read again when they change: RVTools exports (`.csv`) and own lists (`.yaml`,
+    /// `.toml`, `.json`). Default: none.
     pub inventory: Vec<PathBuf>,
+    /// Where this machine's DMI files are. Default: /sys/class/dmi/id.
+    pub dmi: PathBuf,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Identity { inventory: Vec::new(), dmi: "/sys/class/dmi/id".into() }
+    }
 }
 
 /// The one log on local disk between sources and sinks.

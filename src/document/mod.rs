@@ -59,11 +59,11 @@ pub fn read(text: &str, language: Language) -> Result<Node, Mistake> {
     }
 }
 
-/// The text of a file of at most `bytes_max` bytes.
+/// The bytes of a file of at most `bytes_max` bytes.
 ///
 /// # Errors
-/// It cannot be read, is longer, or is not UTF-8.
-pub fn read_file(path: &Path, bytes_max: u64) -> Result<String, Mistake> {
+/// It cannot be read, or is longer.
+pub fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Mistake> {
     let failed = |error: io::Error| {
         let hint = match error.kind() {
             io::ErrorKind::NotFound => "check the path; a relative path starts at the working directory",
@@ -77,6 +77,15 @@ pub fn read_file(path: &Path, bytes_max: u64) -> Result<String, Mistake> {
     if bytes.len() as u64 > bytes_max {
         return Err(Mistake::new(None, format!("longer than {bytes_max} bytes"), "is it the right file?"));
     }
+    Ok(bytes)
+}
+
+/// The text of a file of at most `bytes_max` bytes.
+///
+/// # Errors
+/// It cannot be read, is longer, or is not UTF-8.
+pub fn read_file(path: &Path, bytes_max: u64) -> Result<String, Mistake> {
+    let bytes = read_bytes(path, bytes_max)?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count() + 1;

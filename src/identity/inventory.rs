@@ -1,13 +1,15 @@
 //! Inventory files: which machines exist, as somebody else knows them.
 //!
-//! The kind is told by the file's ending: RVTools exports are `.csv` (module `rvtools`).
+//! Two kinds, told apart by the file's ending: RVTools exports are `.csv`, our own lists `.yaml`,
+//! `.toml` or `.json`.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use wharfinger_formats::Field;
 
-use super::{Identity, Local, Uuid, rvtools};
+use super::{Identity, Local, Uuid, own, rvtools};
+use crate::document::{self, Language, Mistake, Mistakes};
 
 /// Larger files are refused: 100,000 machines take about 60 MB in RVTools' widest form.
 const FILE_BYTES_MAX: u64 = 256 << 20;
@@ -33,33 +35,30 @@ pub struct Entry {
 /// An inventory file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    #[error("cannot read `{path}`: {cause}")]
-    Read { path: PathBuf, cause: std::io::Error },
-    #[error("`{path}` is {bytes} bytes, more than {FILE_BYTES_MAX}")]
-    TooLarge { path: PathBuf, bytes: u64 },
-    #[error("`{path}` has the ending `{ending}`, not csv")]
-    UnknownKind { path: PathBuf, ending: String },
-    #[error("{path}:{line}: {message}")]
-    Wrong { path: PathBuf, line: usize, message: String },
+    #[error(transparent)]
+    Wrong(#[from] Mistakes),
 }
 
 /// Reads one file.
 ///
 /// # Errors
-/// It cannot be read or understood; the message names file and line.
+/// It cannot be read or understood: every mistake with file, line and what to do.
 pub fn read(path: &Path) -> Result<Vec<Entry>, InventoryError> {
-    let unreadable = |cause| InventoryError::Read { path: path.to_owned(), cause };
-    let bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(InventoryError::TooLarge { path: path.to_owned(), bytes });
+    let one = |mistake| Mistakes::new(path, vec![mistake]);
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")) {
+        let bytes = document::read_bytes(path, FILE_BYTES_MAX).map_err(one)?;
+        return Ok(rvtools::read(&bytes).map_err(one)?);
     }
-    let text = std::fs::read(path).map_err(unreadable)?;
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_ascii_lowercase();
-    match ending.as_str() {
-        "csv" => rvtools::read(&text),
-        _ => return Err(InventoryError::UnknownKind { path: path.to_owned(), ending }),
-    }
-    .map_err(|(line, message)| InventoryError::Wrong { path: path.to_owned(), line, message })
+    let language = Language::of(path).map_err(|mistake| {
+        one(Mistake::new(
+            None,
+            mistake.cause,
+            "RVTools exports end in `.csv`, own lists in `.yaml`, `.toml` or `.json`",
+        ))
+    })?;
+    let text = document::read_file(path, FILE_BYTES_MAX).map_err(one)?;
+    let root = document::read(&text, language).map_err(one)?;
+    Ok(own::read_list(&root).map_err(|mistakes| Mistakes::new(path, mistakes))?)
 }
 
 impl Entry {

@@ -8,6 +8,7 @@
 
 pub mod inventory;
 pub mod local;
+mod own;
 mod rvtools;
 mod uuid;
 

@@ -4,6 +4,9 @@
 //! instance UUID. The command-line export prefixes each name with `vInfo`.
 
 use super::{Entry, Uuid};
+use crate::document::{Mistake, Place};
+
+const FIRST: Place = Place { line: 1, column: 1 };
 
 /// Where each column stands in this file.
 struct Columns {
@@ -70,8 +73,8 @@ fn power(state: &str) -> &'static str {
     }
 }
 
-/// Reads an export; an error is a line and what is wrong there.
-pub(super) fn read(text: &[u8]) -> Result<Vec<Entry>, (usize, String)> {
+/// Reads an export; a mistake has its line.
+pub(super) fn read(text: &[u8]) -> Result<Vec<Entry>, Mistake> {
     // Invalid UTF-8 (exports in a Windows code page) must not cost the file: only the odd letter.
     let text = String::from_utf8_lossy(text);
     let header = text.lines().next().unwrap_or_default();
@@ -81,11 +84,12 @@ pub(super) fn read(text: &[u8]) -> Result<Vec<Entry>, (usize, String)> {
         csv::ReaderBuilder::new().delimiter(separator).flexible(true).has_headers(true).from_reader(text.as_bytes());
     let wrong = |error: csv::Error| {
         let line = error.position().map_or(1, csv::Position::line);
-        (usize::try_from(line).unwrap_or(1), error.to_string())
+        let place = Place { line: usize::try_from(line).unwrap_or(1), column: 1 };
+        Mistake::new(place, error.to_string(), "is it a CSV file with one header line?")
     };
     let header = reader.headers().map_err(wrong)?.clone();
     let columns = Columns::find(&header)
-        .ok_or_else(|| (1, "has no column `VM` or `vInfoVMName`: export the tab vInfo".to_owned()))?;
+        .ok_or_else(|| Mistake::new(FIRST, "no column `VM` or `vInfoVMName`", "export the tab vInfo of RVTools"))?;
     let mut entries = Vec::new();
     for row in reader.records() {
         let row = row.map_err(wrong)?;
@@ -130,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_file_without_the_column_says_what_to_do() {
-        assert_eq!(read(b"a,b\n1,2\n").unwrap_err().0, 1);
+        assert_eq!(read(b"a,b\n1,2\n").unwrap_err().place, Some(FIRST));
         assert!(read(b"").is_err());
     }
 }

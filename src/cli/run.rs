@@ -1,0 +1,50 @@
+//! `wharfinger run`: the gateway itself.
+
+use anyhow::anyhow;
+use tracing_subscriber::EnvFilter;
+
+use super::config_file::{ConfigFile, Loaded};
+use super::failure::{Exit, Failure, print_mistakes};
+use crate::{config, gateway};
+
+/// Take in, keep, hand on: run the gateway. SIGTERM drains and ends it, SIGHUP reads the
+/// configuration again
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+
+    /// What is logged on stderr: `error`, `warn`, `info`, `debug`, or per module
+    #[arg(long, value_name = "FILTER", env = "WHARFINGER_LOG", default_value = "info")]
+    log: String,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let filter = EnvFilter::try_new(&arguments.log).map_err(|error| {
+        Failure::new(Exit::Usage, error, "for example `--log info` or `--log warn,wharfinger::sinks=debug`")
+    })?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).compact().init();
+    let unavailable = |error| Failure::new(Exit::Unavailable, error, "");
+    if arguments.file.config.is_none() {
+        let data_dir = arguments.file.data_dir.clone().unwrap_or_else(config::default_data_dir);
+        gateway::first_start(&data_dir).map_err(unavailable)?;
+    }
+    let loaded = checked(&arguments.file)?;
+    let built_in = arguments.file.config.is_none();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| unavailable(error.into()))?;
+    let again =
+        || checked(&arguments.file).map(|loaded| loaded.config).map_err(|failure| anyhow!("{}", failure.text()));
+    let left_out = built_in.then_some(loaded.left_out.as_slice());
+    let done = runtime.block_on(gateway::run(loaded.config, left_out, again));
+    // Blocking reads of standard input cannot be called off.
+    runtime.shutdown_background();
+    done.map(|()| Exit::Ok).map_err(unavailable)
+}
+
+/// The configuration, checked against this machine.
+fn checked(file: &ConfigFile) -> Result<Loaded, Failure> {
+    let loaded = file.load()?;
+    print_mistakes("warning", &loaded.config.check()?);
+    Ok(loaded)
+}

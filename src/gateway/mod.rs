@@ -1,0 +1,225 @@
+//! The gateway: start, wire, reload, drain, stop. It spawns every long-lived task.
+//!
+//! Invariant: sources stop before sinks, and the journal is closed last.
+
+mod greeting;
+mod inventory;
+mod parts;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin;
+use crate::config::{self, Config, LeftOut};
+use crate::identity::{Local, Roots};
+use crate::intake::Intake;
+use crate::journal::{self, Journal, storage::Disk};
+use crate::stats;
+
+use parts::{Parts, Yard};
+
+/// The name under which events that the gateway makes itself are counted.
+const OWN_SOURCE: &str = "wharfinger";
+
+/// Runs until SIGTERM, SIGINT, or the end of the last source; SIGHUP calls `load` again. `left_out`
+/// is given when the configuration is the built-in one, and what this machine has nothing for.
+///
+/// # Errors
+/// Something named in the configuration cannot start, or custody cannot go on.
+pub async fn run(
+    mut config: Config,
+    left_out: Option<&[LeftOut]>,
+    load: impl Fn() -> anyhow::Result<Config>,
+) -> anyhow::Result<()> {
+    // A second installation is no error: whoever came first chose the same provider.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    make_private_dir(&config.data_dir)?;
+    let journal = Journal::open(journal_settings(&config), Arc::new(Disk::default()))?;
+    let local = Local::read(&Roots { dmi: config.identity.dmi.clone(), ..Roots::default() });
+    let (inventory, snapshot) = inventory::Watch::start(&config.identity.inventory, local.clone())?;
+    let identity = Arc::new(ArcSwap::from_pointee(snapshot));
+    let source_stats = stats::Sources::default();
+    let own = Intake::new(journal.clone(), Arc::clone(&identity), OWN_SOURCE, source_stats.named(OWN_SOURCE));
+    let mut parts = Parts::new(Yard {
+        journal: journal.clone(),
+        identity: Arc::clone(&identity),
+        data_dir: config.data_dir.clone(),
+        hostname: local.hostname.clone(),
+        source_stats,
+    });
+    forget_old_cursors(&journal, &config);
+    for part in std::mem::take(&mut config.sinks) {
+        parts.start_sink(Arc::new(part))?;
+    }
+    for part in std::mem::take(&mut config.sources) {
+        parts.start_source(Arc::new(part))?;
+    }
+    let stop = CancellationToken::new();
+    let page = serve_admin(&config, &parts, stop.clone()).await?;
+    let watch = tokio::spawn(inventory.run(identity, own.clone(), stop.clone()));
+    own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
+    greeting::print(&config, left_out, &local);
+
+    let outcome = serve(&mut parts, &own, config, load).await;
+
+    own.report("gateway.stop", 2, "stopped").await.ok();
+    parts.stop_sources().await;
+    parts.drain_sinks().await;
+    stop.cancel();
+    let _ = watch.await;
+    page.abort();
+    journal.close().await;
+    outcome
+}
+
+/// Makes the data directory and the token of the built-in HEC source, when they are not there yet.
+///
+/// # Errors
+/// They cannot be written.
+pub fn first_start(data_dir: &Path) -> anyhow::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    make_private_dir(data_dir)?;
+    let path = data_dir.join("hec-token");
+    let token = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let mut file = match token {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(error).with_context(|| format!("cannot write the HEC token `{}`", path.display())),
+    };
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let digits = hex(&random);
+    // The form of a GUID, as Splunk's own tokens have it: some clients insist.
+    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
+    file.write_all(parts.join("-").as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
+}
+
+/// The time between start and stop.
+async fn serve(
+    parts: &mut Parts,
+    own: &Intake,
+    mut config: Config,
+    load: impl Fn() -> anyhow::Result<Config>,
+) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reload(parts, own, &mut config, &load).await?,
+            (name, why) = parts.ended() => {
+                let last = parts.forget_source(&name);
+                why.with_context(|| format!("source `{name}` ended"))?;
+                tracing::info!(source = name, "has read all there is");
+                if last {
+                    break;
+                }
+            }
+        }
+    }
+    tokio::spawn(second_signal_ends(terminate, interrupt));
+    Ok(())
+}
+
+/// The new configuration is checked whole before anything changes; a wrong one changes nothing.
+async fn reload(
+    parts: &mut Parts,
+    own: &Intake,
+    config: &mut Config,
+    load: impl Fn() -> anyhow::Result<Config>,
+) -> anyhow::Result<()> {
+    let mut new = match load() {
+        Ok(new) => new,
+        Err(error) => {
+            eprintln!("{error:#}\n\nthe configuration stays as it was");
+            own.report("gateway.reload", 6, "the new configuration was refused; the old one stays").await?;
+            return Ok(());
+        }
+    };
+    let fixed = (&new.data_dir, &new.journal, &new.identity, &new.admin);
+    if fixed != (&config.data_dir, &config.journal, &config.identity, &config.admin) {
+        tracing::warn!("`data_dir`, `journal`, `identity` and `admin` change only with a restart");
+    }
+    let shared = |parts: &mut Vec<_>| std::mem::take(parts).into_iter().map(Arc::new).collect();
+    for error in parts.replace(shared(&mut new.sources), new.sinks.drain(..).map(Arc::new).collect()).await {
+        tracing::error!("{error}");
+        own.report("gateway.reload", 8, &error.to_string()).await?;
+    }
+    let (after, before) = (hex(&new.hash()), hex(&config.hash()));
+    own.report("gateway.reload", 3, &format!("configuration {after} replaces {before}")).await?;
+    tracing::info!(hash = after, "the new configuration is in force");
+    *config = new;
+    Ok(())
+}
+
+/// A second signal while draining means: now.
+async fn second_signal_ends(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    // What is appended is synced, and what is not delivered stays in the journal.
+    std::process::exit(0);
+}
+
+async fn serve_admin(config: &Config, parts: &Parts, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+    let address = config.admin.listen.get();
+    let listener =
+        TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for the admin page"))?;
+    eprintln!("listening on admin page http {}", listener.local_addr()?);
+    let view = parts.view();
+    Ok(tokio::spawn(async move {
+        if let Err(error) = admin::serve(listener, view, stop).await {
+            tracing::error!("the admin page ended: {error}");
+        }
+    }))
+}
+
+/// A sink that left the configuration while the gateway was down must not hold the journal for ever.
+fn forget_old_cursors(journal: &Journal, config: &Config) {
+    for cursor in journal.status().cursors {
+        if !config.sinks.iter().any(|part| part.name == cursor.name) {
+            tracing::warn!(
+                sink = cursor.name,
+                undelivered = cursor.lag_records,
+                "is no longer in the configuration; its place in the journal is given up"
+            );
+            if let Err(error) = journal.forget_cursor(&cursor.name) {
+                tracing::error!(sink = cursor.name, "cannot forget the cursor: {error}");
+            }
+        }
+    }
+}
+
+fn journal_settings(config: &Config) -> journal::Settings {
+    let sync = match config.journal.sync {
+        config::Sync::Always => journal::Sync::Always,
+        config::Sync::Interval => journal::Sync::Interval(config.journal.sync_interval.get()),
+        config::Sync::Never => journal::Sync::Never,
+    };
+    let bytes_max = config.journal.bytes_max.get();
+    journal::Settings { sync, bytes_max, ..journal::Settings::new(config.data_dir.join("journal")) }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .with_context(|| format!("cannot create the data directory `{}`", dir.display()))
+}
