@@ -50,6 +50,9 @@ pub struct Frames {
 impl Frames {
     /// From here on, frames come from another origin: for sources with many of them in one batch.
     pub fn turn_to(&mut self, origin: Origin) {
+        if origin.format != self.origin.format {
+            self.choice = choice(&origin);
+        }
         self.origin = origin;
     }
 
@@ -65,6 +68,11 @@ impl Frames {
     pub fn is_empty(&self) -> bool {
         self.batch.is_empty()
     }
+}
+
+/// A name that is none of ours cannot come from a checked configuration; detection still works.
+fn choice(origin: &Origin) -> Choice {
+    origin.format.and_then(Choice::named).unwrap_or_default()
 }
 
 /// A source's way into the gateway. Cheap to clone.
@@ -85,8 +93,7 @@ impl Intake {
 
     /// An empty batch for frames of that origin.
     pub fn frames(&self, origin: Origin) -> Frames {
-        // A name that is none of ours cannot come from a checked configuration; detection still works.
-        let choice = origin.format.and_then(Choice::named).unwrap_or_default();
+        let choice = choice(&origin);
         Frames { batch: Batch::new(), origin, choice, received: now(), event: Event::new(b"") }
     }
 

@@ -1,0 +1,156 @@
+//! The HEC server, spoken to as its clients do: byte by byte over a socket.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Running, Yard, within};
+
+const TOKEN: &str = "Authorization: Splunk s3cret\r\n";
+
+fn start(yard: &Yard) -> Running {
+    yard.start("hec", json!({"address": "127.0.0.1:0", "token": "s3cret", "max_body_bytes": "1MiB"}))
+}
+
+/// Sends one request; answers status and body.
+async fn ask(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    let length = body.len();
+    let head = format!("{head}Host: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // A refused body need not be read to its end.
+    let _ = stream.write_all(body).await;
+    let mut answer = Vec::new();
+    let _ = within(stream.read_to_end(&mut answer)).await;
+    let answer = String::from_utf8(answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+    (status, answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned())
+}
+
+async fn post(to: SocketAddr, path: &str, body: &str) -> (u16, String) {
+    ask(to, &format!("POST {path} HTTP/1.1\r\n{TOKEN}"), body.as_bytes()).await
+}
+
+fn success() -> (u16, String) {
+    (200, r#"{"text":"Success","code":0}"#.to_owned())
+}
+
+#[tokio::test]
+async fn what_dockers_driver_posts() {
+    let mut yard = Yard::new();
+    let source = start(&yard);
+    let to = source.address();
+    let (status, _) = ask(to, "OPTIONS /services/collector/event/1.0 HTTP/1.1\r\n", b"").await;
+    assert_eq!(status, 200);
+
+    let lines = include_str!("../../fixtures/hec/docker-inline.ndjson");
+    let body = lines.replace('\n', "");
+    assert_eq!(post(to, "/services/collector/event/1.0", &body).await, success());
+    let expected: Vec<_> = lines.lines().map(str::to_owned).collect();
+    let events = yard.events(expected.len()).await;
+    assert_eq!(events.iter().map(super::Seen::raw).collect::<Vec<_>>(), expected);
+    assert_eq!((events[0].field("event_class"), events[0].field("msg")), ("container.log", "plain line"));
+
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(body.as_bytes()).unwrap();
+    let head = format!("POST /services/collector/event/1.0 HTTP/1.1\r\n{TOKEN}Content-Encoding: gzip\r\n");
+    assert_eq!(ask(to, &head, &encoder.finish().unwrap()).await, success());
+    assert_eq!(yard.raws(expected.len()).await, expected);
+    source.stop().await;
+    yard.is_empty().await;
+}
+
+#[tokio::test]
+async fn raw_lines_with_and_without_a_query() {
+    let mut yard = Yard::new();
+    let source = start(&yard);
+    let to = source.address();
+    assert_eq!(post(to, "/services/collector/raw", "<13>Nov 21 09:00:00 h a: one\r\n\ntwo").await, success());
+    let events = yard.events(2).await;
+    assert_eq!((events[0].field("format"), events[0].field("msg")), ("rfc3164", "one"));
+    assert_eq!((events[1].raw().as_str(), events[1].field("parse.status")), ("two", "failed"));
+    assert_eq!(post(to, "/services/collector/raw/1.0?host=web%201&channel=7", "three").await, success());
+    let event = yard.events(1).await.remove(0);
+    assert_eq!((event.field("host.name"), event.field("msg"), event.field("format")), ("web 1", "three", "hec"));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn every_refusal_has_its_code_and_takes_nothing() {
+    let mut yard = Yard::new();
+    let source = start(&yard);
+    let to = source.address();
+    let event = r#"{"event":"a"}"#;
+    let path = "/services/collector";
+    for (head, expected) in [
+        (format!("POST {path} HTTP/1.1\r\n"), (401, "Token is required\",\"code\":2}")),
+        (format!("POST {path}?token=s3cret HTTP/1.1\r\n"), (400, "not enabled\",\"code\":16}")),
+        (format!("POST {path} HTTP/1.1\r\nAuthorization: Bearer x\r\n"), (401, "\"code\":3}")),
+        (format!("POST {path} HTTP/1.1\r\nAuthorization: Splunk no\r\n"), (403, "Invalid token\",\"code\":4}")),
+        (format!("POST {path}/ack?channel=1 HTTP/1.1\r\n{TOKEN}"), (400, "ACK is disabled\",\"code\":14}")),
+        (format!("GET {path} HTTP/1.1\r\n{TOKEN}"), (405, "")),
+        (format!("POST /services/other HTTP/1.1\r\n{TOKEN}"), (404, "")),
+        (format!("POST {path} HTTP/1.1\r\n{TOKEN}Content-Encoding: br\r\n"), (415, "")),
+        (format!("POST {path} HTTP/1.1\r\n{TOKEN}Content-Encoding: gzip\r\n"), (400, "\"code\":6")),
+        (format!("GET {path}/health/1.0 HTTP/1.1\r\n"), (200, "HEC is healthy\",\"code\":17}")),
+    ] {
+        let (status, body) = ask(to, &head, event.as_bytes()).await;
+        assert!(status == expected.0 && body.contains(expected.1), "{head}: {status} {body}");
+    }
+    for (body, expected) in [
+        ("", r#"{"text":"No data","code":5}"#),
+        (r#"{"event":"a"}{"event":"#, r#"{"text":"Invalid data format","code":6,"invalid-event-number":1}"#),
+        (r#"{"event":"a"}{"x":1}"#, r#"{"text":"Event field is required","code":12,"invalid-event-number":1}"#),
+        (r#"{"event":""}"#, r#"{"text":"Event field cannot be blank","code":13,"invalid-event-number":0}"#),
+    ] {
+        assert_eq!(post(to, path, body).await, (400, expected.to_owned()), "{body}");
+    }
+    assert_eq!(post(to, path, &"x".repeat(2 << 20)).await.0, 413);
+    let deep = format!(r#"{{"event":{}}}"#, "[".repeat(100_000));
+    assert_eq!(post(to, path, &deep).await.0, 400);
+    yard.is_empty().await;
+    // An event over the limit is kept by its head.
+    let long = format!(r#"{{"event":"{}"}}"#, "y".repeat(300 * 1024));
+    assert_eq!(post(to, path, &long).await, success());
+    assert!(yard.events(1).await[0].field("parse.error").contains("over the limit"));
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_journal_is_busy_and_a_slow_client_is_shown_out() {
+    let yard = Yard::with_budget(16 << 20);
+    let source = start(&yard);
+    let to = source.address();
+    // A client that never ends its head.
+    let slow = tokio::spawn(async move {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        let started = Instant::now();
+        stream.write_all(b"POST /services/collector HTTP/1.1\r\nX-Slow: ").await.unwrap();
+        loop {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            if stream.write_all(b"x").await.is_err() {
+                return started.elapsed();
+            }
+        }
+    });
+    let body = format!(r#"{{"event":"{}"}}"#, "z".repeat(1000)).repeat(800);
+    let busy = within(async {
+        loop {
+            let (status, body) = post(to, "/services/collector/event", &body).await;
+            match status {
+                200 => assert_eq!(body, success().1),
+                _ => break (status, body),
+            }
+        }
+    });
+    assert_eq!(busy.await, (503, r#"{"text":"Server is busy","code":9}"#.to_owned()));
+    let shown_out = within(slow).await.unwrap();
+    assert!((8..20).contains(&shown_out.as_secs()), "{shown_out:?}");
+    source.stop().await;
+}

@@ -1,0 +1,295 @@
+//! Syslog over TCP, TLS, UDP and unix sockets, with honest and hostile senders.
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use serde_json::json;
+use std::path::Path;
+use std::sync::Arc;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
+use tokio_rustls::TlsConnector;
+
+use super::{Seen, Yard, within};
+
+fn tcp() -> serde_json::Value {
+    json!({"mode": "tcp", "address": "127.0.0.1:0"})
+}
+
+#[tokio::test]
+async fn both_framings_and_any_cut() {
+    let mut yard = Yard::new();
+    let source = yard.start("syslog", tcp());
+    let mut stream = TcpStream::connect(source.address()).await.unwrap();
+    let sent = b"<13>1 2026-11-21T09:00:00Z h a 1 - - one\n41 <13>1 2026-11-21T09:00:00Z h a 1 - - t\nwo<13>Nov 21 09:00:00 h a: three\r\nlast";
+    for piece in sent.chunks(7) {
+        stream.write_all(piece).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    let events = yard.events(4).await;
+    let raws: Vec<_> = events.iter().map(Seen::raw).collect();
+    let head = "<13>1 2026-11-21T09:00:00Z h a 1 - - ";
+    assert_eq!(raws, [&format!("{head}one"), &format!("{head}t\nwo"), "<13>Nov 21 09:00:00 h a: three", "last"]);
+    assert_eq!(events[0].field("msg"), "one");
+    assert_eq!((events[0].field("peer"), events[0].field("source")), ("127.0.0.1", "in"));
+    assert_eq!((events[0].field("format"), events[2].field("format")), ("rfc5424", "rfc3164"));
+    source.stop().await;
+    yard.is_empty().await;
+}
+
+#[tokio::test]
+async fn a_great_many_frames_keep_their_order() {
+    let mut yard = Yard::new();
+    let source = yard.start("syslog", tcp());
+    let mut stream = TcpStream::connect(source.address()).await.unwrap();
+    // Two bytes a line would make a record of hundreds each: batches must stay bounded.
+    let lines: Vec<String> = (0..40_000).map(|number| format!("{number:x}")).collect();
+    let sent = lines.join("\n") + "\n";
+    let writer = tokio::spawn(async move { stream.write_all(sent.as_bytes()).await.map(|()| stream) });
+    assert_eq!(yard.raws(lines.len()).await, lines);
+    within(writer).await.unwrap().unwrap();
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn hostile_streams_cost_little_and_leave_a_trace() {
+    let mut yard = Yard::new();
+    let source = yard.start("syslog", tcp());
+
+    // An octet count of ten digits: the connection is closed, what came is kept.
+    let mut stream = TcpStream::connect(source.address()).await.unwrap();
+    stream.write_all(b"<13>a\n9999999999 <13>b").await.unwrap();
+    assert_eq!(within(stream.read(&mut [0; 16])).await.unwrap_or(0), 0, "closed");
+    assert_eq!(yard.raws(2).await, ["<13>a", "9999999999 <13>b"]);
+
+    // A line without end, and then an end.
+    let mut stream = TcpStream::connect(source.address()).await.unwrap();
+    for _ in 0..1024 {
+        stream.write_all(&[b'A'; 16 * 1024]).await.unwrap();
+    }
+    stream.write_all(b"\n<13>after\n").await.unwrap();
+    let events = yard.events(2).await;
+    assert_eq!((events[0].raw.len(), events[0].field("parse.status")), (1024, "failed"));
+    assert!(events[0].field("parse.error").contains("16777216 bytes"), "{:?}", events[0]);
+    assert_eq!(events[1].raw(), "<13>after");
+
+    // Any bytes: NULs, invalid UTF-8, deep JSON.
+    let deep = "[".repeat(100_000);
+    for bytes in [&[0; 4096][..], &[0xff; 4096], deep.as_bytes()] {
+        let mut stream = TcpStream::connect(source.address()).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.write_all(b"\n<13>alive\n").await.unwrap();
+        stream.shutdown().await.unwrap();
+        while yard.raws(1).await != ["<13>alive"] {}
+    }
+    source.stop().await;
+    yard.is_empty().await;
+}
+
+#[tokio::test]
+async fn connections_are_limited_for_each_address() {
+    let mut yard = Yard::new();
+    let source =
+        yard.start("syslog", json!({"mode": "tcp", "address": "127.0.0.1:0", "connection_limit_per_address": 2}));
+    let mut kept = Vec::new();
+    for number in 0..2 {
+        let mut stream = TcpStream::connect(source.address()).await.unwrap();
+        stream.write_all(format!("<13>{number}\n").as_bytes()).await.unwrap();
+        kept.push(stream);
+        assert_eq!(yard.raws(1).await, [format!("<13>{number}")]);
+    }
+    let mut third = TcpStream::connect(source.address()).await.unwrap();
+    assert_eq!(within(third.read(&mut [0; 16])).await.unwrap_or(0), 0, "refused");
+    drop(kept.pop());
+    // The place is free as soon as the gateway has seen the connection end.
+    loop {
+        let mut stream = TcpStream::connect(source.address()).await.unwrap();
+        let _ = stream.write_all(b"<13>again\n").await;
+        let refused = tokio::time::timeout(std::time::Duration::from_millis(200), stream.read(&mut [0; 16])).await;
+        if refused.is_err() {
+            break;
+        }
+    }
+    assert_eq!(yard.raws(1).await, ["<13>again"]);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn a_full_journal_holds_the_sender_back_and_loses_nothing() {
+    let mut yard = Yard::with_budget(16 << 20);
+    let source = yard.start("syslog", tcp());
+    let mut stream = TcpStream::connect(source.address()).await.unwrap();
+    let count = 60_000;
+    let writer = tokio::spawn(async move {
+        for number in 0..count {
+            let line = format!("<13>1 2026-11-21T09:00:00Z h a 1 - - {number:0400}\n");
+            stream.write_all(line.as_bytes()).await.unwrap();
+        }
+    });
+    // Nobody reads: the journal fills, and the sender stands still.
+    let mut before = 0;
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        let now = yard.stats.received.load(std::sync::atomic::Ordering::Relaxed);
+        if now == before && now > 0 {
+            break;
+        }
+        before = now;
+    }
+    assert!(!writer.is_finished(), "{before} events fitted");
+    for number in 0..count {
+        let event = yard.events(1).await.remove(0);
+        assert!(event.raw().ends_with(&format!("{number:0400}")), "{number}");
+    }
+    within(writer).await.unwrap();
+    source.stop().await;
+    yard.is_empty().await;
+}
+
+#[tokio::test]
+async fn datagrams_of_udp() {
+    let mut yard = Yard::new();
+    let source = yard.start("syslog", json!({"mode": "udp", "address": "127.0.0.1:0", "max_length": 2000}));
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(source.address()).await.unwrap();
+    for datagram in [&b"<13>one\n"[..], b"", b"<13>t\nwo\0", &[b'x'; 3000], b"\xff\xfe"] {
+        socket.send(datagram).await.unwrap();
+    }
+    let events = yard.events(4).await;
+    assert_eq!(events[0].raw(), "<13>one");
+    assert_eq!(events[1].raw(), "<13>t\nwo");
+    assert!(events[2].field("parse.error").contains("3000 bytes"));
+    assert_eq!(events[3].raw, b"\xff\xfe");
+    assert_eq!(events[0].field("peer"), "127.0.0.1");
+    source.stop().await;
+    yard.is_empty().await;
+}
+
+#[tokio::test]
+async fn datagrams_that_find_no_room_are_declared() {
+    let mut yard = Yard::with_budget(16 << 20);
+    let source = yard.start("syslog", json!({"mode": "udp", "address": "127.0.0.1:0"}));
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(source.address()).await.unwrap();
+    let lost = |yard: &Yard| yard.stats.lost.load(std::sync::atomic::Ordering::Relaxed);
+    let datagram = [b'x'; 8000];
+    within(async {
+        while lost(&yard) == 0 {
+            socket.send(&datagram).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    // Once there is room again, the loss is declared, and no event of the gap is counted twice.
+    let mut received = 0;
+    within(async {
+        loop {
+            let event = yard.events(1).await.remove(0);
+            match event.field("event_class") {
+                "gap" => break,
+                _ => received += 1,
+            }
+            socket.send(b"<13>more").await.unwrap();
+        }
+    })
+    .await;
+    assert!(received > 100);
+    source.stop().await;
+}
+
+#[tokio::test]
+async fn socket_files() {
+    let mut yard = Yard::new();
+    let path = yard.folder.path().join("log.sock");
+    let path = path.as_path();
+    for _ in 0..2 {
+        let source = yard.start("syslog", json!({"mode": "unix_datagram", "path": path}));
+        let socket = UnixDatagram::unbound().unwrap();
+        socket.send_to(b"<30>Nov 21 09:05:09 docker[1]: hello", path).await.unwrap();
+        let event = yard.events(1).await.remove(0);
+        assert_eq!((event.field("msg"), event.field("app")), ("hello", "docker"));
+        source.stop().await;
+        assert!(!path.exists());
+
+        let source = yard.start("syslog", json!({"mode": "unix", "path": path}));
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        stream.write_all(b"<30>Nov 21 09:05:09 docker[1]: hello\0").await.unwrap();
+        let event = yard.events(1).await.remove(0);
+        assert!(event.field("peer").starts_with("uid "), "{event:?}");
+        drop(stream);
+        source.stop().await;
+        // What a killed process leaves behind is no obstacle.
+        drop(std::os::unix::net::UnixListener::bind(path).unwrap());
+        assert!(path.exists());
+    }
+}
+
+/// A certificate for `name`, signed by `issuer`, as PEM files in `folder`.
+fn certificate(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>, name: &str) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, issuer).unwrap();
+    std::fs::write(folder.join(format!("{name}.crt")), certificate.pem()).unwrap();
+    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+}
+
+fn authority() -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// Connects with the client certificate of that name, sends a line, and closes properly.
+async fn send_tls(folder: &Path, client: Option<&str>, to: std::net::SocketAddr, line: &str) -> std::io::Result<()> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(folder.join("ca.crt")).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_root_certificates(roots);
+    let config = match client {
+        None => builder.with_no_client_auth(),
+        Some(name) => builder
+            .with_client_auth_cert(
+                vec![CertificateDer::from_pem_file(folder.join(format!("{name}.crt"))).unwrap()],
+                PrivateKeyDer::from_pem_file(folder.join(format!("{name}.key"))).unwrap(),
+            )
+            .unwrap(),
+    };
+    let stream = TcpStream::connect(to).await?;
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    stream.write_all(line.as_bytes()).await?;
+    stream.shutdown().await?;
+    // The server closes in turn, or says what it did not like.
+    stream.read(&mut [0; 16]).await.map(drop)
+}
+
+#[tokio::test]
+async fn tls_with_client_certificates() {
+    let mut yard = Yard::new();
+    let folder = yard.folder.path().to_owned();
+    let issuer = authority();
+    std::fs::write(folder.join("ca.crt"), issuer.pem()).unwrap();
+    certificate(&folder, &issuer, "localhost");
+    certificate(&folder, &issuer, "vm-17.example");
+    let stranger = authority();
+    certificate(&folder, &stranger, "vm-18.example");
+
+    let tls = json!({"certificate": folder.join("localhost.crt"), "key": folder.join("localhost.key"), "client_ca": folder.join("ca.crt")});
+    let source = yard.start("syslog", json!({"mode": "tcp", "address": "127.0.0.1:0", "tls": tls}));
+    let to = source.address();
+    assert!(source.endpoints[0].starts_with("tls "));
+    within(send_tls(&folder, Some("vm-17.example"), to, "<13>proved\n")).await.unwrap();
+    let event = yard.events(1).await.remove(0);
+    assert_eq!((event.raw().as_str(), event.field("peer")), ("<13>proved", "vm-17.example"));
+
+    assert!(within(send_tls(&folder, None, to, "<13>nobody\n")).await.is_err());
+    assert!(within(send_tls(&folder, Some("vm-18.example"), to, "<13>stranger\n")).await.is_err());
+    let mut plain = TcpStream::connect(to).await.unwrap();
+    plain.write_all(b"<13>in the clear\n").await.unwrap();
+    while within(plain.read(&mut [0; 64])).await.is_ok_and(|read| read > 0) {}
+    source.stop().await;
+    yard.is_empty().await;
+}
