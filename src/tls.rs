@@ -22,10 +22,13 @@ use crate::part::{Problem, SetupError};
 #[serde(deny_unknown_fields, default)]
 pub struct ClientTls {
     /// PEM file of the authorities to trust, instead of those of the operating system.
+    #[serde(alias = "ca_file")]
     pub ca: Option<PathBuf>,
     /// PEM file of our certificate and those between it and the authority.
+    #[serde(alias = "crt_file")]
     pub certificate: Option<PathBuf>,
     /// PEM file of the key of `certificate`.
+    #[serde(alias = "key_file")]
     pub key: Option<PathBuf>,
     /// The name in the peer's certificate, when it differs from the address.
     pub server_name: Option<String>,

@@ -40,10 +40,10 @@ pub struct SyslogConfig {
     /// Where the receiver listens: `siem.example:6514`. The port is 6514 with TLS and 514 without,
     /// unless it is written.
     pub address: String,
-    /// How to get there. Default: `tls` when there is a `tls:` part, else `tcp`.
+    /// How records get there.
     #[serde(default)]
-    pub transport: Option<Transport>,
-    /// Certificates for TLS.
+    pub mode: Mode,
+    /// TLS over TCP. `{}` trusts the operating system's authorities.
     #[serde(default)]
     pub tls: Option<ClientTls>,
     /// What a record looks like.
@@ -80,9 +80,17 @@ pub struct SyslogConfig {
 }
 
 /// How records get to the receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Transport {
+pub enum Mode {
+    #[default]
+    Tcp,
+    Udp,
+}
+
+/// What `mode:` and `tls:` say together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Transport {
     Tcp,
     Tls,
     Udp,
@@ -133,7 +141,11 @@ const REQUEST_BYTES: usize = 256 * 1024;
 
 impl SyslogConfig {
     fn transport(&self) -> Transport {
-        self.transport.unwrap_or(if self.tls.is_some() { Transport::Tls } else { Transport::Tcp })
+        match (self.mode, &self.tls) {
+            (Mode::Udp, _) => Transport::Udp,
+            (Mode::Tcp, Some(_)) => Transport::Tls,
+            (Mode::Tcp, None) => Transport::Tcp,
+        }
     }
 
     fn framing(&self) -> Framing {
@@ -152,11 +164,11 @@ impl SinkConfig for SyslogConfig {
                 hint: "write a host name or IP address and a port: `siem.example:6514`".to_owned(),
             });
         }
-        if self.tls.is_some() && self.transport() != Transport::Tls {
+        if self.tls.is_some() && self.mode == Mode::Udp {
             problems.push(Problem {
-                option: "transport",
-                message: "`tls:` is given, and another transport than `tls`".to_owned(),
-                hint: "remove one of them".to_owned(),
+                option: "tls",
+                message: "datagrams cannot be encrypted".to_owned(),
+                hint: "write `mode: tcp`".to_owned(),
             });
         }
         problems
@@ -374,7 +386,7 @@ mod tests {
     fn a_datagram_is_cut_at_a_character_or_refused() {
         let mut event = Event::new("aéb".as_bytes());
         event.set(wharfinger_formats::Field::HostName, "h");
-        let options = r#"{"address": "a:1", "transport": "udp", "format": "raw", "header": "none", "datagram_max": 2"#;
+        let options = r#"{"address": "a:1", "mode": "udp", "format": "raw", "header": "none", "datagram_max": 2"#;
         let mut cut = sink(&format!("{options}}}"));
         cut.push(&event).unwrap();
         assert_eq!(cut.request, b"a");

@@ -10,6 +10,7 @@ use wharfinger::sinks::syslog::SyslogConfig;
 use wharfinger::sinks::{Sink, SinkConfig};
 
 use crate::support::flow::{Flow, Running, wait_for};
+use crate::support::pki::Pki;
 
 fn sink(flow: &Flow, address: std::net::SocketAddr, options: serde_json::Value) -> Box<dyn Sink> {
     let mut all = json!({ "address": address.to_string(), "format": "raw", "header": "none" });
@@ -144,11 +145,57 @@ async fn octet_counting_and_datagrams() {
     let flow = Flow::new();
     let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     flow.append(names(10)).await;
-    let running = start(&flow, sink(&flow, receiver.local_addr().unwrap(), json!({ "transport": "udp" })));
+    let running = start(&flow, sink(&flow, receiver.local_addr().unwrap(), json!({ "mode": "udp" })));
     for name in names(10) {
         let mut datagram = [0; 100];
         let read = tokio::time::timeout(Duration::from_secs(30), receiver.recv(&mut datagram)).await.unwrap();
         assert_eq!(&datagram[..read.unwrap()], name.as_bytes());
     }
     assert_eq!(running.finish().await.delivered_total(), 10);
+}
+
+/// TLS with certificates on both sides; a receiver of another authority gets nothing.
+#[tokio::test]
+async fn tls_with_certificates_on_both_sides() {
+    let flow = Flow::new();
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (pki, other) = (Pki::create(ours.path()), Pki::create(theirs.path()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tls = |authority: &std::path::Path| json!({ "tls": { "ca": authority, "certificate": pki.client.certificate, "key": pki.client.key } });
+    flow.append(names(100)).await;
+    let acceptor = wharfinger::tls_server::TlsServer {
+        certificate: pki.server.certificate.clone(),
+        key: pki.server.key.clone(),
+        client_ca: Some(pki.authority.clone()),
+    };
+    let acceptor = acceptor.acceptor().unwrap();
+
+    let wary = start(&flow, sink(&flow, address, tls(&other.authority)));
+    let (stream, _) = listener.accept().await.unwrap();
+    assert!(acceptor.accept(stream).await.is_err());
+    wait_for("the reason", || wary.stats.last_error().is_some()).await;
+    let reason = wary.stats.last_error().unwrap();
+    assert!(reason.contains("invalid peer certificate"), "{reason}");
+    assert_eq!(wary.finish().await.delivered_total(), 0);
+
+    let running = start(&flow, sink(&flow, address, tls(&pki.authority)));
+    let mut stream = loop {
+        // Tries of the wary sink may still wait to be accepted.
+        let (stream, _) = listener.accept().await.unwrap();
+        if let Ok(stream) = acceptor.accept(stream).await {
+            break stream;
+        }
+    };
+    let mut bytes = Vec::new();
+    let whole: String = names(100).iter().map(|name| format!("{} {name}", name.len())).collect();
+    while bytes.len() < whole.len() {
+        assert_ne!(stream.read_buf(&mut bytes).await.unwrap(), 0);
+    }
+    assert_eq!(String::from_utf8(bytes).unwrap(), whole, "octet counting is the default with TLS");
+    let receiver = tokio::spawn(async move {
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap(), 0, "close_notify, not a bare end");
+    });
+    assert_eq!(running.finish().await.delivered_total(), 100);
+    receiver.await.unwrap();
 }
