@@ -112,7 +112,7 @@ async fn events_in_any_chunks_and_a_reconnect_without_a_gap() {
     assert_eq!(asked.path, "/v1.41/events?since=1795251798.999999200");
     let (die, destroy) = (event(700, "die"), event(-5_000_000_000, "destroy"));
     asked.events(&[create, start, die.clone()]).await;
-    asked.events(&[destroy.clone()]).await;
+    asked.events(std::slice::from_ref(&destroy)).await;
     assert_eq!(yard.raws(2).await, [die, destroy]);
     source.stop().await;
     yard.is_empty().await;
@@ -126,8 +126,8 @@ async fn what_the_engine_forgot_is_a_gap_also_after_a_restart() {
     let source = yard.start("docker", json!({"socket": path}));
     let mut asked = within(engine.recv()).await.unwrap();
     let start = event(5_000_000_000, "start");
-    asked.events(&[start.clone()]).await;
-    assert_eq!(yard.raws(1).await, [start.clone()]);
+    asked.events(std::slice::from_ref(&start)).await;
+    assert_eq!(yard.raws(1).await, std::slice::from_ref(&start));
     source.stop().await;
 
     // 300 events while the gateway was down: the last seen one is no longer among the 256.
@@ -145,7 +145,7 @@ async fn what_the_engine_forgot_is_a_gap_also_after_a_restart() {
     let mut asked = within(engine.recv()).await.unwrap();
     assert_eq!(yard.events(1).await[0].field("event_class"), "gap");
     let news = event(-9_000_000_000, "start");
-    asked.events(&[news.clone()]).await;
+    asked.events(std::slice::from_ref(&news)).await;
     assert_eq!(yard.raws(1).await, [news]);
     source.stop().await;
     yard.is_empty().await;
@@ -172,7 +172,7 @@ async fn an_engine_that_answers_oddly_never_ends_the_source() {
     asked.chunk(&vec![b'x'; 3 << 20]).await;
     asked.chunk(format!("\nnot JSON\n{}\n", "[".repeat(100_000)).as_bytes()).await;
     let last = event(0, "start");
-    asked.events(&[last.clone()]).await;
+    asked.events(std::slice::from_ref(&last)).await;
     let events = yard.events(4).await;
     assert!(events[0].field("parse.error").contains("3145728 bytes"), "{:?}", events[0].fields);
     assert_eq!((events[1].raw().as_str(), events[1].field("parse.status")), ("not JSON", "failed"));

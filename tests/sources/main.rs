@@ -84,7 +84,7 @@ impl Yard {
     fn with_budget(bytes_max: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings { bytes_max, ..Settings::new(folder.path().join("journal")) };
-        let journal = Journal::open(settings, Arc::new(Disk::default())).unwrap();
+        let journal = Journal::open(settings, Arc::new(Disk)).unwrap();
         let cursor = journal.cursor("test").unwrap();
         Yard { folder, journal, cursor, stats: Arc::default(), waiting: Vec::new() }
     }
