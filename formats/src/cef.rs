@@ -273,4 +273,6 @@ fn head(raw: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
+mod strict;
+#[cfg(test)]
 mod tests;

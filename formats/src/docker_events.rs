@@ -86,6 +86,7 @@ pub(crate) struct DockerEvent<'a> {
     signal: Option<Value<'a>>,
     time: Option<Value<'a>>,
     time_nano: Option<Value<'a>>,
+    corrected: Option<i64>,
 }
 
 impl<'a> DockerEvent<'a> {
@@ -143,9 +144,9 @@ impl<'a> DockerEvent<'a> {
         self.action.as_deref().or(self.status.as_deref()).filter(|action| !action.is_empty())
     }
 
-    /// Takes the time from where it was not rounded.
+    /// Takes the time from where it was not rounded; what was is kept as written.
     pub(crate) fn correct_time(&mut self, nanos: i64) {
-        self.time_nano = Some(Value::Int(nanos));
+        self.corrected = Some(nanos);
     }
 
     /// Puts everything read into the event, the Engine's time into `time_field`.
@@ -230,12 +231,12 @@ impl<'a> DockerEvent<'a> {
             let (nanos, _) = text.split_once('.')?;
             Some(nanos.parse::<i64>().ok()?.div_euclid(1000).saturating_mul(1000))
         };
-        let time = match exact.or_else(rounded) {
+        let time = match self.corrected.or(exact).or_else(rounded) {
             Some(nanos) => Some(Time(nanos)),
             None => seconds.and_then(|seconds| Time::from_unix(seconds, 0)),
         };
         let Some(time) = time else { return };
-        if exact.is_some() {
+        if exact == Some(time.0) {
             self.time_nano = None;
         }
         if seconds == Some(time.seconds()) {

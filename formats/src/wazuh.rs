@@ -333,7 +333,8 @@ mod tests {
         assert_eq!((event.int(Field::Severity), event.int(Field::RuleLevel)), (Some(3), Some(3)));
         assert_eq!(extra(&event, "wazuh", "location"), Some("Wazuh-Docker"));
         assert_eq!(extra(&event, "wazuh", "id"), Some("1795248933.76076"));
-        assert_eq!((extra(&event, "docker", "timeNano"), event.text(Field::ParseStatus)), (None, None));
+        assert_eq!(extra(&event, "docker", "timeNano"), Some("1795248933877226240.000000"));
+        assert_eq!(event.text(Field::ParseStatus), None);
     }
 
     #[test]
