@@ -4,6 +4,8 @@ use serde_json::Value as Tree;
 use serde::de::IgnoredAny;
 use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, parse, stored};
 
+#[path = "../../formats/tests/support/nothing_lost.rs"]
+mod nothing_lost;
 #[path = "../../formats/src/cef/strict.rs"]
 mod strict;
 
@@ -36,41 +38,7 @@ pub fn check_json_line(format: &str, input: &[u8]) {
     let input = input.strip_prefix(b"\x1e").unwrap_or(input);
     serde_json::from_slice::<IgnoredAny>(input).expect("understood, so it is JSON");
     let Ok(tree) = serde_json::from_slice::<Tree>(input) else { return };
-    let mut written = String::new();
-    for value in event.fields().map(|(_, value)| value).chain(event.extras().iter().map(|extra| &extra.value)) {
-        match value {
-            // What is kept as JSON may write its words with other escapes: read it as JSON.
-            Value::Json(text) => match serde_json::from_str(text) {
-                Ok(tree) => words(&tree, &mut |word| written.extend([word, " "])),
-                Err(_) => written.push_str(text),
-            },
-            Value::Str(text) => written.push_str(text),
-            _ => {}
-        }
-        written.push('\n');
-    }
-    words(&tree, &mut |word| {
-        let as_number = word.bytes().all(|byte| byte.is_ascii_digit());
-        assert!(as_number || is_time(word) || written.contains(word), "{word:?} is gone:\n{written}");
-    });
-}
-
-/// Instants and numbers are kept as such, and so not as words.
-fn is_time(word: &str) -> bool {
-    Time::parse_rfc3339(word.as_bytes()).is_some()
-}
-
-fn words(tree: &Tree, look: &mut impl FnMut(&str)) {
-    match tree {
-        Tree::String(text) => text.split([' ', '\n', '\r', ':', '/']).for_each(|word| {
-            if !is_time(text) {
-                look(word);
-            }
-        }),
-        Tree::Array(list) => list.iter().for_each(|tree| words(tree, look)),
-        Tree::Object(object) => object.values().for_each(|tree| words(tree, look)),
-        _ => {}
-    }
+    nothing_lost::check(&tree, &event);
 }
 
 /// Every event comes out of the journal as it went in, and out of each emitter as one record.
