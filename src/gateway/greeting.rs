@@ -19,15 +19,14 @@ pub(super) fn print(config: &Config, left_out: Option<&[LeftOut]>, local: &Local
     let or_unknown = |text: &str| if text.is_empty() { "unknown".to_owned() } else { text.to_owned() };
     eprintln!("machine {}: hypervisor {}, VM UUID {uuid}", or_unknown(&local.hostname), or_unknown(&local.hypervisor));
     let Some(left_out) = left_out else { return };
-    for (path, what) in FINDINGS {
-        let here = Path::new(path).exists();
-        eprintln!("{} {what} {path}", if here { "found" } else { "no   " });
+    for (path, what) in FINDINGS.iter().filter(|(path, _)| Path::new(path).exists()) {
+        eprintln!("found {what} {path}");
     }
     for part in left_out {
         eprintln!("source {} is left out: {}", part.name, part.reason);
     }
     let data_dir = config.data_dir.display();
-    eprintln!("archive  {data_dir}/archive");
+    eprintln!("archive   {data_dir}/archive");
     eprintln!("HEC token {data_dir}/hec-token");
     eprintln!();
     eprintln!("try:");
