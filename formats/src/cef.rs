@@ -26,7 +26,8 @@ fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.reserve(event.raw().len().saturating_mul(2).saturating_add(512));
     header(event, context, out);
     let mut extension = Extension { start: out.len(), out, done: IN_HEADER, cut: String::new() };
-    for row in ROWS {
+    let present = event.fields().fold(0, |present, (field, _)| present | bit(field));
+    for row in ROWS.iter().filter(|row| present & bit(row.field) != 0) {
         if let Some(value) = event.get(row.field) {
             extension.row(row, value);
         }

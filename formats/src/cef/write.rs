@@ -69,11 +69,24 @@ pub(super) fn write_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
 /// The longest part of a key that is taken from a group or a name.
 const KEY_BYTES_MAX: usize = 255;
 
+/// The bytes a key may hold.
+// Evaluated when the crate is compiled: an index out of bounds would be an error there.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+static IN_KEY: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_';
+        byte += 1;
+    }
+    table
+};
+
 /// Writes what may stand in a key: `[A-Za-z0-9_]`; other characters are dropped.
 pub(super) fn write_key_part(out: &mut Vec<u8>, name: &str) {
     let mut rest = name.as_bytes().get(..KEY_BYTES_MAX).unwrap_or(name.as_bytes());
     loop {
-        let is_dropped = |byte: &u8| !(byte.is_ascii_alphanumeric() || *byte == b'_');
+        let is_dropped = |byte: &u8| !IN_KEY.get(usize::from(*byte)).copied().unwrap_or(false);
         let len = rest.iter().position(is_dropped).unwrap_or(rest.len());
         let Some((kept, after)) = rest.split_at_checked(len) else { return };
         out.extend_from_slice(kept);

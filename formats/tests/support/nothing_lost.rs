@@ -4,7 +4,7 @@ use serde_json::Value as Tree;
 use wharfinger_formats::{Event, Time, Value};
 
 /// Panics with the word that is gone. The raw bytes do not count: they hold everything.
-pub fn check(tree: &Tree, event: &Event<'_>) {
+pub(crate) fn check(tree: &Tree, event: &Event<'_>) {
     let mut written = String::new();
     for value in event.fields().map(|(_, value)| value).chain(event.extras().iter().map(|extra| &extra.value)) {
         match value {
