@@ -38,11 +38,13 @@ fn detect(input: &[u8]) -> u8 {
     if input.starts_with(br#"{"log":""#) {
         return 95;
     }
-    let (mut log, mut stream) = (false, false);
+    let (mut log, mut stream, mut keys) = (false, false, 0_u8);
     json_read::sniff(input, |key| {
         log |= key == "log";
         stream |= key == "stream";
-        (log && stream).then_some(90)
+        keys = keys.saturating_add(1);
+        // The driver writes four keys; another order is another tool's copy of them.
+        if log && stream { Some(90) } else { (keys == 4).then_some(0) }
     })
 }
 

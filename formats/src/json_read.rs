@@ -392,7 +392,7 @@ pub(crate) fn sniff(input: &[u8], mut look: impl FnMut(&str) -> Option<u8>) -> u
         return 0;
     }
     let input = input.get(..SNIFF_BYTES).unwrap_or(input);
-    let text = match std::str::from_utf8(input) {
+    let text = match simdutf8::compat::from_utf8(input) {
         Ok(text) => text,
         Err(error) => input.get(..error.valid_up_to()).and_then(|valid| str::from_utf8(valid).ok()).unwrap_or_default(),
     };

@@ -35,7 +35,7 @@ fn detect(input: &[u8]) -> u8 {
         agent |= key == "agent";
         manager |= key == "manager" || key == "decoder" || key == "timestamp";
         match key {
-            "Actor" | "log" => Some(0),
+            "Actor" | "Type" | "status" | "log" | "event" => Some(0),
             _ if rule && (agent || manager) => Some(90),
             _ if agent && manager => Some(75),
             _ => None,
