@@ -55,6 +55,8 @@ pub async fn run(
         source_stats,
     });
     forget_old_cursors(&journal, &config);
+    // From the first event on, every end is an orderly one.
+    let signals = Signals::watch()?;
     for part in std::mem::take(&mut config.sinks) {
         parts.start_sink(Arc::new(part))?;
     }
@@ -67,7 +69,7 @@ pub async fn run(
     own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
     greeting::print(&config, left_out, &local);
 
-    let outcome = serve(&mut parts, &own, config, load).await;
+    let outcome = serve(&mut parts, &own, config, load, signals).await;
 
     own.report("gateway.stop", 2, "stopped").await.ok();
     parts.stop_sources().await;
@@ -102,21 +104,36 @@ pub fn first_start(data_dir: &Path) -> anyhow::Result<()> {
     file.write_all(parts.join("-").as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
+/// What the operator may ask of a running gateway.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn watch() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// The time between start and stop.
 async fn serve(
     parts: &mut Parts,
     own: &Intake,
     mut config: Config,
     load: impl Fn() -> anyhow::Result<Config>,
+    mut signals: Signals,
 ) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = hangup.recv() => reload(parts, own, &mut config, &load).await?,
+            _ = signals.terminate.recv() => break,
+            _ = signals.interrupt.recv() => break,
+            _ = signals.hangup.recv() => reload(parts, own, &mut config, &load).await?,
             (name, why) = parts.ended() => {
                 let last = parts.forget_source(&name);
                 why.with_context(|| format!("source `{name}` ended"))?;
@@ -127,7 +144,7 @@ async fn serve(
             }
         }
     }
-    tokio::spawn(second_signal_ends(terminate, interrupt));
+    tokio::spawn(second_signal_ends(signals.terminate, signals.interrupt));
     Ok(())
 }
 
