@@ -12,6 +12,7 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::ChecksumAlgorithm;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use base64::Engine;
@@ -110,8 +111,13 @@ impl Store {
             .content_type(object.content_type)
             .metadata(HASH_METADATA, object.sha256_hex());
         request = match self.checksum {
-            Checksum::Sha256 => request.checksum_sha256(STANDARD.encode(object.sha256)),
-            Checksum::Crc32c => request.checksum_crc32_c(STANDARD.encode(crc32c::crc32c(&object.bytes).to_be_bytes())),
+            // Some stores look for the name of the algorithm when the bucket locks its objects.
+            Checksum::Sha256 => {
+                request.checksum_algorithm(ChecksumAlgorithm::Sha256).checksum_sha256(STANDARD.encode(object.sha256))
+            }
+            Checksum::Crc32c => request
+                .checksum_algorithm(ChecksumAlgorithm::Crc32C)
+                .checksum_crc32_c(STANDARD.encode(crc32c::crc32c(&object.bytes).to_be_bytes())),
             Checksum::None => request,
         };
         if self.conditional {
