@@ -4,13 +4,16 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod containers;
 mod docker;
 mod harness;
+mod objects;
 mod rsyslog;
 mod s3;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
+mod syslog;
 mod syslog_ng;
 mod syslog_peer;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::support::pki::Pki;
 use crate::support::process::{Process, eventually, free_port};
-use crate::syslog_peer::{ClientCertificate, Received, Receiver, Sender, Transport};
+use crate::syslog_peer::{ClientCertificate, Receiver, Sender, Transport};
 
 /// Starts an rsyslog that listens and writes down what it gets.
 pub fn receiver(folder: &Path, transport: Transport<'_>) -> Receiver {
@@ -40,7 +40,6 @@ template(name="parsed" type="list" option.jsonf="on") {{
     property(outname="app" name="app-name" format="jsonf")
     property(outname="procid" name="procid" format="jsonf")
     property(outname="msgid" name="msgid" format="jsonf")
-    property(outname="sd" name="structured-data" format="jsonf")
     property(outname="msg" name="msg" format="jsonf")
 }}
 action(type="omfile" file="{folder}/raw.log" template="raw")
@@ -50,7 +49,7 @@ action(type="omfile" file="{folder}/parsed.log" template="parsed")
     );
     let process = start(folder, "rsyslog-receiver", &config);
     process.wait_for_port(port, Duration::from_secs(10));
-    Receiver { process, port, received: Received::in_folder(folder) }
+    Receiver::new(process, port, folder)
 }
 
 /// Starts an rsyslog that takes messages from a unix socket and sends them on over TLS, as RFC 5424
@@ -71,7 +70,7 @@ action(type="omfwd" target="localhost" port="{port}" protocol="tcp" TCP_Framing=
         certificates = certificates(pki, &pki.client.certificate, &pki.client.key),
     );
     let process = start(folder, "rsyslog-sender", &config);
-    Sender { process, socket: connect(&socket) }
+    Sender::new(process, connect(&socket))
 }
 
 fn start(folder: &Path, name: &str, config: &str) -> Process {

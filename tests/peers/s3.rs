@@ -25,7 +25,9 @@ pub const SECRET_KEY: &str = "testsecret";
 /// A running S3 server.
 pub struct Server {
     pub name: &'static str,
-    pub endpoint: String,
+    endpoint: String,
+    /// How our sink finds out that an object is there already.
+    exclusive: &'static str,
     process: Process,
     runtime: Runtime,
     client: Client,
@@ -51,7 +53,7 @@ pub fn radosgw() -> Shared<Server> {
         command.args([port, free_port(), free_port()].map(|port| port.to_string()));
         let process = Process::start_shared("radosgw", &folder, &command);
         process.wait_for("`ready`", Duration::from_secs(120), |line| (line == "ready").then_some(()));
-        Server::new("radosgw", port, process)
+        Server::new("radosgw", "head", port, process)
     });
     Shared::new(&SERVER, |server| &server.process)
 }
@@ -65,13 +67,13 @@ pub fn moto() -> Shared<Server> {
         command.args(["-H", "127.0.0.1", "-p", &port.to_string()]).env("PYTHONUNBUFFERED", "1");
         let process = Process::start_shared("moto", &folder, &command);
         process.wait_for_port(port, Duration::from_secs(60));
-        Server::new("moto", port, process)
+        Server::new("moto", "if_none_match", port, process)
     });
     Shared::new(&SERVER, |server| &server.process)
 }
 
 impl Server {
-    fn new(name: &'static str, port: u16, process: Process) -> Server {
+    fn new(name: &'static str, exclusive: &'static str, port: u16, process: Process) -> Server {
         let endpoint = format!("http://127.0.0.1:{port}");
         let http =
             aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
@@ -84,7 +86,16 @@ impl Server {
             .http_client(http)
             .build();
         let runtime = Runtime::new().expect("tokio runtime");
-        Server { name, endpoint, process, runtime, client: Client::from_conf(config) }
+        Server { name, endpoint, exclusive, process, runtime, client: Client::from_conf(config) }
+    }
+
+    /// An `s3` sink of the gateway that writes to this server, in a config, named after it.
+    pub fn sink(&self, bucket: &str, options: &str) -> String {
+        let Server { name, endpoint, exclusive, .. } = self;
+        format!(
+            "  {name}: {{type: s3, bucket: {bucket}, endpoint: \"{endpoint}\", access_key_id: {ACCESS_KEY}, \
+             secret_access_key: {SECRET_KEY}, exclusive: {exclusive}, {options}}}\n"
+        )
     }
 
     pub fn create_bucket(&self, bucket: &str) {

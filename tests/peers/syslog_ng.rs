@@ -10,7 +10,7 @@ use crate::rsyslog::connect;
 use crate::support::peers_folder;
 use crate::support::pki::{Identity, Pki};
 use crate::support::process::{Process, free_port};
-use crate::syslog_peer::{ClientCertificate, Received, Receiver, Sender, Transport};
+use crate::syslog_peer::{ClientCertificate, Receiver, Sender, Transport};
 
 /// Starts a syslog-ng that listens and writes down what it gets.
 pub fn receiver(folder: &Path, transport: Transport<'_>) -> Receiver {
@@ -31,14 +31,14 @@ options {{ keep-hostname(yes); log-msg-size(262144); }};
 source incoming {{ syslog(ip("127.0.0.1") port({port}) {transport} flags(store-raw-message)); }};
 destination raw {{ file("{folder}/raw.log" template("${{RAWMSG}}\n")); }};
 destination parsed {{ file("{folder}/parsed.log" template("$(format-json --scope none
-    pri=$PRI time=$ISODATE host=$HOST app=$PROGRAM procid=$PID msgid=$MSGID sd=$SDATA msg=$MESSAGE)\n")); }};
+    pri=$PRI time=$ISODATE host=$HOST app=$PROGRAM procid=$PID msgid=$MSGID msg=$MESSAGE)\n")); }};
 log {{ source(incoming); destination(raw); destination(parsed); }};
 "#,
         folder = folder.display(),
     );
     let process = start(folder, "syslog-ng-receiver", &config);
     process.wait_for_port(port, Duration::from_secs(10));
-    Receiver { process, port, received: Received::in_folder(folder) }
+    Receiver::new(process, port, folder)
 }
 
 /// Starts a syslog-ng that takes messages from a unix socket and sends them on over TLS (RFC 5425),
@@ -56,7 +56,7 @@ log {{ source(local); destination(gateway); flags(flow-control); }};
         tls = tls(pki, &pki.client, "required-trusted"),
     );
     let process = start(folder, "syslog-ng-sender", &config);
-    Sender { process, socket: connect(&socket) }
+    Sender::new(process, connect(&socket))
 }
 
 fn tls(pki: &Pki, identity: &Identity, verify: &str) -> String {

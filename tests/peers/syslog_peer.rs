@@ -24,9 +24,18 @@ pub enum ClientCertificate {
 
 /// A running receiver.
 pub struct Receiver {
-    pub process: Process,
+    /// Ends with this value; its output is printed when the test fails.
+    _process: Process,
     pub port: u16,
     pub received: Received,
+}
+
+impl Receiver {
+    /// A receiver that writes into `folder`.
+    pub fn new(process: Process, port: u16, folder: &Path) -> Receiver {
+        let received = Received { raw: folder.join("raw.log"), parsed: folder.join("parsed.log") };
+        Receiver { _process: process, port, received }
+    }
 }
 
 /// The files a receiver writes: one line a message.
@@ -47,16 +56,10 @@ pub struct Parsed {
     #[serde(default)]
     pub msgid: String,
     #[serde(default)]
-    pub sd: String,
-    #[serde(default)]
     pub msg: String,
 }
 
 impl Received {
-    pub fn in_folder(folder: &Path) -> Received {
-        Received { raw: folder.join("raw.log"), parsed: folder.join("parsed.log") }
-    }
-
     /// Complete lines that have arrived so far.
     pub fn lines(&self) -> Vec<String> {
         complete_lines(&self.raw)
@@ -91,11 +94,17 @@ fn complete_lines(path: &Path) -> Vec<String> {
 
 /// A running sender and the socket that feeds it.
 pub struct Sender {
-    pub process: Process,
-    pub socket: UnixDatagram,
+    /// Ends with this value; its output is printed when the test fails.
+    _process: Process,
+    socket: UnixDatagram,
 }
 
 impl Sender {
+    /// A sender that reads from the other end of `socket`.
+    pub fn new(process: Process, socket: UnixDatagram) -> Sender {
+        Sender { _process: process, socket }
+    }
+
     /// Hands over one message, written as a program on the machine writes it.
     pub fn log(&self, message: &str) {
         self.socket.send(message.as_bytes()).expect("send to the sender's socket");

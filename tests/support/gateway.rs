@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::Duration;
 
 use super::process::{Process, eventually};
@@ -23,6 +23,7 @@ pub struct Gateway {
 /// One line `listening on <kind> <name> <transport> <address>` of the gateway's start.
 #[derive(Debug, Clone)]
 struct Endpoint {
+    kind: String,
     name: String,
     transport: String,
     address: String,
@@ -46,7 +47,7 @@ impl Gateway {
         let mut endpoints = Vec::new();
         let admin = process.wait_for("the admin address", READY_WITHIN, |line| {
             let endpoint = endpoint(line)?;
-            let admin = (endpoint.name == "admin").then(|| endpoint.address.parse().expect("admin address"));
+            let admin = (endpoint.kind == "admin").then(|| endpoint.address.parse().expect("admin address"));
             endpoints.push(endpoint);
             admin
         });
@@ -81,9 +82,10 @@ impl Gateway {
         Some((status, body.to_owned()))
     }
 
-    /// SIGTERM: drains and ends.
-    pub fn stop(mut self) -> ExitStatus {
-        self.process.terminate(Duration::from_secs(30))
+    /// SIGTERM: drains and ends, or the test fails.
+    pub fn stop(mut self) {
+        let status = self.process.terminate(Duration::from_secs(30));
+        assert!(status.success(), "the gateway ended with {status}:\n{}", self.log());
     }
 
     /// kill -9. Answers what is needed to start it again.
@@ -114,6 +116,6 @@ impl Stopped {
 
 fn endpoint(line: &str) -> Option<Endpoint> {
     let (_, rest) = line.split_once("listening on ")?;
-    let mut words = rest.split_whitespace().skip(1).map(str::to_owned);
-    Some(Endpoint { name: words.next()?, transport: words.next()?, address: words.next()? })
+    let mut words = rest.split_whitespace().map(str::to_owned);
+    Some(Endpoint { kind: words.next()?, name: words.next()?, transport: words.next()?, address: words.next()? })
 }

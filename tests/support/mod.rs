@@ -2,9 +2,12 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod cef;
 pub mod flow;
 pub mod gateway;
 pub mod hec_server;
+pub mod inventory;
+pub mod lines;
 pub mod pki;
 pub mod process;
 pub mod scripted;

@@ -1,0 +1,49 @@
+//! Native JSON lines as a test reads them from a file sink, a collector or an object.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::process::eventually;
+
+/// The events of lines.
+pub fn events(lines: &str) -> Vec<Value> {
+    lines.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in `{line}`"))).collect()
+}
+
+/// A text field; empty when it is absent.
+pub fn text<'e>(event: &'e Value, field: &str) -> &'e str {
+    event.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The file a `file` sink writes to.
+pub struct SinkFile {
+    path: PathBuf,
+}
+
+impl SinkFile {
+    pub fn in_folder(folder: &Path) -> SinkFile {
+        SinkFile { path: folder.join("out.ndjson") }
+    }
+
+    /// The sink's place in a config, under the name `out`.
+    pub fn config(&self) -> String {
+        format!("  out:\n    type: file\n    path: {}\n", self.path.display())
+    }
+
+    /// Events that stand in the file with their line end.
+    pub fn events(&self) -> Vec<Value> {
+        let text = fs::read_to_string(&self.path).unwrap_or_default();
+        events(text.rsplit_once('\n').map_or("", |(complete, _)| complete))
+    }
+
+    /// Waits for at least `count` events that `wanted` accepts; answers them.
+    pub fn wait_for(&self, count: usize, within: Duration, wanted: impl Fn(&Value) -> bool) -> Vec<Value> {
+        eventually(&format!("{count} events in {}", self.path.display()), within, || {
+            let found: Vec<Value> = self.events().into_iter().filter(|event| wanted(event)).collect();
+            (found.len() >= count).then_some(found)
+        })
+    }
+}
