@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::record::{FIRST_OF_GROUP, HEADER_BYTES, Header, Kind, LAST_OF_BATCH};
+use super::record::{FIRST_OF_GROUP, HEADER_BYTES, Header, Kind, LAST_OF_BATCH, Seed};
 
 /// The marks of the pull sources: name to position, both opaque.
 pub(super) type Marks = BTreeMap<String, Vec<u8>>;
@@ -32,7 +32,8 @@ impl fmt::Debug for Batch {
 /// What the log fills in.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Numbering {
-    pub(super) seed: u32,
+    /// Of the place where the batch begins.
+    pub(super) seed: Seed,
     /// The number of the first event.
     pub(super) first: u64,
     pub(super) group: u16,
@@ -100,6 +101,7 @@ impl Batch {
         let bytes_total = self.buffer.len();
         while let Some(head) = self.buffer.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<HEADER_BYTES>) {
             let mut header = layout(head);
+            let seed = numbering.seed.at(at);
             at += header.record_bytes();
             header.sequence = numbering.first + u64::from(place);
             header.place = place;
@@ -110,7 +112,7 @@ impl Batch {
             if at >= bytes_total {
                 header.flags |= LAST_OF_BATCH;
             }
-            *head = header.to_bytes(numbering.seed);
+            *head = header.to_bytes(seed);
             place += u32::from(header.kind == Kind::Event);
         }
     }
@@ -189,11 +191,12 @@ mod tests {
         batch.mark("file/a", b"17");
         batch.push_with(|_| {});
         assert_eq!((batch.len(), batch.bytes()), (2, 3 * HEADER_BYTES + 3 + 2 + 6 + 4 + 2));
+        let seed = Seed { segment: 3, offset: 700 };
         for first in [5, 900] {
-            batch.number(Numbering { seed: 3, first, group: 8, first_of_group: true });
+            batch.number(Numbering { seed, first, group: 8, first_of_group: true });
             let mut seen = Vec::new();
             let mut at = 0;
-            while let Found::Whole(header) = look(batch.as_bytes(), at, 3) {
+            while let Found::Whole(header) = look(batch.as_bytes(), at, seed) {
                 at += header.record_bytes();
                 assert_eq!(header.group, 8);
                 seen.push((header.kind, header.sequence, header.place, header.flags));

@@ -1,6 +1,6 @@
 //! Chunk: what a cursor read at once: whole records, and what was missing between them.
 
-use super::record::{self, Found, HEADER_BYTES, Kind};
+use super::record::{self, Found, HEADER_BYTES, Kind, Seed};
 use super::{Incarnation, Position};
 
 /// The caller's reusable buffer for [`Cursor::read`](super::Cursor::read).
@@ -37,8 +37,8 @@ pub struct Record<'a> {
 /// Bytes that were set aside because a checksum did not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damage {
-    /// The first and the last record that is missing. None: only bookkeeping was damaged.
-    pub missing: Option<(Position, Position)>,
+    /// The first and the last record that is missing.
+    pub missing: (Position, Position),
     /// How many bytes do not make a record; zero if the file is gone or cut.
     pub bytes: u64,
 }
@@ -84,7 +84,8 @@ impl Chunk {
 /// A reader's walk through the bytes of one segment.
 #[derive(Debug)]
 pub(super) struct Walk {
-    pub(super) seed: u32,
+    /// Of the bytes in the buffer.
+    pub(super) seed: Seed,
     /// The number the next event should have.
     pub(super) expected: u64,
     /// Events before this one are passed over.
@@ -132,10 +133,8 @@ impl Walk {
                 }
                 Found::Short(needed) => return Stopped::Short { at, needed },
                 Found::Nothing => {
-                    let reached = match record::resync(&chunk.buffer[..filled], at + 1, self.seed) {
-                        Ok(found) => found,
-                        Err(reached) => reached,
-                    };
+                    let seen = &chunk.buffer[..filled];
+                    let reached = record::resync(seen, at + 1, self.seed).unwrap_or_else(|reached| reached);
                     self.damaged_bytes += (reached - at) as u64;
                     at = reached;
                 }
@@ -150,12 +149,12 @@ impl Walk {
     }
 
     /// Whole records up to here: what is missing before `sequence`, or was passed over, is damage.
-    fn close_gap(&mut self, chunk: &mut Chunk, sequence: u64) {
+    pub(super) fn close_gap(&mut self, chunk: &mut Chunk, sequence: u64) {
         let from = self.expected.max(self.wanted);
-        let missing = (sequence > from).then(|| (Position(from), Position(sequence - 1)));
         let bytes = std::mem::take(&mut self.damaged_bytes);
-        if missing.is_some() || (bytes > 0 && sequence >= self.wanted) {
-            chunk.damage.push(Damage { missing, bytes });
+        // With no record missing it was a mark, or a note that the group before had been synced.
+        if sequence > from {
+            chunk.damage.push(Damage { missing: (Position(from), Position(sequence - 1)), bytes });
         }
         self.expected = self.expected.max(sequence);
     }

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::catalogue::Place;
 use super::chunk::{Chunk, Stopped, Walk};
 use super::cursor_file::Committed;
+use super::record::Seed;
 use super::segment::{self, HEADER_BYTES};
 use super::shared::{Published, Shared};
 use super::storage::StorageFile;
@@ -79,12 +80,16 @@ impl Cursor {
         while let Some(span) = self.span() {
             let filled = self.fetch(chunk, &span, want).await?;
             let mut walk = Walk {
-                seed: span.seed,
+                seed: Seed { offset: self.place.offset, ..span.seed },
                 expected: self.place.position,
                 wanted: self.next,
                 until: span.until,
                 damaged_bytes: self.damaged_bytes,
             };
+            if walk.expected < span.first {
+                // What stood before the oldest file that is left.
+                walk.close_gap(chunk, span.first);
+            }
             let cut = filled < span.left.min(want);
             let more = !cut && filled < span.left;
             let used = match walk.through(chunk, filled) {
@@ -133,6 +138,7 @@ impl Cursor {
                 seed: view.segment.identity.seed(view.segment.id),
                 incarnation: view.segment.identity.incarnation,
                 until: view.until.min(synced.next),
+                first: view.segment.first,
                 left: usize::try_from(end.saturating_sub(self.place.offset)).unwrap_or(usize::MAX),
                 near: view.near_end(self.place.offset),
             });
@@ -190,14 +196,13 @@ impl Cursor {
 
     fn report(&self, chunk: &Chunk) {
         for damage in &chunk.damage {
-            if let Some((first, last)) = damage.missing {
-                tracing::error!(
-                    "the journal in `{}` is damaged: records {first} to {last} are lost ({} bytes)",
-                    self.shared.settings.dir.display(),
-                    damage.bytes
-                );
-                self.shared.counters.damage(first.0, last.0);
-            }
+            let (first, last) = damage.missing;
+            tracing::error!(
+                "the journal in `{}` is damaged: records {first} to {last} are lost ({} bytes)",
+                self.shared.settings.dir.display(),
+                damage.bytes
+            );
+            self.shared.counters.damage(first.0, last.0);
         }
     }
 
@@ -233,19 +238,18 @@ impl Cursor {
         if next.0 > synced {
             return Err(CursorError::Ahead { next, synced: Position(synced) });
         }
+        let known = self.places.iter().rev().find(|place| place.position <= next.0);
+        let here = (self.place.position <= next.0 && self.damaged_bytes == 0).then_some(&self.place);
+        let place = *here.or(known).unwrap_or(&self.place);
+        self.shared.commit(&self.name, Committed { position: next.0, place })?;
+        self.committed = next.0;
+        while self.places.front().is_some_and(|known| known.position <= place.position) {
+            self.places.pop_front();
+        }
+        self.places.push_front(place);
         if next.0 > self.next {
             self.rewind(next);
         }
-        while self.places.get(1).is_some_and(|place| place.position <= next.0) {
-            self.places.pop_front();
-        }
-        let mut place = self.places.front().copied().unwrap_or(self.place);
-        if self.place.position <= next.0 && self.damaged_bytes == 0 {
-            place = self.place;
-            self.places = VecDeque::from([place]);
-        }
-        self.shared.commit(&self.name, Committed { position: next.0, place })?;
-        self.committed = next.0;
         Ok(())
     }
 
@@ -259,8 +263,9 @@ impl Cursor {
 #[derive(Debug)]
 struct Span {
     segment: u64,
-    seed: u32,
+    seed: Seed,
     incarnation: Incarnation,
+    first: u64,
     until: u64,
     left: usize,
     near: bool,

@@ -16,7 +16,9 @@ use std::time::Instant;
 use super::batch::{Marks, Numbering};
 use super::catalogue::Segment;
 use super::queue::Pending;
-use super::record::{FIRST_OF_GROUP, HEADER_BYTES as RECORD_HEADER_BYTES, Header as RecordHeader, Kind, LAST_OF_BATCH};
+use super::record::{
+    FIRST_OF_GROUP, HEADER_BYTES as RECORD_HEADER_BYTES, Header as RecordHeader, Kind, LAST_OF_BATCH, Seed,
+};
 use super::segment::{self, Header};
 use super::shared::{Shared, Synced};
 use super::storage::StorageFile;
@@ -45,7 +47,7 @@ pub(super) struct Log {
 #[derive(Debug)]
 struct Active {
     id: u64,
-    seed: u32,
+    seed: Seed,
     file: Arc<dyn StorageFile>,
     /// Header and checkpoint, until they are written with the first group.
     head: Vec<u8>,
@@ -132,9 +134,12 @@ impl Log {
         let Some(active) = &mut self.active else { return Ok(()) };
         let number = self.group.wrapping_add(1);
         let mut next = self.next;
+        let mut offset = active.end + active.head.len() as u64;
         for (index, pending) in group.iter_mut().enumerate() {
             let first_of_group = index == 0 && active.head.is_empty();
-            pending.batch.number(Numbering { seed: active.seed, first: next, group: number, first_of_group });
+            let seed = Seed { offset, ..active.seed };
+            pending.batch.number(Numbering { seed, first: next, group: number, first_of_group });
+            offset += pending.batch.bytes() as u64;
             pending.first = next;
             next += pending.batch.len() as u64;
         }
@@ -322,7 +327,11 @@ impl Log {
         note.sequence = self.next;
         note.flags = FIRST_OF_GROUP | LAST_OF_BATCH;
         note.group = self.group.wrapping_add(1);
-        if active.file.write_at(&mut [IoSlice::new(&note.to_bytes(active.seed))], active.end).is_err() {
+        if active
+            .file
+            .write_at(&mut [IoSlice::new(&note.to_bytes(active.seed.at(active.end as usize)))], active.end)
+            .is_err()
+        {
             // The next group is written over it.
             return;
         }

@@ -16,12 +16,15 @@ mod cursor_file;
 mod error;
 mod handle;
 mod log;
+mod meta;
 mod queue;
 mod record;
 mod recovery;
 mod segment;
 mod settings;
 mod shared;
+#[doc(hidden)]
+pub mod sim;
 mod status;
 pub mod storage;
 #[cfg(test)]

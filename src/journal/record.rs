@@ -4,9 +4,9 @@
 //! 0 magic u32 · 4 payload length u32 · 8 sequence u64 · 16 place in its batch u32
 //! 20 payload CRC32C u32 · 24 kind u8 · 25 flags u8 · 26 group u16 · 28 header CRC32C u32
 //! ```
-//! Integers are little-endian. The header's CRC is seeded by the segment it was written for, so
-//! that bytes of a recycled file, or a record that somebody smuggled into a payload, are never
-//! taken for a record of this segment.
+//! Integers are little-endian. The header's CRC is seeded by the segment and the offset it was
+//! written for, so that bytes of a recycled file, a record that got to another place, or one that
+//! somebody smuggled into a payload, are never taken for a record that belongs here.
 //!
 //! Invariant: a record is handed out only if both its checksums hold.
 
@@ -49,6 +49,22 @@ impl Kind {
     }
 }
 
+/// What the headers of records at one place are seeded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seed {
+    /// Of the segment.
+    pub(super) segment: u32,
+    /// Where in the segment the bytes at hand begin.
+    pub(super) offset: u64,
+}
+
+impl Seed {
+    pub(super) fn at(self, at: usize) -> u32 {
+        // A segment is far smaller than 4 GiB.
+        self.segment.wrapping_add((self.offset + at as u64) as u32)
+    }
+}
+
 /// A header, as read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Header {
@@ -80,7 +96,7 @@ impl Header {
         self.flags & flag != 0
     }
 
-    /// The header's bytes for the segment with that seed.
+    /// The header's bytes for the place with that seed.
     pub(super) fn to_bytes(self, seed: u32) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[0..4].copy_from_slice(&MAGIC);
@@ -96,7 +112,7 @@ impl Header {
         bytes
     }
 
-    /// Reads a header; `None` if these bytes are none of the segment with that seed.
+    /// Reads a header; `None` if these bytes are none that was written for that place.
     pub(super) fn from_bytes(bytes: &[u8; HEADER_BYTES], seed: u32) -> Option<Self> {
         if bytes[0..4] != MAGIC || u32_at(bytes, 28) != crc32c::crc32c_append(seed, &bytes[..28]) {
             return None;
@@ -110,6 +126,11 @@ impl Header {
             flags: bytes[25],
             group: u16::from_le_bytes([bytes[26], bytes[27]]),
         })
+    }
+
+    /// The number of the first event of its batch.
+    pub(super) fn batch_first(&self) -> u64 {
+        self.sequence.saturating_sub(self.place.into())
     }
 
     /// Bytes of header and payload together.
@@ -136,12 +157,12 @@ pub(super) enum Found {
 }
 
 /// Looks at the record that begins at `at`.
-pub(super) fn look(bytes: &[u8], at: usize, seed: u32) -> Found {
+pub(super) fn look(bytes: &[u8], at: usize, seed: Seed) -> Found {
     let rest = bytes.get(at..).unwrap_or_default();
     let Some(head) = rest.first_chunk::<HEADER_BYTES>() else {
         return Found::Short(HEADER_BYTES);
     };
-    let Some(header) = Header::from_bytes(head, seed) else {
+    let Some(header) = Header::from_bytes(head, seed.at(at)) else {
         return Found::Nothing;
     };
     match rest.get(HEADER_BYTES..header.record_bytes()) {
@@ -153,13 +174,13 @@ pub(super) fn look(bytes: &[u8], at: usize, seed: u32) -> Found {
 
 /// The next place from `from` on where a header holds. Without one, the answer is how far the
 /// search got: a header may still begin in the last bytes.
-pub(super) fn resync(bytes: &[u8], from: usize, seed: u32) -> Result<usize, usize> {
+pub(super) fn resync(bytes: &[u8], from: usize, seed: Seed) -> Result<usize, usize> {
     let mut at = from;
     while let Some(found) = memchr::memmem::find(bytes.get(at..).unwrap_or_default(), &MAGIC) {
         at += found;
         match bytes[at..].first_chunk::<HEADER_BYTES>() {
             None => return Err(at),
-            Some(head) if Header::from_bytes(head, seed).is_some() => return Ok(at),
+            Some(head) if Header::from_bytes(head, seed.at(at)).is_some() => return Ok(at),
             Some(_) => at += 1,
         }
     }
@@ -171,6 +192,11 @@ pub(super) fn resync(bytes: &[u8], from: usize, seed: u32) -> Result<usize, usiz
 mod tests {
     use super::*;
 
+    /// Bytes at the beginning of a segment with that seed.
+    fn segment(segment: u32) -> Seed {
+        Seed { segment, offset: 0 }
+    }
+
     fn record(payload: &[u8], sequence: u64, seed: u32) -> Vec<u8> {
         let mut header = Header::for_payload(Kind::Event, payload);
         header.sequence = sequence;
@@ -181,12 +207,12 @@ mod tests {
     #[test]
     fn a_record_reads_back() {
         let bytes = record(b"hello", u64::MAX - 7, 9);
-        let Found::Whole(header) = look(&bytes, 0, 9) else { panic!("not whole") };
+        let Found::Whole(header) = look(&bytes, 0, segment(9)) else { panic!("not whole") };
         assert_eq!((header.sequence, header.payload_bytes), (u64::MAX - 7, 5));
         assert!(header.has(LAST_OF_BATCH) && !header.has(FIRST_OF_GROUP));
-        assert_eq!(look(&bytes, 0, 8), Found::Nothing, "another segment's record");
-        assert_eq!(look(&bytes[..36], 0, 9), Found::Short(37));
-        assert_eq!(look(&bytes[..31], 0, 9), Found::Short(32));
+        assert_eq!(look(&bytes, 0, segment(8)), Found::Nothing, "another segment's record");
+        assert_eq!(look(&bytes[..36], 0, segment(9)), Found::Short(37));
+        assert_eq!(look(&bytes[..31], 0, segment(9)), Found::Short(32));
     }
 
     #[test]
@@ -195,7 +221,7 @@ mod tests {
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            match look(&bad, 0, 77) {
+            match look(&bad, 0, segment(77)) {
                 Found::Nothing => assert!(bit < HEADER_BYTES * 8),
                 Found::BadPayload(_) => assert!(bit >= HEADER_BYTES * 8),
                 other => panic!("bit {bit}: {other:?}"),
@@ -209,9 +235,11 @@ mod tests {
         let mut bytes = b"rubbish \xF7Wh \xF7WhR and ".to_vec();
         bytes.extend_from_slice(&foreign);
         let at = bytes.len();
-        bytes.extend_from_slice(&record(b"new", 2, 6));
-        assert_eq!(resync(&bytes, 0, 6), Ok(at));
-        assert_eq!(resync(&bytes, at + 1, 6), Err(bytes.len() - 3));
-        assert_eq!(resync(&bytes[..at + 20], 0, 6), Err(at), "a header cut short is kept for the next piece");
+        bytes.extend_from_slice(&record(b"new", 2, segment(6).at(at)));
+        assert_eq!(resync(&bytes, 0, segment(6)), Ok(at));
+        assert_eq!(resync(&bytes, at + 1, segment(6)), Err(bytes.len() - 3));
+        assert_eq!(resync(&bytes[..at + 20], 0, segment(6)), Err(at), "a header cut short is kept for the next piece");
+        bytes.insert(0, b'x');
+        assert_eq!(resync(&bytes, 0, segment(6)), Err(bytes.len() - 3), "a record at another place");
     }
 }

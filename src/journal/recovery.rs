@@ -9,19 +9,19 @@
 //! Invariants: what becomes readable is synced first. A segment found here is never written again.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
-use std::path::Path;
+use std::io;
 use std::sync::Arc;
 
+use super::Settings;
 use super::batch::{Marks, take_marks};
 use super::catalogue::{Catalogue, CursorState, Segment};
 use super::cursor_file::{self, Committed, CursorFile};
 use super::log::Start;
-use super::record::{self, FIRST_OF_GROUP, Found, HEADER_BYTES as RECORD_HEADER_BYTES, Kind, LAST_OF_BATCH};
+use super::meta::{Meta, new_identity, read_meta, write_meta};
+use super::record::{self, FIRST_OF_GROUP, Found, HEADER_BYTES as RECORD_HEADER_BYTES, Kind, LAST_OF_BATCH, Seed};
 use super::segment::{self, HEADER_BYTES, Header, Identity};
 use super::shared::Synced;
 use super::storage::{Storage, StorageFile};
-use super::{Incarnation, Settings};
 
 /// Bytes read at once while scanning.
 const PIECE_BYTES: usize = 1 << 20;
@@ -51,12 +51,11 @@ pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<
         storage.unlink(&settings.dir.join(name))?;
     }
     let meta = read_meta(storage, &settings.dir, &names)?;
-    let (mut candidates, next_id) = read_headers(settings, storage, &names, meta)?;
+    let known = if let Meta::Good(identity) = meta { Some(identity) } else { None };
+    let (mut candidates, next_id) = read_headers(settings, storage, &names, known)?;
     let mut tail = Tail { next: 1, ..Tail::default() };
-    let mut torn_start = false;
     while let Some(last) = candidates.last() {
-        // A segment behind this one was begun: everything in this one had been synced.
-        let scanned = scan(last, torn_start, Marks::new())?;
+        let scanned = scan(last, None, Marks::new())?;
         if scanned.records > 0 {
             tail = scanned;
             break;
@@ -64,9 +63,8 @@ pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<
         // Its first group never got to disk.
         storage.unlink(&segment::path(&settings.dir, last.id))?;
         candidates.pop();
-        torn_start = true;
     }
-    let marks = marks_at_end(&candidates, &tail, torn_start)?;
+    let marks = marks_at_end(&candidates, &tail)?;
     if let Some(last) = candidates.last_mut() {
         if last.bytes > tail.seen {
             last.file.set_bytes(tail.seen)?;
@@ -82,9 +80,13 @@ pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<
     find_spare(settings, storage, &names, &mut catalogue)?;
     let rolled_back = read_cursors(settings, storage, &names, &mut catalogue, tail.next)?;
     let lost_unseen = candidates.last().is_some_and(|last| last.header.unsynced && tail.next > last.header.first);
-    let identity = match meta {
-        Some(identity) if !rolled_back && !lost_unseen => identity,
-        _ => new_identity(settings, storage)?,
+    let newest = candidates.last().map(|last| last.header.identity);
+    let identity = match (meta, newest) {
+        _ if rolled_back || lost_unseen => new_identity(settings, storage)?,
+        (Meta::Good(identity), _) => identity,
+        // A damaged file is no new life.
+        (Meta::Damaged, Some(identity)) => write_meta(settings, storage, identity)?,
+        (Meta::Damaged, None) | (Meta::Missing, _) => new_identity(settings, storage)?,
     };
     let last = catalogue.segments.back();
     let synced = Synced { next: tail.next, segment: last.map_or(0, |segment| segment.id), offset: tail.end };
@@ -120,6 +122,13 @@ fn read_headers(
             None => storage.unlink(&segment::path(&settings.dir, id))?,
         }
     }
+    // A segment that was given up at its first group, and whose file could not be removed, may have
+    // lost its header: its first record that holds stands behind what was written again.
+    let mut following = u64::MAX;
+    for candidate in candidates.iter_mut().rev() {
+        candidate.header.first = candidate.header.first.min(following);
+        following = candidate.header.first;
+    }
     Ok((candidates, next_id))
 }
 
@@ -137,7 +146,7 @@ fn rebuilt_header(
             first = Some(header.sequence);
             false
         }
-        Step::Skipped { .. } => true,
+        Step::Skipped => true,
     })?;
     Ok(first.map(|first| Header {
         id,
@@ -167,21 +176,21 @@ struct Tail {
     open_marks: Vec<Vec<u8>>,
 }
 
-/// Scans a segment to its end, with the marks as they stood before it. `proven`: everything in it
-/// is known to have been synced.
-fn scan(candidate: &Candidate, proven: bool, marks: Marks) -> io::Result<Tail> {
+/// Scans a segment to its end, with the marks as they stood before it. `following` is where the
+/// next segment begins: what stands at or behind that in this one was written again there.
+fn scan(candidate: &Candidate, following: Option<u64>, marks: Marks) -> io::Result<Tail> {
     let head = HEADER_BYTES as u64;
     let mut tail = Tail { next: candidate.header.first, end: head, seen: head, marks, ..Tail::default() };
     // The log as it stood before the first hole of the present group.
     let mut before_hole: Option<Tail> = None;
-    walk(&*candidate.file, HEADER_BYTES as u64, candidate.header.seed(), |step| {
+    walk(&*candidate.file, head, candidate.header.seed(), |step| {
         match step {
-            Step::Skipped { .. } | Step::Spoiled { .. } => {
+            Step::Skipped | Step::Spoiled { .. } => {
                 before_hole.get_or_insert_with(|| tail.clone());
             }
+            Step::Whole { header, .. } if following.is_some_and(|next| header.batch_first() >= next) => return false,
             Step::Whole { header, payload, end } => {
-                let new_group = tail.group != Some(header.group);
-                if new_group && header.has(FIRST_OF_GROUP) {
+                if tail.group != Some(header.group) && header.has(FIRST_OF_GROUP) {
                     // Whatever is missing before was synced once: it is damage, not the end.
                     before_hole = None;
                 }
@@ -192,7 +201,8 @@ fn scan(candidate: &Candidate, proven: bool, marks: Marks) -> io::Result<Tail> {
     })?;
     let seen = tail.seen;
     match before_hole {
-        Some(before) if !proven => Ok(Tail { seen, ..before }),
+        // A hole in the last group of the log: nobody was told that it is stored.
+        Some(before) if following.is_none() => Ok(Tail { seen, ..before }),
         _ => Ok(tail),
     }
 }
@@ -238,14 +248,15 @@ enum Step<'a> {
 
 /// Goes over all records of a file from `at` on, until it ends or `visit` says false. Bytes that
 /// are no record count only if a record follows.
-fn walk(file: &dyn StorageFile, at: u64, seed: u32, mut visit: impl FnMut(Step<'_>) -> bool) -> io::Result<()> {
+fn walk(file: &dyn StorageFile, at: u64, seed: Seed, mut visit: impl FnMut(Step<'_>) -> bool) -> io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
     let (mut offset, mut at) = (at, 0);
     let mut filled = file.read_at(&mut buffer, offset)?;
     let mut hole = false;
     loop {
         let bytes = &buffer[..filled];
-        match record::look(bytes, at, seed) {
+        let here = Seed { offset, ..seed };
+        match record::look(bytes, at, here) {
             Found::Whole(header) => {
                 if std::mem::take(&mut hole) && !visit(Step::Skipped) {
                     return Ok(());
@@ -281,10 +292,7 @@ fn walk(file: &dyn StorageFile, at: u64, seed: u32, mut visit: impl FnMut(Step<'
             }
             Found::Nothing => {
                 hole = true;
-                at = match record::resync(bytes, at + 1, seed) {
-                    Ok(found) => found,
-                    Err(reached) => reached,
-                };
+                at = record::resync(bytes, at + 1, here).unwrap_or_else(|reached| reached);
                 if at + RECORD_HEADER_BYTES > filled && filled < buffer.len() {
                     return Ok(());
                 }
@@ -294,24 +302,25 @@ fn walk(file: &dyn StorageFile, at: u64, seed: u32, mut visit: impl FnMut(Step<'
 }
 
 /// All marks. A damaged checkpoint costs nothing: the one of the segment before serves.
-fn marks_at_end(candidates: &[Candidate], tail: &Tail, proven: bool) -> io::Result<Marks> {
-    let Some((last, earlier)) = candidates.split_last().filter(|_| !tail.marks_complete) else {
+fn marks_at_end(candidates: &[Candidate], tail: &Tail) -> io::Result<Marks> {
+    if tail.marks_complete {
         return Ok(tail.marks.clone());
-    };
+    }
+    let following = |index: usize| candidates.get(index + 1).map(|next| next.header.first);
     let mut marks = Marks::new();
     let mut behind = 0;
-    for (index, candidate) in earlier.iter().enumerate().rev() {
-        let scanned = scan(candidate, true, Marks::new())?;
+    for (index, candidate) in candidates.iter().enumerate().rev().skip(1) {
+        let scanned = scan(candidate, following(index), Marks::new())?;
         if scanned.marks_complete {
             marks = scanned.marks;
             behind = index + 1;
             break;
         }
     }
-    for candidate in &earlier[behind..] {
-        marks = scan(candidate, true, marks)?.marks;
+    for (index, candidate) in candidates.iter().enumerate().skip(behind) {
+        marks = scan(candidate, following(index), marks)?.marks;
     }
-    Ok(scan(last, proven, marks)?.marks)
+    Ok(marks)
 }
 
 impl Candidate {
@@ -367,40 +376,4 @@ fn read_cursors(
         catalogue.cursors.insert(name, CursorState { file, committed: position, place, open: false });
     }
     Ok(rolled_back)
-}
-
-const META_MAGIC: [u8; 8] = *b"WHARFMET";
-const META_BYTES: usize = 36;
-
-/// Who this journal is: magic, version u32, file bytes u32, incarnation u64, secret u64, CRC32C u32.
-fn read_meta(storage: &dyn Storage, dir: &Path, names: &[String]) -> io::Result<Option<Identity>> {
-    if !names.iter().any(|name| name == "meta") {
-        return Ok(None);
-    }
-    let mut bytes = [0; META_BYTES];
-    storage.open(&dir.join("meta"))?.read_at(&mut bytes, 0)?;
-    let (covered, crc) = bytes.split_at(META_BYTES - 4);
-    if covered[..8] != META_MAGIC || crc32c::crc32c(covered).to_le_bytes() != *crc {
-        return Ok(None);
-    }
-    let word = |at: usize| covered[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
-    Ok(Some(Identity { incarnation: Incarnation(word(16)), secret: word(24) }))
-}
-
-fn new_identity(settings: &Settings, storage: &dyn Storage) -> io::Result<Identity> {
-    let identity = Identity { incarnation: Incarnation(storage.random()?), secret: storage.random()? };
-    let mut bytes = Vec::with_capacity(META_BYTES);
-    bytes.extend_from_slice(&META_MAGIC);
-    bytes.extend_from_slice(&1u32.to_le_bytes());
-    bytes.extend_from_slice(&(META_BYTES as u32).to_le_bytes());
-    bytes.extend_from_slice(&identity.incarnation.0.to_le_bytes());
-    bytes.extend_from_slice(&identity.secret.to_le_bytes());
-    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
-    let temporary = settings.dir.join("meta.temp");
-    let file = storage.create(&temporary)?;
-    file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
-    file.sync_data()?;
-    storage.rename(&temporary, &settings.dir.join("meta"))?;
-    storage.sync_dir(&settings.dir)?;
-    Ok(identity)
 }

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use super::Incarnation;
 use super::batch::{Marks, put_mark};
-use super::record::{FIRST_OF_GROUP, HEADER_BYTES as RECORD_HEADER_BYTES, Header as RecordHeader, Kind, LAST_OF_BATCH};
+use super::record::{
+    FIRST_OF_GROUP, HEADER_BYTES as RECORD_HEADER_BYTES, Header as RecordHeader, Kind, LAST_OF_BATCH, Seed,
+};
 
 /// Bytes of a segment's header; the checkpoint record follows.
 pub(super) const HEADER_BYTES: usize = 128;
@@ -34,10 +36,11 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    /// The seed of the record headers in the segment with that id.
-    pub(super) fn seed(&self, id: u64) -> u32 {
+    /// The seed of the record headers in the segment with that id, from its beginning.
+    pub(super) fn seed(&self, id: u64) -> Seed {
         let words = [self.secret, self.incarnation.0, id];
-        words.iter().fold(0, |crc, word| crc32c::crc32c_append(crc, &word.to_le_bytes()))
+        let segment = words.iter().fold(0, |crc, word| crc32c::crc32c_append(crc, &word.to_le_bytes()));
+        Seed { segment, offset: 0 }
     }
 }
 
@@ -84,7 +87,7 @@ impl Header {
         record.sequence = self.first;
         record.flags = FIRST_OF_GROUP | LAST_OF_BATCH;
         record.group = group;
-        head[HEADER_BYTES..].copy_from_slice(&record.to_bytes(self.seed()));
+        head[HEADER_BYTES..].copy_from_slice(&record.to_bytes(self.seed().at(HEADER_BYTES)));
         bytes
     }
 
@@ -109,7 +112,7 @@ impl Header {
         })
     }
 
-    pub(super) fn seed(&self) -> u32 {
+    pub(super) fn seed(&self) -> Seed {
         self.identity.seed(self.id)
     }
 }

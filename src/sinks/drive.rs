@@ -241,9 +241,7 @@ impl Drive {
         for damage in chunk.damaged() {
             SinkStats::add(&self.stats.damaged, 1);
             // Between records the next record says where to go on; at the end only this does.
-            if let Some((_, last)) = damage.missing {
-                self.request.next = self.request.next.max(last.next());
-            }
+            self.request.next = self.request.next.max(damage.missing.1.next());
         }
     }
 

@@ -1,6 +1,10 @@
-//! The journal as its callers see it, on a real disk.
+//! The journal as its callers see it: here on a real disk, in the files beside on a simulated one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod damage;
+mod faults;
+mod model;
 
 use std::path::Path;
 use std::sync::Arc;
