@@ -3,6 +3,9 @@
 
 #[path = "flow/drive.rs"]
 mod drive;
+#[cfg(feature = "s3")]
+#[path = "flow/s3.rs"]
+mod s3;
 #[path = "flow/splunk_hec.rs"]
 mod splunk_hec;
 mod support;

@@ -288,14 +288,19 @@ impl Drive {
 
     /// Delivers the request, if there is one, and moves the cursor past it.
     async fn settle(&mut self) -> Went {
-        if let Err(error) = self.quarantine.sync().await {
-            self.quarantine.forget_pending();
-            self.skip.retain(|position| !self.unsynced.contains(position));
-            self.unsynced.clear();
-            return self.again(None, format!("the quarantine cannot be written: {error}")).await;
+        match self.quarantine.sync().await {
+            Ok(added) => {
+                SinkStats::add(&self.stats.quarantined, added.kept + added.not_kept);
+                SinkStats::add(&self.stats.quarantine_full, added.not_kept);
+                self.unsynced.clear();
+            }
+            Err(error) => {
+                self.quarantine.forget_pending();
+                self.skip.retain(|position| !self.unsynced.contains(position));
+                self.unsynced.clear();
+                return self.again(None, format!("the quarantine cannot be written: {error}")).await;
+            }
         }
-        SinkStats::add(&self.stats.quarantined, self.unsynced.len());
-        self.unsynced.clear();
         if self.request.positions.is_empty() {
             return self.went_on(None).await;
         }
@@ -424,7 +429,7 @@ impl Drive {
         let event = stored::decode(record.payload, Event::new(b"")).ok();
         let mut time = Vec::with_capacity(32);
         now().write_rfc3339(6, &mut time);
-        let kept = self.quarantine.add(&Entry {
+        self.quarantine.add(&Entry {
             time: std::str::from_utf8(&time).unwrap_or_default(),
             sink: &self.settings.name,
             event_id: id.text(),
@@ -432,13 +437,7 @@ impl Drive {
             raw: event.as_ref().map(Event::raw),
             record: record.payload,
         });
-        tracing::warn!(sink = &*self.settings.name, event_id = id.text(), reason, kept, "event refused for good");
-        if kept {
-            self.unsynced.push(record.position);
-        } else {
-            SinkStats::add(&self.stats.quarantined, 1);
-            SinkStats::add(&self.stats.quarantine_full, 1);
-        }
+        self.unsynced.push(record.position);
         if let Err(at) = self.skip.binary_search(&record.position) {
             self.skip.insert(at, record.position);
         }

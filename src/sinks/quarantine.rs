@@ -38,6 +38,16 @@ pub struct Quarantine {
     bytes: u64,
     bytes_max: u64,
     pending: Vec<u8>,
+    added: Added,
+    last_reason: String,
+}
+
+/// Events added since the last sync.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    pub kept: usize,
+    /// The file is at its cap: they are counted, and their bytes are gone.
+    pub not_kept: usize,
 }
 
 #[derive(Serialize)]
@@ -56,12 +66,19 @@ impl Quarantine {
     pub fn new(dir: &Path, sink: &str, bytes_max: u64) -> Quarantine {
         let path = dir.join(format!("{sink}.ndjson"));
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Quarantine { path, file: None, bytes, bytes_max, pending: Vec::new() }
+        Quarantine {
+            path,
+            file: None,
+            bytes,
+            bytes_max,
+            pending: Vec::new(),
+            added: Added::default(),
+            last_reason: String::new(),
+        }
     }
 
-    /// Adds a line to what [`Quarantine::sync`] writes. False: the file is at its cap.
-    #[must_use]
-    pub fn add(&mut self, entry: &Entry<'_>) -> bool {
+    /// Adds a line to what [`Quarantine::sync`] writes, if it fits under the cap.
+    pub fn add(&mut self, entry: &Entry<'_>) {
         let line = Line {
             time: entry.time,
             sink: entry.sink,
@@ -75,10 +92,14 @@ impl Quarantine {
         let written = serde_json::to_writer(&mut self.pending, &line).is_ok();
         self.pending.push(b'\n');
         let fits = written && self.bytes + self.pending.len() as u64 <= self.bytes_max;
-        if !fits {
+        if fits {
+            self.added.kept += 1;
+        } else {
             self.pending.truncate(before);
+            self.added.not_kept += 1;
         }
-        fits
+        self.last_reason.clear();
+        self.last_reason.push_str(entry.reason);
     }
 
     /// Bytes that wait for [`Quarantine::sync`].
@@ -89,16 +110,27 @@ impl Quarantine {
     /// Forgets what waits: the events will be refused again.
     pub fn forget_pending(&mut self) {
         self.pending.clear();
+        self.added = Added::default();
     }
 
-    /// Writes what waits and syncs it.
+    /// Writes what waits and syncs it; answers what was added since the last time.
     ///
     /// # Errors
     /// The disk is full or broken: nothing counts as written, what waits still waits.
-    pub async fn sync(&mut self) -> io::Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
+    pub async fn sync(&mut self) -> io::Result<Added> {
+        if !self.pending.is_empty() {
+            self.write_pending().await?;
         }
+        let added = std::mem::take(&mut self.added);
+        if added != Added::default() {
+            // Together: a flood of refused events is no flood of log lines.
+            let (file, reason) = (self.path.display(), &self.last_reason);
+            tracing::warn!(%file, added.kept, added.not_kept, reason, "events refused for good are in quarantine");
+        }
+        Ok(added)
+    }
+
+    async fn write_pending(&mut self) -> io::Result<()> {
         let (path, file, bytes) = (self.path.clone(), self.file.take(), self.bytes);
         let pending = std::mem::take(&mut self.pending);
         let work = tokio::task::spawn_blocking(move || {
@@ -179,12 +211,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("q/siem.ndjson");
         let mut quarantine = Quarantine::new(&dir.path().join("q"), "siem", BYTES_MAX);
-        assert!(quarantine.add(&entry("1", b"a\nb\xff")));
+        quarantine.add(&entry("1", b"a\nb\xff"));
         quarantine.sync().await.unwrap();
         std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"time\":").unwrap();
 
         let mut quarantine = Quarantine::new(&dir.path().join("q"), "siem", BYTES_MAX);
-        assert!(quarantine.add(&entry("2", b"c")));
+        quarantine.add(&entry("2", b"c"));
         quarantine.sync().await.unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -197,9 +229,10 @@ mod tests {
     async fn the_cap_holds() {
         let dir = tempfile::tempdir().unwrap();
         let mut quarantine = Quarantine::new(dir.path(), "siem", 300);
-        assert!(quarantine.add(&entry("1", b"a")));
-        assert!(!quarantine.add(&entry("2", &[b'x'; 200])));
-        quarantine.sync().await.unwrap();
+        quarantine.add(&entry("1", b"a"));
+        quarantine.add(&entry("2", &[b'x'; 200]));
+        assert_eq!(quarantine.sync().await.unwrap(), Added { kept: 1, not_kept: 1 });
+        assert_eq!(quarantine.sync().await.unwrap(), Added::default());
         assert_eq!(std::fs::read_to_string(dir.path().join("siem.ndjson")).unwrap().lines().count(), 1);
     }
 }
