@@ -32,6 +32,9 @@ impl Choice {
 /// Surer than this, and a syslog message is read as a line of that format.
 const INNER_SCORE: u8 = 80;
 
+/// So sure that no other format is asked.
+const SURE: u8 = 95;
+
 /// Answers the message of a line, the part that may be a line of another format.
 type Open = for<'a> fn(&'a [u8], &Context, &mut Event<'a>) -> Result<&'a [u8], ParseError>;
 
@@ -140,6 +143,9 @@ fn best(input: &[u8], allowed: impl Fn(&Format) -> bool) -> Option<(&'static For
         // The first of equals: the order of the table decides.
         if score > best.map_or(0, |(_, score)| score) {
             best = Some((format, score));
+        }
+        if score >= SURE {
+            break;
         }
     }
     best

@@ -72,18 +72,28 @@ impl<'a> Event<'a> {
     }
 
     /// Sets a canonical field; a second value replaces the first.
+    #[inline]
     pub fn set(&mut self, field: Field, value: impl Into<Value<'a>>) {
-        let value = value.into();
-        let slot = self.index.get(field as usize).copied().unwrap_or(0);
-        match usize::from(slot).checked_sub(1).and_then(|at| self.known.get_mut(at)) {
-            Some(known) => known.1 = value,
+        self.put(field, value.into());
+    }
+
+    #[inline]
+    fn put(&mut self, field: Field, value: Value<'a>) {
+        let Some(slot) = self.index.get_mut(field as usize) else { return };
+        match usize::from(*slot).checked_sub(1) {
             None => {
+                // At most one entry a field: the position fits (asserted above).
+                *slot = u8::try_from(self.known.len().saturating_add(1)).unwrap_or(0);
                 self.known.push((field, value));
-                if let Some(slot) = self.index.get_mut(field as usize) {
-                    // At most one entry a field: the position fits (asserted above).
-                    *slot = u8::try_from(self.known.len()).unwrap_or(0);
-                }
             }
+            Some(at) => self.replace(at, value),
+        }
+    }
+
+    #[cold]
+    fn replace(&mut self, at: usize, value: Value<'a>) {
+        if let Some(known) = self.known.get_mut(at) {
+            known.1 = value;
         }
     }
 

@@ -35,9 +35,11 @@ fn detect(input: &[u8]) -> u8 {
 
 /// Whether the line begins like one of this format.
 pub(crate) fn is_rfc5424(input: &[u8]) -> bool {
-    let Some(at) = version_end(input) else { return false };
-    let digits = input.get(at..).unwrap_or_default();
-    matches!(digits, [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', ..] | [b'-', b' ', ..])
+    let after = syslog::pri(input).and_then(|(rest, _)| rest.get(version_len(rest)?..));
+    matches!(
+        after.unwrap_or_default(),
+        [b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', ..] | [b'-', b' ', ..]
+    )
 }
 
 fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
@@ -46,8 +48,10 @@ fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Resul
 
 /// Parses the line and answers the bytes of MSG, which may be a line of another format.
 pub(crate) fn open<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a>) -> Result<&'a [u8], ParseError> {
-    let (_, pri) = syslog::pri(input).map_err(|_| ParseError::new(0, "`<`, a number up to 191 and `>`"))?;
-    let start = version_end(input).ok_or(ParseError::new(pri_len(pri), "a version of 1 to 3 digits and a space"))?;
+    let (after, pri) = syslog::pri(input).ok_or(ParseError::new(0, "`<`, a number up to 191 and `>`"))?;
+    let pri_len = input.len().saturating_sub(after.len());
+    let version = version_len(after).ok_or(ParseError::new(pri_len, "a version of 1 to 3 digits and a space"))?;
+    let start = pri_len.saturating_add(version);
     let text = Text::new(input);
     syslog::set_pri(event, pri);
     let mut line = Line { text, at: start };
@@ -59,21 +63,15 @@ pub(crate) fn open<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a
     Ok(line.message(event))
 }
 
-/// Where the timestamp begins.
-fn version_end(input: &[u8]) -> Option<usize> {
-    let (rest, _) = syslog::pri(input).ok()?;
-    let digits = rest.iter().take(4).position(|byte| !byte.is_ascii_digit())?;
-    let nonzero = rest.first().is_some_and(|byte| *byte != b'0');
-    (nonzero && digits > 0 && rest.get(digits) == Some(&b' '))
-        .then(|| input.len().saturating_sub(rest.len()).saturating_add(digits).saturating_add(1))
-}
-
-/// Bytes of `<PRI>`.
-fn pri_len(pri: u8) -> usize {
-    match pri {
-        0..=9 => 3,
-        10..=99 => 4,
-        _ => 5,
+/// Bytes of VERSION, 1 to 999, with the space after it.
+fn version_len(input: &[u8]) -> Option<usize> {
+    match input {
+        [b'1', b' ', ..] => Some(2),
+        [b'0', ..] => None,
+        _ => {
+            let digits = input.iter().take(4).position(|byte| !byte.is_ascii_digit())?;
+            (digits > 0 && input.get(digits) == Some(&b' ')).then(|| digits.saturating_add(1))
+        }
     }
 }
 

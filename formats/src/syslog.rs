@@ -2,22 +2,23 @@
 //!
 //! Invariant: nothing here decides that a line is no syslog; that is for the two parsers.
 
-use nom::bytes::complete::take_while_m_n;
-use nom::character::complete::char;
-use nom::combinator::map_opt;
-use nom::sequence::delimited;
-use nom::{IResult, Parser};
-
 use crate::time::number;
 use crate::{Event, Field};
 
 /// The event severity of each syslog severity, emergency first.
 const EVENT_SEVERITY: [i64; 8] = [10, 9, 8, 7, 5, 3, 2, 1];
 
-/// Reads `<PRI>` at the start of `input`: 0 to 191 in at most three digits.
-pub(crate) fn pri(input: &[u8]) -> IResult<&[u8], u8> {
-    let value = |digits: &[u8]| number(digits).and_then(|n| u8::try_from(n).ok()).filter(|pri| *pri <= 191);
-    delimited(char('<'), map_opt(take_while_m_n(1, 3, |byte: u8| byte.is_ascii_digit()), value), char('>')).parse(input)
+/// Reads `<PRI>` at the start of `input`, 0 to 191 in at most three digits; answers what follows.
+#[inline]
+pub(crate) fn pri(input: &[u8]) -> Option<(&[u8], u8)> {
+    let (digits, rest): (&[u8], _) = match input {
+        [b'<', digits @ ..] if digits.get(2) == Some(&b'>') => (digits.get(..2)?, digits.get(3..)?),
+        [b'<', digits @ ..] if digits.get(3) == Some(&b'>') => (digits.get(..3)?, digits.get(4..)?),
+        [b'<', digits @ ..] if digits.get(1) == Some(&b'>') => (digits.get(..1)?, digits.get(2..)?),
+        _ => return None,
+    };
+    let pri = number(digits)?;
+    u8::try_from(pri).ok().filter(|pri| *pri <= 191).map(|pri| (rest, pri))
 }
 
 /// Sets facility, severity and the severity of the event.
@@ -52,17 +53,16 @@ pub(crate) fn is_container_id(tag: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
     #[test]
     fn pri_is_0_to_191_in_at_most_three_digits() {
         for (input, expected) in [("<0>x", 0), ("<13>x", 13), ("<191>x", 191), ("<013>x", 13)] {
-            assert_eq!(pri(input.as_bytes()).unwrap(), (&b"x"[..], expected), "{input}");
+            assert_eq!(pri(input.as_bytes()), Some((&b"x"[..], expected)), "{input}");
         }
         for input in ["", "<", "<>", "<192>", "<999>x", "<0013>", "<1", "<1a>", "13>", "<-1>", "< 1>"] {
-            assert!(pri(input.as_bytes()).is_err(), "{input}");
+            assert!(pri(input.as_bytes()).is_none(), "{input}");
         }
     }
 

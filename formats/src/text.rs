@@ -24,6 +24,7 @@ impl<'a> Text<'a> {
     }
 
     /// A piece of the frame; an empty text when the range is not inside it.
+    #[inline]
     pub(crate) fn piece(&self, range: Range<usize>) -> Cow<'a, str> {
         match self.utf8.and_then(|text| text.get(range.clone())) {
             Some(text) => Cow::Borrowed(text),

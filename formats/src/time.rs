@@ -139,22 +139,23 @@ impl Offset {
 impl Civil {
     /// The part of RFC 3339 before the offset; answers the bytes used.
     fn parse_rfc3339(input: &[u8]) -> Option<(Civil, usize)> {
-        let digits = |at: usize, len: usize| number(input.get(at..at.checked_add(len)?)?);
-        let is = |at: usize, wanted: &[u8]| input.get(at).is_some_and(|byte| wanted.contains(byte));
-        if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
+        let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', hms @ ..] = input.first_chunk::<19>()?
+        else {
             return None;
-        }
+        };
+        let [h1, h2, b':', n1, n2, b':', s1, s2] = hms else { return None };
         let (nanos, at) = match input.get(19) {
             Some(b'.' | b',') => fraction(input, 20)?,
             _ => (0, 19),
         };
+        let century = i32::from(two_digits(*y1, *y2)?);
         let civil = Civil {
-            year: i32::try_from(digits(0, 4)?).ok()?,
-            month: u8::try_from(digits(5, 2)?).ok()?,
-            day: u8::try_from(digits(8, 2)?).ok()?,
-            hour: u8::try_from(digits(11, 2)?).ok()?,
-            minute: u8::try_from(digits(14, 2)?).ok()?,
-            second: u8::try_from(digits(17, 2)?).ok()?,
+            year: century.checked_mul(100)?.checked_add(two_digits(*y3, *y4)?.into())?,
+            month: two_digits(*m1, *m2)?,
+            day: two_digits(*d1, *d2)?,
+            hour: two_digits(*h1, *h2)?,
+            minute: two_digits(*n1, *n2)?,
+            second: two_digits(*s1, *s2)?,
             nanos,
         };
         Some((civil, at))
@@ -230,6 +231,13 @@ fn civil_from_days(days: i64) -> (i32, u8, u8) {
     (i32::try_from(year).unwrap_or(0), u8::try_from(month).unwrap_or(1), u8::try_from(day).unwrap_or(1))
 }
 
+/// The number of two ASCII digits.
+#[inline]
+fn two_digits(tens: u8, ones: u8) -> Option<u8> {
+    let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+    (tens < 10 && ones < 10).then(|| tens.wrapping_mul(10).wrapping_add(ones))
+}
+
 /// A run of ASCII digits as a number; `None` when it is empty, too long or not digits.
 pub(crate) fn number(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() {
@@ -243,12 +251,21 @@ pub(crate) fn number(digits: &[u8]) -> Option<u32> {
 
 /// Fraction digits from `at`: nanoseconds and where they end. Digits past the ninth are cut.
 pub(crate) fn fraction(input: &[u8], at: usize) -> Option<(u32, usize)> {
-    let rest = input.get(at..)?;
-    let len = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
-    let kept = len.min(9);
-    let missing = u32::try_from(9_usize.checked_sub(kept)?).ok()?;
-    let nanos = number(rest.get(..kept)?)?.checked_mul(10_u32.checked_pow(missing)?)?;
-    Some((nanos, at.checked_add(len)?))
+    let digits = input.get(at..)?;
+    let mut nanos = 0_u32;
+    let mut worth = 100_000_000_u32;
+    let mut len = 0_usize;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        // At most 9 x 111,111,111: it fits. Past the ninth digit `worth` is 0.
+        nanos = nanos.wrapping_add(worth.wrapping_mul(digit.into()));
+        worth = worth.div_euclid(10);
+        len = len.saturating_add(1);
+    }
+    (len > 0).then(|| (nanos, at.saturating_add(len)))
 }
 
 /// Appends `number` in `width` digits, zero-padded.

@@ -5,7 +5,7 @@
 use std::borrow::Cow;
 
 use super::request;
-use crate::{Event, Field};
+use crate::{Event, Field, docker_actions};
 
 /// How a message begins, its class, its name.
 const SIGNS: &[(&str, &str, &str)] = &[
@@ -80,38 +80,19 @@ pub(super) fn set<'a>(event: &mut Event<'a>, facts: Facts<'a>) {
 
 /// Engines up to 1.6: `+job log(create, <id>, <image>)` is what later became an event of the API.
 fn logged(event: &mut Event<'_>, job: &str) {
-    const ACTIONS: &[&str] = &[
-        "container.create",
-        "container.start",
-        "container.stop",
-        "container.die",
-        "container.kill",
-        "container.restart",
-        "container.pause",
-        "container.unpause",
-        "container.destroy",
-        "container.export",
-        "container.exec_create",
-        "container.exec_start",
-        "image.pull",
-        "image.push",
-        "image.tag",
-        "image.untag",
-        "image.delete",
-        "image.import",
-    ];
     let mut parts = job.splitn(3, ", ");
     let action = parts.next().unwrap_or_default();
     let action = action.split_once(": ").map_or(action, |(action, _)| action);
-    let class = ACTIONS.iter().find(|class| class.split_once('.').is_some_and(|(_, word)| word == action));
-    let Some(class) = class else {
+    let kind = if docker_actions::is_image_action(action) { "image" } else { "container" };
+    let Some(row) = docker_actions::row(kind, action) else {
         event.set(Field::EventClass, "daemon.log");
         return;
     };
-    request::set_class(event, class);
-    event.set(Field::Name, "Docker engine event");
+    request::set_class(event, row.class);
+    event.set(Field::Name, row.name);
+    event.set(Field::Severity, row.severity);
     let (id, image) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    if class.starts_with("container.") {
+    if kind == "container" {
         request::set_container(event, id.to_owned());
         event.set_text(Field::ImageRef, image.to_owned());
     } else {

@@ -37,15 +37,17 @@ fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(
     let mut at = name_end(bytes, start)?;
     let id = text.piece(start..at);
     let own = id == OWN_ID;
-    let mut empty = true;
+    if bytes.get(at) == Some(&b']') {
+        event.extra(id, "", "");
+        return Some((at.saturating_add(1), own));
+    }
     loop {
-        match bytes.get(at)? {
-            b']' => break,
-            b' ' => at = at.saturating_add(1),
-            _ => return None,
+        // One space is the rule, more are met.
+        while bytes.get(at)? == &b' ' {
+            at = at.saturating_add(1);
         }
-        if matches!(bytes.get(at), Some(b' ' | b']')) {
-            continue;
+        if bytes.get(at)? == &b']' {
+            return Some((at.saturating_add(1), own));
         }
         let name_at = at;
         at = name_end(bytes, at)?;
@@ -54,27 +56,51 @@ fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(
         let (end, escaped) = value_end(bytes, value_at)?;
         let value = text.piece(value_at..end);
         event.extra(id.clone(), name, if escaped { Cow::Owned(unescape(&value, own)) } else { value });
-        empty = false;
         at = end.saturating_add(1);
+        // A quote is followed by a space or the end of the element.
+        if !matches!(bytes.get(at)?, b' ' | b']') {
+            return None;
+        }
     }
-    if empty {
-        event.extra(id, "", "");
-    }
-    Some((at.saturating_add(1), own))
 }
 
-/// §6.3.2: a name has no `=`, SP, `]` or `"`. Its length is not checked: too long is still a name.
+/// Where the name that begins at `start` ends: at a control, or §6.3.2's `=`, SP, `]` and `"`. Its
+/// length is not checked: too long is still a name.
 fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let rest = bytes.get(start..)?;
-    let len = rest.iter().position(|byte| matches!(byte, 0..=b' ' | b'=' | b']' | b'"' | 0x7F))?;
-    (len > 0).then(|| start.saturating_add(len))
+    let mut at = start;
+    while let Some(eight) = bytes.get(at..)?.first_chunk() {
+        let ends = ends_of_names(u64::from_le_bytes(*eight));
+        if ends != 0 {
+            at = at.saturating_add(usize::try_from(ends.trailing_zeros() >> 3).ok()?);
+            return (at > start).then_some(at);
+        }
+        at = at.saturating_add(8);
+    }
+    let tail = bytes.get(at..)?.iter().position(|byte| matches!(byte, 0..=b' ' | b'=' | b']' | b'"'))?;
+    at = at.saturating_add(tail);
+    (at > start).then_some(at)
+}
+
+/// Eight bytes at once: the lowest bit set is the high bit of the first byte that ends a name. A
+/// subtraction borrows only from bytes above one that has matched, so the lowest bit is always true.
+fn ends_of_names(eight: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let below = |bytes: u64, limit: u64| bytes.wrapping_sub(ONES.wrapping_mul(limit)) & !bytes;
+    let equal = |byte: u8| below(eight ^ ONES.wrapping_mul(byte.into()), 1);
+    (below(eight, 0x21) | equal(b'=') | equal(b']') | equal(b'"')) & HIGH
 }
 
 /// Steps over `="`, and over the spaces before the quote that some senders write.
 fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
-    let rest = bytes.get(at..)?.strip_prefix(b"=")?;
-    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    (rest.get(spaces) == Some(&b'"')).then(|| at.saturating_add(spaces).saturating_add(2))
+    match bytes.get(at..)? {
+        [b'=', b'"', ..] => Some(at.saturating_add(2)),
+        [b'=', rest @ ..] => {
+            let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+            (rest.get(spaces) == Some(&b'"')).then(|| at.saturating_add(spaces).saturating_add(2))
+        }
+        _ => None,
+    }
 }
 
 /// Where the closing quote stands, and whether a backslash is before it.
