@@ -49,8 +49,8 @@ pub fn detect(input: &[u8]) -> Option<(&'static Format, u8)> {
 /// Fills `event` from `input`, a piece of its raw bytes; never fails.
 ///
 /// A syslog line whose message is a line of another format becomes one event of both. The message
-/// says what happened, so its fields win; the header's time, host and severity that they replace stay
-/// as extras of group `syslog`.
+/// says what happened, so its fields win; the header's time and host that they replace stay as extras
+/// of group `syslog`.
 pub fn parse<'a>(choice: Choice, input: &'a [u8], context: &Context, event: &mut Event<'a>) {
     let format = match choice {
         Choice::Named(format) => format,
@@ -94,7 +94,7 @@ fn parse_envelope<'a>(
     event.set(Field::Format, format.name);
     let Some((message, inner)) = inner(message, event) else { return Ok(()) };
     let Some(parse) = inner.parse else { return Ok(()) };
-    let header = [Field::Time, Field::HostName, Field::Severity].map(|field| (field, event.get(field).cloned()));
+    let header = [Field::Time, Field::HostName, Field::Severity].map(|field| (field, event.remove(field)));
     event.remove(Field::Msg);
     if parse(message, context, event).is_err() {
         // It only looked like one: the line is what its header says.
@@ -104,8 +104,13 @@ fn parse_envelope<'a>(
         return Ok(());
     }
     for (field, value) in header {
-        if let Some(value) = value.filter(|value| event.get(field) != Some(value)) {
-            event.extra("syslog", field.name(), value);
+        match value {
+            Some(value) if event.get(field).is_none() => event.set(field, value),
+            // The header's severity stays as `syslog.severity`.
+            Some(value) if field != Field::Severity && event.get(field) != Some(&value) => {
+                event.extra("syslog", field.name(), value);
+            }
+            _ => {}
         }
     }
     event.set(Field::Format, joined(format, inner));

@@ -34,9 +34,18 @@ pub(super) struct Facts<'a> {
 }
 
 /// Sets class, name, outcome and whatever else follows from the message.
-pub(super) fn set<'a>(event: &mut Event<'a>, facts: Facts<'a>) {
-    let Facts { message, method, url, topic, error, failed } = facts;
-    let text = message.trim_end().to_owned();
+pub(super) fn set<'a>(event: &mut Event<'a>, mut facts: Facts<'a>) {
+    let message = std::mem::take(&mut facts.message);
+    // A message without escapes is a piece of the line, and so are the pieces of it.
+    match &message {
+        Cow::Borrowed(text) => judge(event, text.trim_end(), facts, Cow::Borrowed),
+        Cow::Owned(text) => judge(event, text.trim_end(), facts, |piece| Cow::Owned(piece.to_owned())),
+    }
+    event.set_text(Field::Msg, message);
+}
+
+fn judge<'a, 't>(event: &mut Event<'a>, text: &'t str, facts: Facts<'a>, keep: fn(&'t str) -> Cow<'a, str>) {
+    let Facts { method, url, topic, error, failed, .. } = facts;
     let refused = text.starts_with("error response for ");
     let handled = text.strip_prefix("Handler for ").and_then(|rest| rest.split_once(" returned error"));
     let wrong = failed || refused || handled.is_some();
@@ -47,11 +56,11 @@ pub(super) fn set<'a>(event: &mut Event<'a>, facts: Facts<'a>) {
             for (field, text) in [(Field::HttpMethod, method), (Field::HttpUrl, url)] {
                 event.set_text(field, text.unwrap_or_default());
             }
-            let asked = handled.map_or(text.strip_prefix("Calling ").unwrap_or(&text), |(asked, _)| asked);
-            if let Some((method, url)) =
-                asked.split_once(' ').filter(|(method, url)| request::is_method(method) && url.starts_with('/'))
-            {
-                request::set(event, method.to_owned().into(), url.trim_end().to_owned().into());
+            let asked = handled.map_or(text.strip_prefix("Calling ").unwrap_or(text), |(asked, _)| asked);
+            let request =
+                asked.split_once(' ').filter(|(method, url)| request::is_method(method) && url.starts_with('/'));
+            if let Some((method, url)) = request {
+                request::set(event, keep(method), keep(url.trim_end()));
             }
         }
     }
@@ -70,12 +79,11 @@ pub(super) fn set<'a>(event: &mut Event<'a>, facts: Facts<'a>) {
     }
     if wrong {
         event.set(Field::Outcome, "failure");
-        let told = handled.and_then(|(_, rest)| rest.strip_prefix(": ")).map(|reason| Cow::Owned(reason.to_owned()));
+        let told = handled.and_then(|(_, rest)| rest.strip_prefix(": ")).map(keep);
         event.set_text(Field::Reason, told.or(error).unwrap_or_default());
     } else if let Some(error) = error {
         event.extra("dockerd", "error", error);
     }
-    event.set_text(Field::Msg, message);
 }
 
 /// Engines up to 1.6: `+job log(create, <id>, <image>)` is what later became an event of the API.
