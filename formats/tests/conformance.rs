@@ -4,7 +4,7 @@
 //! fields to values; `null` means absent. `group/name` is an extra. `received` (RFC 3339) and `zone`
 //! (seconds) replace the defaults, `format` the detection.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, clippy::arithmetic_side_effects)]
 
 use std::collections::BTreeMap;
 use std::fs;
