@@ -10,7 +10,7 @@ use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use wharfinger_formats::frame::{Frame, Framer};
-use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Format, Offset, Time, parse};
+use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Format, Offset, Time, parse, stored};
 
 const CONTEXT: Context = Context { received: Time(1_795_251_800_000_000_000), zone: Offset(0) };
 
@@ -34,6 +34,9 @@ const CORPORA: &[(&str, &str, &str)] = &[
     ("rfc3164", "rfc3164/wild.log", "rfc3164"),
     ("dockerd", "dockerd/engine20.10-info.log", "dockerd"),
     ("dockerd-requests", "dockerd/engine20.10-requests.log", "dockerd"),
+    ("docker_events", "docker-events/engine-28.5.ndjson", "docker_events"),
+    ("docker_json", "docker-json/labels-env-tag.log", "docker_json"),
+    ("wazuh", "wazuh/alerts.ndjson", "wazuh"),
 ];
 
 fn format(name: &str) -> &'static Format {
@@ -92,6 +95,46 @@ fn emitters(c: &mut Criterion) {
     group.finish();
 }
 
+fn journal_records(c: &mut Criterion) {
+    let mut group = c.benchmark_group("stored");
+    for (row, fixtures, _) in CORPORA {
+        let lines = lines(fixtures);
+        group.throughput(Throughput::Elements(lines.len() as u64));
+        let parsed = |line| {
+            let mut event = Event::new(line);
+            parse(Choice::Auto, line, &CONTEXT, &mut event);
+            event
+        };
+        let events: Vec<Event<'_>> = lines.iter().map(|line| parsed(line)).collect();
+        let stored = |event: &Event<'_>| {
+            let mut record = Vec::new();
+            stored::encode(event, &mut record);
+            record
+        };
+        let records: Vec<Vec<u8>> = events.iter().map(stored).collect();
+        group.bench_function(format!("encode/{row}"), |b| {
+            let mut out = Vec::new();
+            b.iter(|| {
+                for event in &events {
+                    out.clear();
+                    stored::encode(event, &mut out);
+                    black_box(&out);
+                }
+            });
+        });
+        group.bench_function(format!("decode/{row}"), |b| {
+            let mut kept = Some(Event::new(b""));
+            b.iter(|| {
+                for record in &records {
+                    let event = stored::decode(record, kept.take().unwrap_or(Event::new(b""))).unwrap();
+                    kept = Some(black_box(event).reuse(b""));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
 fn parse_and_emit(c: &mut Criterion) {
     let mut group = c.benchmark_group("convert");
     let lines = lines("rfc5424/audit.log");
@@ -139,5 +182,5 @@ fn framing(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parsers, emitters, parse_and_emit, framing);
+criterion_group!(benches, parsers, emitters, journal_records, parse_and_emit, framing);
 criterion_main!(benches);
