@@ -41,7 +41,7 @@ pub async fn run(
     // A second installation is no error: whoever came first chose the same provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     make_private_dir(&config.data_dir)?;
-    let journal = Journal::open(journal_settings(&config), Arc::new(Disk::default()))?;
+    let journal = Journal::open(journal_settings(&config), Arc::new(Disk))?;
     let local = Local::read(&Roots { dmi: config.identity.dmi.clone(), ..Roots::default() });
     let (inventory, snapshot) = inventory::Watch::start(&config.identity.inventory, local.clone())?;
     let identity = Arc::new(ArcSwap::from_pointee(snapshot));

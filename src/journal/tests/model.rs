@@ -208,12 +208,7 @@ impl Model {
     }
 
     fn start(&mut self) -> Life {
-        let (journal, stepper) = loop {
-            match Journal::open_stepped(self.settings.clone(), Arc::new(self.disk.clone())) {
-                Ok(opened) => break opened,
-                Err(error) => panic!("{error:?}"),
-            }
-        };
+        let (journal, stepper) = Journal::open_stepped(self.settings.clone(), Arc::new(self.disk.clone())).unwrap();
         let incarnation = journal.incarnation();
         assert_eq!(*self.incarnation.get_or_insert(incarnation), incarnation, "nothing was rolled back");
         let mut cursors = Vec::new();

@@ -288,7 +288,7 @@ mod tests {
         assert!(connection.unacknowledged().unwrap() > 0);
         assert!(matches!(connection.state(), State::Open));
         while connection.unacknowledged() != Some(0) {
-            peer.read(&mut vec![0; 1 << 20]).await.unwrap();
+            assert_ne!(peer.read(&mut vec![0; 1 << 20]).await.unwrap(), 0, "the connection is open");
         }
     }
 
