@@ -54,6 +54,7 @@ fn help_and_usage() {
     let mut all = String::new();
     for arguments in [
         &["--help"][..],
+        &["run", "--help"],
         &["validate", "--help"],
         &["convert", "--help"],
         &["explain", "--help"],
@@ -94,7 +95,7 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "unknown option in a table",
         "w.yaml",
-        "sources:\n  in:\n    type: syslog\n    mode: tcp\n    tls: {crt_file: a, key_fil: b}\n",
+        "sources:\n  in:\n    type: syslog\n    mode: tcp\n    tls: {certificate: a, kye: b}\n",
     ),
     ("unknown option of the journal", "w.yaml", "journal:\n  max_bytes: 1GiB\n"),
     ("missing option", "w.yaml", "sources:\n  in:\n    type: syslog\n    address: 127.0.0.1:5514\n"),
@@ -117,7 +118,15 @@ const WRONG: &[(&str, &str, &str)] = &[
     ("string for a list", "w.yaml", "identity:\n  inventory: vms.csv\n"),
     ("string for a table", "w.yaml", "journal: 1GiB\n"),
     ("missing file", "w.yaml", "identity:\n  inventory:\n    - vms.csv\n"),
-    ("unknown format", "w.yaml", "sources:\n  in: {type: stdin, zone: CET}\n"),
+    ("unknown option of a sink", "w.yaml", "sinks:\n  out: {type: stdout, inputs: [in]}\n"),
+    (
+        "missing certificate",
+        "w.yaml",
+        "sources:\n  in:\n    type: syslog\n    mode: tcp\n    address: 0.0.0.0:6514\n    tls: {certificate: a.pem, key: b.pem}\n",
+    ),
+    ("missing secret", "w.yaml", "sources:\n  in: {type: hec, address: '127.0.0.1:8088', token: {file: token}}\n"),
+    ("unknown format", "w.yaml", "sinks:\n  out: {type: stdout, format: sef}\n"),
+    ("unknown zone", "w.yaml", "sources:\n  in: {type: stdin, zone: CET}\n"),
     ("open to everybody", "w.yaml", "sources:\n  in: {type: syslog, mode: tcp, address: '0.0.0.0:5514'}\n"),
     (
         "one address twice",
@@ -248,6 +257,9 @@ fn list_shows_the_tables() {
         assert!(text(&table.stdout).contains(format.about), "{}", format.name);
         let row = json["formats"].as_array().unwrap().iter().find(|row| row["name"] == format.name).unwrap();
         assert_eq!(row["write"], format.emit.is_some());
+    }
+    for kind in wharfinger::sinks::SINKS {
+        assert!(json["sinks"].as_array().unwrap().iter().any(|row| row["name"] == kind.name), "{}", kind.name);
     }
     for kind in wharfinger::sources::SOURCES {
         assert!(text(&table.stdout).contains(kind.about), "{}", kind.name);

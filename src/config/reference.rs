@@ -83,11 +83,13 @@ fn table(schema: &Value, root: &Value, prefix: &str, depth: usize, rows: &mut St
         let own = option["description"].as_str();
         let (about, default) = split_default(own.or(target["description"].as_str()).unwrap_or_default());
         let default = match (default, &option["default"]) {
-            (Some(default), _) if default == "none" || default.contains(' ') => default.to_owned(),
-            (Some(default), _) => format!("`{default}`"),
+            (Some(default), _) if default == "none" || default.contains(' ') => cell(default),
+            (Some(default), _) => format!("`{}`", default.trim_matches('`')),
             (None, _) if required.contains(&name.as_str()) => "required".to_owned(),
-            (None, Value::Null) => "none".to_owned(),
+            (None, Value::String(value)) if value.is_empty() => "none".to_owned(),
             (None, Value::String(value)) => format!("`{value}`"),
+            (None, Value::Null) if may_be_absent(option) || is(target, "object") => "none".to_owned(),
+            (None, Value::Null) => String::new(),
             (None, value) => format!("`{value}`"),
         };
         let path = format!("{prefix}{name}");
@@ -155,10 +157,15 @@ fn is(schema: &Value, word: &str) -> bool {
     }
 }
 
+/// "This or nothing", in either way that schemas say it.
+fn may_be_absent(schema: &Value) -> bool {
+    is(schema, "null") || schema["anyOf"].as_array().into_iter().flatten().any(|choice| is(choice, "null"))
+}
+
 /// Doc comments end in "Default: …." where serde has no default to show.
 fn split_default(about: &str) -> (&str, Option<&str>) {
     match about.rsplit_once("Default: ") {
-        Some((about, default)) => (about.trim_end(), Some(default.trim_end_matches('.').trim_matches('`'))),
+        Some((about, default)) => (about.trim_end(), Some(default.trim_end_matches('.'))),
         None => (about, None),
     }
 }
@@ -166,4 +173,19 @@ fn split_default(about: &str) -> (&str, Option<&str>) {
 /// Text that cannot end its cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_option_has_a_default_or_is_required() {
+        let reference = super::reference();
+        // An enumeration that derives `Serialize` shows its default; anything else says `Default: …`.
+        let without: Vec<&str> = reference.lines().filter(|line| line.contains(" |  | ")).collect();
+        assert!(without.is_empty(), "no default is documented for\n{}", without.join("\n"));
+        assert!(
+            reference.lines().filter(|line| line.starts_with('|')).all(|line| line.ends_with('|')),
+            "a broken table"
+        );
+    }
 }

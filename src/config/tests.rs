@@ -194,4 +194,7 @@ fn hostile_files_end_in_one_message() {
 fn the_defaults_are_a_configuration() {
     let embedded = Config::embedded(Some(Path::new("/tmp/wharfinger"))).unwrap();
     assert_eq!(embedded.config.data_dir, Path::new("/tmp/wharfinger"));
+    // What listens is never left out.
+    let names: Vec<&str> = embedded.config.sources.iter().map(|source| source.name.as_str()).collect();
+    assert!(names.starts_with(&["syslog_tcp", "syslog_udp", "hec"]), "{names:?}");
 }

@@ -83,6 +83,13 @@ impl fmt::Debug for Emitter {
     }
 }
 
+/// Its name, so that the reference shows which is the default.
+impl serde::Serialize for Emitter {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
 impl<'de> Deserialize<'de> for Emitter {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Read;

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wharfinger_formats::Event;
 
 use self::object::{Layout, Object, Objects};
@@ -93,7 +93,7 @@ pub struct S3Tls {
 }
 
 /// The checksum sent with an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Checksum {
     #[default]
@@ -105,7 +105,7 @@ pub enum Checksum {
 }
 
 /// How an object that is already there is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Exclusive {
     /// `If-None-Match: *`; a store that answers that it does not know it is asked by HEAD instead.

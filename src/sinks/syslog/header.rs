@@ -3,11 +3,11 @@
 //! Invariant: a header is printable ASCII without line ends; the host is one word.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wharfinger_formats::{Event, Field, Time};
 
 /// Which header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Header {
     /// `<PRI>1 2026-11-21T09:00:00.123456Z host app - - -` and the record as MSG.
