@@ -62,6 +62,8 @@ impl Cursor {
         loop {
             let closed = self.published.borrow_and_update().closed;
             if self.try_read(chunk, bytes_max).await? {
+                // What is in the page cache never makes a reader wait: let others have their turn.
+                tokio::task::consume_budget().await;
                 return Ok(());
             }
             if closed || self.published.changed().await.is_err() {

@@ -15,7 +15,8 @@ use rustix::fs::{FallocateFlags, FlockOperation};
 
 /// A folder tree that can be made durable.
 pub trait Storage: Send + Sync + Debug {
-    /// Makes the folder, and those above it, for this user alone (0700). Fine if it is there.
+    /// Makes the folder, and those above it, for this user alone (0700), durable in the folder
+    /// above. Fine if it is there.
     fn create_dir(&self, dir: &Path) -> io::Result<()>;
     /// Names of the files in a folder, in no order.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
@@ -76,7 +77,15 @@ pub struct Disk;
 
 impl Storage for Disk {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+        if dir.is_dir() {
+            return Ok(());
+        }
+        let above = dir.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.create_dir(above)?;
+        match fs::DirBuilder::new().mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => self.sync_dir(above),
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {

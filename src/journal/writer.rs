@@ -10,8 +10,8 @@ use super::shared::Shared;
 use super::tidy::tidy;
 use super::{AppendError, Sync, locked};
 
-/// How soon a full disk is tried again.
-const STALL: Duration = Duration::from_millis(500);
+/// How soon a disk that is full, or failed, is tried again.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// The log and the group it has in hand.
 #[derive(Debug)]
@@ -39,7 +39,10 @@ impl Writer {
             };
             match work {
                 Work::Group => {
-                    if !self.commit() && !shared.queue.pause(STALL) {
+                    let done = self.commit();
+                    // A disk that fails is not worn out with a new segment for every group.
+                    let wait = !done || shared.failure().is_some();
+                    if wait && !shared.queue.pause(RETRY) && !done {
                         self.log.refuse(&mut self.group, || AppendError::Closed);
                     }
                 }

@@ -93,18 +93,17 @@ fn every_call_fails() {
     };
     assert!(calls > 100, "{calls} calls");
     for kind in [ErrorKind::Other, ErrorKind::StorageFull] {
-        for (after, times) in (0..calls).flat_map(|after| [(after, 1), (after, 2), (after, 20)]) {
-            for power in [false, true] {
-                let disk = SimDisk::new(after);
-                disk.set_fault(Some(Fault { after, times, kind }));
-                let acknowledged = life(&disk);
-                if power {
-                    disk.power_loss()
-                } else {
-                    disk.kill()
-                }
-                check(&disk, &acknowledged, &format!("{kind:?} after {after}, {times} times, power {power}"));
+        for (after, times) in (0..calls).flat_map(|after| [(after, 1), (after, 1 + after % 3), (after, 20)]) {
+            let disk = SimDisk::new(after);
+            disk.set_fault(Some(Fault { after, times, kind }));
+            let acknowledged = life(&disk);
+            let power = times % 2 == 1;
+            if power {
+                disk.power_loss();
+            } else {
+                disk.kill();
             }
+            check(&disk, &acknowledged, &format!("{kind:?} after {after}, {times} times, power {power}"));
         }
     }
 }

@@ -147,6 +147,33 @@ async fn a_full_journal_waits_for_its_slowest_cursor() {
 }
 
 #[tokio::test]
+async fn a_backlog_that_is_no_longer_in_memory_comes_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { bytes_max: 128 << 20, ..settings(dir.path()) };
+    let journal = Journal::open(settings, Arc::new(Disk)).unwrap();
+    let mut cursor = journal.cursor("a").unwrap();
+    for round in 0..60 {
+        journal.append(numbered(round * 10..round * 10 + 10, 70_000)).await.unwrap();
+    }
+    let mut chunk = Chunk::new();
+    let mut next = 1;
+    while next <= 600 {
+        // A read that is given up took nothing.
+        let _ = cursor.read(&mut chunk, 1 << 20).now_or_never().map(|read| {
+            next += chunk.len() as u64;
+            read.unwrap();
+        });
+        if next <= 600 {
+            // Less than one record: it is read all the same.
+            cursor.read(&mut chunk, 50_000).await.unwrap();
+            assert_eq!(chunk.records().map(|record| record.position.0).collect::<Vec<_>>(), [next]);
+            next += 1;
+        }
+    }
+    assert_eq!(chunk.damaged(), []);
+}
+
+#[tokio::test]
 async fn without_cursors_the_oldest_goes() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
