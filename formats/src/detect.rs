@@ -119,13 +119,15 @@ fn parse_envelope<'a>(
 
 /// The format of a message inside syslog, and its bytes.
 ///
-/// Not looked for when the header says what happened (our own element), or when the tag is a
+/// Not looked for when another gateway has done so (our own element is there), or when the tag is a
 /// container id: a container's output must not pass for what the engine says. For the same reason a
 /// line of dockerd is believed only under the daemon's own tags.
 fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
     let app = event.text(Field::App).unwrap_or_default();
-    if message.is_empty() || event.get(Field::EventClass).is_some() || syslog::is_container_id(app.as_bytes()) {
+    let ours = |event: &Event<'_>| event.extras().iter().any(|extra| extra.group == rfc5424::OWN_ID);
+    let passed_a_gateway = event.get(Field::EventClass).is_some() || ours(event);
+    if message.is_empty() || passed_a_gateway || syslog::is_container_id(app.as_bytes()) {
         return None;
     }
     let allowed = |format: &Format| {

@@ -68,7 +68,7 @@ enum Shape {
 fn detect(input: &[u8]) -> u8 {
     let window = input.get(..WINDOW).unwrap_or(input);
     let has = |wanted: &[u8]| memchr::memmem::find(window, wanted).is_some();
-    match shape(input) {
+    match shape(window) {
         Some(Shape::Logfmt) if has(b" level=") => 90,
         Some(Shape::Terminal { .. }) => 90,
         Some(Shape::Json) if has(b"\"level\":\"") && has(b"\"msg\":\"") && has(b"\"time\":\"") => 70,

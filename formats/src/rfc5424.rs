@@ -23,7 +23,7 @@ pub(crate) const FORMAT: Format = Format {
 };
 
 /// The SD-ID of canonical fields. 32473 is the enterprise number for documentation (RFC 5612).
-const OWN_ID: &str = "wharfinger@32473";
+pub(crate) const OWN_ID: &str = "wharfinger@32473";
 
 /// How far into a line Docker's tag and its repetition are searched.
 const DOCKER_TAG_WINDOW: usize = 512;

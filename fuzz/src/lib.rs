@@ -4,6 +4,8 @@ use serde_json::Value as Tree;
 use serde::de::IgnoredAny;
 use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, parse, stored};
 
+pub mod syslog;
+
 #[path = "../../formats/tests/support/nothing_lost.rs"]
 mod nothing_lost;
 #[path = "../../formats/src/cef/strict.rs"]
@@ -20,7 +22,7 @@ pub fn parsed<'a>(format: &str, input: &'a [u8]) -> Event<'a> {
     event
 }
 
-fn emitted(format: &str, event: &Event<'_>) -> Vec<u8> {
+pub(crate) fn emitted(format: &str, event: &Event<'_>) -> Vec<u8> {
     let emit =
         FORMATS.iter().find(|row| row.name == format).and_then(|row| row.emit).expect("a format that is written");
     let mut out = Vec::new();

@@ -193,9 +193,12 @@ fn extra_elements(extras: &[Extra<'_>], out: &mut Vec<u8>) {
 fn element<'e, 'v: 'e>(id: &str, params: impl Iterator<Item = &'e Extra<'v>>, out: &mut Vec<u8>) {
     out.push(b'[');
     out.extend_from_slice(id.as_bytes());
-    for extra in params {
+    let mut params = params.peekable();
+    let mut first = true;
+    while let Some(extra) = params.next() {
         // An element that had no parameters is one extra without name and value.
-        if !(extra.name.is_empty() && extra.value == Value::Str(Cow::Borrowed(""))) {
+        let alone = std::mem::take(&mut first) && params.peek().is_none();
+        if !(alone && extra.name.is_empty() && extra.value == Value::Str(Cow::Borrowed(""))) {
             param(&sd_name(&extra.name, NAME_MAX), &extra.value, out);
         }
     }

@@ -1,0 +1,145 @@
+//! What must hold of frames and of syslog lines, whatever bytes they came from.
+
+use wharfinger_formats::frame::{Frame, Framer};
+use wharfinger_formats::{Event, Field, Value};
+
+use crate::{check_event, emitted, parsed};
+
+const LIMIT: usize = 64;
+
+/// The frames of a connection are the same when its bytes come in pieces of `step`, and all are kept.
+pub fn check_frames(input: &[u8]) {
+    let Some((step, stream)) = input.split_first() else { return };
+    let whole = frames(stream, stream.len().max(1));
+    assert_eq!(frames(stream, usize::from(*step).max(1)), whole);
+    assert_eq!(frames(stream, 1), whole);
+    let closed = whole.last().is_some_and(|(kind, ..)| *kind == 'm');
+    let kept: u64 = whole.iter().map(|(_, _, bytes)| bytes).sum();
+    let around = stream.iter().filter(|byte| matches!(byte, 0 | b'\n' | b'\r' | b' ' | b'0'..=b'9')).count();
+    assert!(closed || kept + around as u64 >= stream.len() as u64, "bytes are in no frame");
+}
+
+/// Kind, first bytes and length of each frame.
+fn frames(stream: &[u8], step: usize) -> Vec<(char, Vec<u8>, u64)> {
+    let mut framer = Framer::new(LIMIT);
+    let (mut buffer, mut got) = (Vec::new(), Vec::new());
+    for (read, closed) in stream.chunks(step).map(|read| (read, false)).chain([(&b""[..], true)]) {
+        buffer.extend_from_slice(read);
+        loop {
+            let frame = if closed { framer.finish(&buffer) } else { framer.next(&buffer) };
+            let (kind, start, end, used) = match frame {
+                Frame::NeedMore { used } => {
+                    buffer.drain(..used);
+                    assert!(buffer.len() <= LIMIT + 32, "{} bytes held", buffer.len());
+                    break;
+                }
+                Frame::Complete { start, end, used } => ('c', start, end, used),
+                Frame::Truncated { start, end, used } => ('t', start, end, used),
+                Frame::TooLong { used, bytes_total } => {
+                    got.push(('l', framer.head().to_vec(), bytes_total));
+                    buffer.drain(..used);
+                    continue;
+                }
+                Frame::Malformed(_) => {
+                    got.push(('m', Vec::new(), 0));
+                    return got;
+                }
+            };
+            let frame = buffer[start..end].to_vec();
+            assert!(frame.len() <= LIMIT);
+            got.push((kind, frame.clone(), frame.len() as u64));
+            buffer.drain(..used);
+        }
+    }
+    got
+}
+
+/// One RFC 5424 record that says the same: fields come back, and it is written the same again.
+pub fn check_rfc5424(event: &Event<'_>) {
+    let record = emitted("rfc5424", event);
+    assert!(!record.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'), "one record");
+    let back = parsed("rfc5424", &record);
+    for (field, value) in event.fields().filter(|(field, _)| !field.is_reserved()) {
+        let found = back.get(field).unwrap_or_else(|| panic!("{} is gone", field.name()));
+        // JSON comes back as the text it was written as.
+        let same = match (value, found) {
+            (Value::Str(a) | Value::Json(a), Value::Str(b)) => a == b,
+            _ => value == found,
+        };
+        assert!(
+            same || matches!(value, Value::Str(_)) && field.kind() != wharfinger_formats::Kind::Text,
+            "{}",
+            field.name()
+        );
+    }
+    assert!(back.extras().len() >= event.extras().len());
+}
+
+/// A line read as `format`: an event, and one record of it. Nothing that it says was made up: every
+/// text of the header is a piece of the line, and the message is its end.
+pub fn check_syslog(format: &str, input: &[u8]) {
+    let event = parsed(format, input);
+    check_event(&event);
+    check_rfc5424(&event);
+    let line = String::from_utf8_lossy(input);
+    let is_plain = event.text(Field::Format) == Some(format) && event.text(Field::EventClass).is_none();
+    if !is_plain || line.contains("wharfinger@32473") {
+        return;
+    }
+    for field in [Field::HostName, Field::App, Field::ProcessId, Field::SyslogMsgId] {
+        let text = event.text(field).unwrap_or_default();
+        assert!(line.contains(text), "{} is not in the line", field.name());
+    }
+    let message = event.text(Field::Msg).unwrap_or_default();
+    assert!(line.ends_with(message), "the message is not the end of the line");
+}
+
+/// A line of dockerd: an event, and the message is that of the outer pairs.
+pub fn check_dockerd(input: &[u8]) {
+    let event = parsed("dockerd", input);
+    check_event(&event);
+    check_rfc5424(&event);
+    let Ok(line) = std::str::from_utf8(input) else { return };
+    if line.starts_with("time=") && !line.contains('\\') {
+        let expected = outer(line).into_iter().find(|(key, value)| *key == "msg" && !value.is_empty());
+        assert_eq!(event.text(Field::Msg), expected.map(|(_, value)| value));
+    }
+}
+
+/// Logfmt without escapes, read by a hand that knows nothing of the parser's.
+fn outer(line: &str) -> Vec<(&str, &str)> {
+    let is_space = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n');
+    let mut pairs = Vec::new();
+    let mut rest = line;
+    loop {
+        rest = rest.trim_start_matches(is_space);
+        if rest.is_empty() {
+            return pairs;
+        }
+        let key_len = rest.find(|c| c == '=' || is_space(c)).unwrap_or(rest.len());
+        let (key, after) = rest.split_at(key_len);
+        let (value, next) = match after.strip_prefix('=') {
+            None => ("", after),
+            Some(value) => match value.strip_prefix('"') {
+                Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+                None => value.split_at(value.find([' ', '\t', '\n']).unwrap_or(value.len())),
+            },
+        };
+        pairs.push((key, value));
+        rest = next;
+    }
+}
+
+/// The guess is a format that reads the line as it would if it had been named.
+pub fn check_detect(input: &[u8]) {
+    let event = parsed("auto", input);
+    check_event(&event);
+    check_rfc5424(&event);
+    match wharfinger_formats::detect(input) {
+        Some((format, score)) => {
+            assert!((1..=100).contains(&score) && format.parse.is_some());
+            assert_eq!(parsed(format.name, input), event);
+        }
+        None => assert_eq!(event.text(Field::EventClass), Some("unparsed")),
+    }
+}
