@@ -33,10 +33,16 @@ impl SinkFile {
         format!("  out:\n    type: file\n    path: {}\n", self.path.display())
     }
 
-    /// Events that stand in the file with their line end.
+    /// What stands in the file with its line end.
+    pub fn text(&self) -> String {
+        let mut text = fs::read_to_string(&self.path).unwrap_or_default();
+        text.truncate(text.rfind('\n').map_or(0, |at| at + 1));
+        text
+    }
+
+    /// The events in the file.
     pub fn events(&self) -> Vec<Value> {
-        let text = fs::read_to_string(&self.path).unwrap_or_default();
-        events(text.rsplit_once('\n').map_or("", |(complete, _)| complete))
+        events(&self.text())
     }
 
     /// Waits for at least `count` events that `wanted` accepts; answers them.
