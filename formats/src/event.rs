@@ -137,6 +137,7 @@ impl<'a> Event<'a> {
     }
 
     /// Keeps what has no canonical field.
+    #[inline]
     pub fn extra(
         &mut self,
         group: impl Into<Cow<'a, str>>,

@@ -233,7 +233,7 @@ fn civil_from_days(days: i64) -> (i32, u8, u8) {
 
 /// The number of two ASCII digits.
 #[inline]
-fn two_digits(tens: u8, ones: u8) -> Option<u8> {
+pub(crate) fn two_digits(tens: u8, ones: u8) -> Option<u8> {
     let (tens, ones) = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
     (tens < 10 && ones < 10).then(|| tens.wrapping_mul(10).wrapping_add(ones))
 }

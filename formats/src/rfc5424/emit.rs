@@ -25,6 +25,7 @@ const GROUPS_COMPARED: usize = 16;
 
 /// Appends one record.
 pub(super) fn emit(event: &Event<'_>, _context: &EmitContext<'_>, out: &mut Vec<u8>) {
+    out.reserve(event.raw().len().saturating_add(256));
     let mut exact = Exact::default();
     header(event, &mut exact, out);
     out.push(b' ');
@@ -37,27 +38,27 @@ pub(super) fn emit(event: &Event<'_>, _context: &EmitContext<'_>, out: &mut Vec<
     }
     if !message.is_empty() {
         out.push(b' ');
-        visible(message.as_bytes(), b"", out);
+        match exact.has(Field::Msg) {
+            true => out.extend_from_slice(message.as_bytes()),
+            false => visible(message.as_bytes(), false, out),
+        }
     }
 }
 
-/// Fields that header or MSG hold exactly: our own element leaves them out.
+/// Fields that header or MSG hold exactly, a bit for each: our own element leaves them out.
 #[derive(Default)]
-struct Exact {
-    fields: [Option<Field>; 9],
-    len: usize,
-}
+struct Exact(u128);
+
+// One bit a field.
+const _: () = assert!(Field::COUNT <= 128);
 
 impl Exact {
     fn add(&mut self, field: Field) {
-        if let Some(slot) = self.fields.get_mut(self.len) {
-            *slot = Some(field);
-            self.len = self.len.saturating_add(1);
-        }
+        self.0 |= 1_u128.wrapping_shl(field as u32);
     }
 
     fn has(&self, field: Field) -> bool {
-        self.fields.contains(&Some(field))
+        self.0 & 1_u128.wrapping_shl(field as u32) != 0
     }
 }
 
@@ -121,7 +122,7 @@ fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
         out.push(b'-');
         return text.is_empty();
     }
-    if text.len() <= max && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if text.len() <= max && all(text.as_bytes(), |byte| byte.is_ascii_graphic()) {
         out.extend_from_slice(text.as_bytes());
         return true;
     }
@@ -133,7 +134,7 @@ fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
 /// neither to tell: its bytes stand there as text.
 fn message<'e>(event: &'e Event<'_>, exact: &mut Exact) -> Cow<'e, str> {
     if let Some(text) = event.text(Field::Msg) {
-        if !text.starts_with('\u{FEFF}') && !text.bytes().any(is_hidden) {
+        if !text.starts_with('\u{FEFF}') && all(text.as_bytes(), |byte| !is_hidden(byte)) {
             exact.add(Field::Msg);
         }
         return Cow::Borrowed(text);
@@ -232,7 +233,7 @@ fn sd_name(name: &str, max: usize) -> Cow<'_, str> {
     if name.is_empty() {
         return Cow::Borrowed("extra");
     }
-    if name.len() <= max && name.bytes().all(is_name) {
+    if name.len() <= max && all(name.as_bytes(), is_name) {
         return Cow::Borrowed(name);
     }
     let legal = |c: char| u8::try_from(c).ok().filter(|byte| is_name(*byte)).map_or('_', char::from);
@@ -250,7 +251,7 @@ fn param(name: &str, value: &Value<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"=\"");
     match value {
         // §6.3.3: `"`, `\` and `]` MUST be escaped.
-        Value::Str(text) | Value::Json(text) => visible(text.as_bytes(), b"\"\\]", out),
+        Value::Str(text) | Value::Json(text) => visible(text.as_bytes(), true, out),
         Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
         Value::Time(time) => Time::write_rfc3339(*time, 9, out),
         Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
@@ -258,16 +259,28 @@ fn param(name: &str, value: &Value<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
+/// Whether all bytes are so. It looks at every one of them: without an early end the compiler looks
+/// at many at once, and nearly all texts are so to their end.
+#[inline]
+fn all(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |so, byte| so & is_so(*byte))
+}
+
 /// A byte that could end a record or change how a terminal shows it.
-fn is_hidden(byte: u8) -> bool {
+const fn is_hidden(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
 }
 
-/// Appends text with a backslash before the bytes in `escaped`, and control characters as `\n`,
-/// `\r`, `\0` or `\x1B`. RFC 6587 §3.4.2: LF and NUL end a frame on many transports.
-fn visible(text: &[u8], escaped: &[u8], out: &mut Vec<u8>) {
+/// Appends text with a backslash before `"`, `\` and `]` when it is a value, and control characters as
+/// `\n`, `\r`, `\0` or `\x1B`. RFC 6587 §3.4.2: LF and NUL end a frame on many transports.
+fn visible(text: &[u8], is_value: bool, out: &mut Vec<u8>) {
+    let is_plain = |byte: u8| !(is_hidden(byte) || is_value && matches!(byte, b'"' | b'\\' | b']'));
+    if all(text, is_plain) {
+        out.extend_from_slice(text);
+        return;
+    }
     let mut rest = text;
-    while let Some(at) = rest.iter().position(|byte| is_hidden(*byte) || escaped.contains(byte)) {
+    while let Some(at) = rest.iter().position(|byte| !is_plain(*byte)) {
         let Some((before, [byte, after @ ..])) = rest.split_at_checked(at) else { return };
         out.extend_from_slice(before);
         out.push(b'\\');
@@ -277,10 +290,8 @@ fn visible(text: &[u8], escaped: &[u8], out: &mut Vec<u8>) {
             0 => out.push(b'0'),
             byte if is_hidden(*byte) => {
                 out.push(b'x');
-                out.extend(
-                    [byte >> 4, byte & 15]
-                        .map(|digit| b"0123456789ABCDEF".get(usize::from(digit)).copied().unwrap_or(b'0')),
-                );
+                let digit = |of: u8| b"0123456789ABCDEF".get(usize::from(of)).copied().unwrap_or(b'0');
+                out.extend([byte >> 4, byte & 15].map(digit));
             }
             byte => out.push(*byte),
         }
