@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -82,13 +82,11 @@ pub struct Intake {
     identity: Arc<ArcSwap<Snapshot>>,
     source: Arc<str>,
     stats: Arc<SourceStats>,
-    /// Events dropped since the last gap record.
-    undeclared: Arc<AtomicU64>,
 }
 
 impl Intake {
     pub fn new(journal: Journal, identity: Arc<ArcSwap<Snapshot>>, source: &str, stats: Arc<SourceStats>) -> Self {
-        Intake { journal, identity, source: source.into(), stats, undeclared: Arc::default() }
+        Intake { journal, identity, source: source.into(), stats }
     }
 
     /// An empty batch for frames of that origin.
@@ -127,7 +125,6 @@ impl Intake {
             filled = filled.reuse(frame);
             mark_unparsed(&mut filled, "the parser panicked on this frame: please report it".to_owned());
         }
-        stats::add(&self.stats.received, 1);
         stats::add(&self.stats.received_bytes, frame.len() as u64);
         if filled.text(Field::ParseStatus) == Some("failed") {
             stats::add(&self.stats.unparsed, 1);
@@ -156,8 +153,7 @@ impl Intake {
     /// # Errors
     /// The journal cannot store: nothing of the batch may be acknowledged.
     pub async fn append(&self, frames: &mut Frames) -> Result<(), AppendError> {
-        if !frames.batch.is_empty() {
-            let batch = std::mem::take(&mut frames.batch);
+        if let Some(batch) = self.counted(frames) {
             frames.batch = self.journal.append(batch).await?.batch;
         }
         Ok(())
@@ -168,11 +164,19 @@ impl Intake {
     /// # Errors
     /// [`AppendError::Full`], with the batch emptied; or the journal cannot store.
     pub async fn try_append(&self, frames: &mut Frames) -> Result<(), AppendError> {
-        if !frames.batch.is_empty() {
-            let batch = std::mem::take(&mut frames.batch);
+        if let Some(batch) = self.counted(frames) {
             frames.batch = self.journal.try_append(batch).await?.batch;
         }
         Ok(())
+    }
+
+    /// Takes the batch out of `frames`, with what it adds to the source's tally; none if empty.
+    fn counted(&self, frames: &mut Frames) -> Option<Batch> {
+        let mut batch = std::mem::take(&mut frames.batch);
+        if batch.len() > 0 {
+            Tally { taken: batch.len() as u64, lost: 0 }.add_to(&mut batch, &self.source);
+        }
+        (!batch.is_empty()).then_some(batch)
     }
 
     /// The same for sources that cannot wait: what does not fit is dropped, counted, and declared
@@ -185,13 +189,12 @@ impl Intake {
         match self.try_append(frames).await {
             Ok(()) => {}
             Err(AppendError::Full { .. }) => {
-                stats::add(&self.stats.lost, events);
-                self.undeclared.fetch_add(events, Relaxed);
+                stats::add(&self.stats.undeclared, events);
                 return Ok(events);
             }
             Err(error) => return Err(error),
         }
-        let lost = self.undeclared.swap(0, Relaxed);
+        let lost = self.stats.undeclared.swap(0, Relaxed);
         if lost > 0 {
             let origin = frames.origin.clone();
             self.declare(&origin, Some(lost), "the journal was full").await?;
@@ -205,7 +208,6 @@ impl Intake {
     /// # Errors
     /// The journal cannot store.
     pub async fn gap(&self, origin: &Origin, lost: Option<u64>, cause: &str) -> Result<(), AppendError> {
-        stats::add(&self.stats.lost, lost.unwrap_or(0));
         self.declare(origin, lost, cause).await
     }
 
@@ -213,7 +215,7 @@ impl Intake {
         let count = lost.map_or_else(|| "an unknown number of".to_owned(), |lost| lost.to_string());
         let text = format!("gap: {count} events of source `{}` were lost: {cause}", self.source);
         tracing::warn!(source = &*self.source, lost, cause, "events were lost");
-        self.tell(origin.clone(), &text, |event| {
+        self.tell(origin.clone(), &text, lost.unwrap_or(0), |event| {
             event.set(Field::EventClass, "gap");
             event.set(Field::Name, "Events were lost");
             event.set(Field::Severity, 8);
@@ -239,7 +241,7 @@ impl Intake {
             format: None,
             zone_seconds: 0,
         };
-        self.tell(origin, text, |event| {
+        self.tell(origin, text, 0, |event| {
             event.set(Field::EventClass, class);
             event.set(Field::Name, class);
             event.set(Field::Severity, severity);
@@ -247,7 +249,14 @@ impl Intake {
         .await
     }
 
-    async fn tell(&self, origin: Origin, text: &str, fill: impl for<'a> Fn(&mut Event<'a>)) -> Result<(), AppendError> {
+    /// The gateway's own events count under its own name; what they declare lost, under the source's.
+    async fn tell(
+        &self,
+        origin: Origin,
+        text: &str,
+        lost: u64,
+        fill: impl for<'a> Fn(&mut Event<'a>),
+    ) -> Result<(), AppendError> {
         let mut frames = self.frames(origin);
         self.add(&mut frames, text.as_bytes(), |context, event| {
             event.set(Field::Time, context.received);
@@ -256,7 +265,38 @@ impl Intake {
             event.set(Field::DeviceProduct, "Wharfinger");
             fill(event);
         });
-        self.append(&mut frames).await
+        Tally { taken: 1, lost: 0 }.add_to(&mut frames.batch, OWN_SOURCE);
+        if lost > 0 {
+            Tally { taken: 0, lost }.add_to(&mut frames.batch, &self.source);
+        }
+        self.journal.append(frames.batch).await.map(drop)
+    }
+}
+
+/// The name under which events that the gateway makes itself are counted.
+pub const OWN_SOURCE: &str = "wharfinger";
+
+/// What a source has seen, kept in the journal: it grows in the same batch as the events. What the
+/// source received is both together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events taken into the journal.
+    pub taken: u64,
+    /// Events that never got there, declared by gap records.
+    pub lost: u64,
+}
+
+impl Tally {
+    /// From the sums of [`Status::tallies`](crate::journal::Status::tallies).
+    pub fn from_sums(sums: &[u64]) -> Tally {
+        let sum = |index: usize| sums.get(index).copied().unwrap_or(0);
+        Tally { taken: sum(0), lost: sum(1) }
+    }
+
+    fn add_to(self, batch: &mut Batch, source: &str) {
+        // Zeros at the end need not be written.
+        let sums = [self.taken, self.lost];
+        batch.tally(source, if self.lost == 0 { &sums[..1] } else { &sums });
     }
 }
 

@@ -1,4 +1,6 @@
 //! Counters that parts add to and the metrics page reads. Names no other room.
+//!
+//! How many events a source received and lost is not here but in the journal, with the events.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -7,14 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What a source took in, in events unless the name says otherwise.
 #[derive(Debug, Default)]
 pub struct SourceStats {
-    pub received: AtomicU64,
     pub received_bytes: AtomicU64,
     /// Of the received: no parser accepted them.
     pub unparsed: AtomicU64,
     /// Of the received: frames over the limit, of which only the head was kept.
     pub oversize: AtomicU64,
-    /// Never taken in, and declared by a gap record.
-    pub lost: AtomicU64,
+    /// Dropped for want of room, and not yet declared by a gap record.
+    pub undeclared: AtomicU64,
     /// Of the received: a parser panicked on them.
     pub panics: AtomicU64,
 }

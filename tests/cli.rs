@@ -55,6 +55,7 @@ fn help_and_usage() {
     for arguments in [
         &["--help"][..],
         &["run", "--help"],
+        &["status", "--help"],
         &["validate", "--help"],
         &["convert", "--help"],
         &["explain", "--help"],

@@ -1,6 +1,8 @@
 //! Flow: events from a journal through `drive` and a sink to a scripted peer.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "flow/accounting.rs"]
+mod accounting;
 #[path = "flow/drive.rs"]
 mod drive;
 #[cfg(feature = "s3")]

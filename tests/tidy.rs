@@ -21,9 +21,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sources", &["intake", "part", "stats", "tls_server"]),
     ("sinks", &["journal", "part", "tls"]),
     ("config", &["document", "identity", "journal", "part", "sinks", "sources"]),
-    ("admin", &["journal", "sinks", "stats"]),
+    ("admin", &["intake", "journal", "sinks", "stats"]),
     ("gateway", &["admin", "config", "identity", "intake", "journal", "part", "sinks", "sources", "stats"]),
-    ("cli", &["config", "document", "gateway", "identity", "journal", "part", "sinks", "sources"]),
+    ("cli", &["admin", "config", "document", "gateway", "identity", "journal", "part", "sinks", "sources"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

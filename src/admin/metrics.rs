@@ -11,6 +11,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
+use super::status::{self, Page, SinkRow, SourceRow};
 use super::{SinkView, SourceView, View};
 use crate::journal::Status;
 use crate::sinks::SinkState;
@@ -19,31 +20,32 @@ use crate::stats;
 /// The page's text.
 pub(super) fn render(view: Arc<dyn View>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("wharfinger");
-    registry.register_collector(Box::new(Page(view)));
+    registry.register_collector(Box::new(Metrics(view)));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
 }
 
-struct Page(Arc<dyn View>);
+struct Metrics(Arc<dyn View>);
 
-impl fmt::Debug for Page {
+impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Page")
+        f.write_str("Metrics")
     }
 }
 
 /// Labels of a row, as Vector names them.
 type Labels = [(&'static str, String); 3];
 
-fn labels(name: &str, kind: &'static str, place: &str) -> Labels {
+fn labels(name: &str, kind: &str, place: &str) -> Labels {
     [("component_id", name.to_owned()), ("component_type", kind.to_owned()), ("component_kind", place.to_owned())]
 }
 
-impl Collector for Page {
+impl Collector for Metrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let status = self.0.journal().status();
         sources(&mut encoder, &self.0.sources())?;
+        custody(&mut encoder, &status::page(&*self.0))?;
+        let status = self.0.journal().status();
         sinks(&mut encoder, &self.0.sinks(), &status)?;
         journal(&mut encoder, &status)
     }
@@ -51,12 +53,10 @@ impl Collector for Page {
 
 fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceView]) -> fmt::Result {
     type Read = fn(&stats::SourceStats) -> u64;
-    let columns: [(&str, &str, Read); 6] = [
-        ("component_received_events", "Events taken in", |stats| stats::read(&stats.received)),
+    let columns: [(&str, &str, Read); 4] = [
         ("component_received_event_bytes", "Bytes of frames taken in", |stats| stats::read(&stats.received_bytes)),
         ("component_unparsed_events", "Events no parser accepted", |stats| stats::read(&stats.unparsed)),
         ("component_oversize_events", "Frames over the limit", |stats| stats::read(&stats.oversize)),
-        ("component_discarded_events", "Events lost and declared by a gap record", |stats| stats::read(&stats.lost)),
         ("component_panics", "Frames a parser panicked on", |stats| stats::read(&stats.panics)),
     ];
     for (name, help, read) in columns {
@@ -66,14 +66,35 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceView]) -> fmt::
     Ok(())
 }
 
+/// What was received and what became of it, from one moment: the accounts agree on every page.
+fn custody(encoder: &mut DescriptorEncoder<'_>, page: &Page) -> fmt::Result {
+    let of_source = |row: &SourceRow| labels(&row.name, &row.kind, "source");
+    let of_sink = |row: &SinkRow| labels(&row.name, &row.kind, "sink");
+    let received = page.sources.iter().map(|row| (of_source(row), row.taken));
+    let received = received.chain(page.sinks.iter().map(|row| (of_sink(row), row.received)));
+    counters(encoder, "component_received_events", "Events taken in, or in the journal for a sink", received)?;
+    let lost = page.sources.iter().map(|row| (of_source(row), row.lost));
+    let lost = lost.chain(page.sinks.iter().map(|row| (of_sink(row), row.lost)));
+    counters(encoder, "component_discarded_events", "Events lost and declared by a gap record", lost)?;
+    type OfSink = fn(&SinkRow) -> u64;
+    let sinks: [(&str, &str, OfSink); 3] = [
+        ("component_sent_events", "Events the peer has", |sink| sink.delivered),
+        ("component_filtered_events", "Events that were not meant for the sink", |sink| sink.filtered),
+        ("component_quarantined_events", "Events refused for good", |sink| sink.quarantined),
+    ];
+    for (name, help, read) in sinks {
+        counters(encoder, name, help, page.sinks.iter().map(|row| (of_sink(row), read(row))))?;
+    }
+    let unaccounted = page.sinks.iter().map(|row| (of_sink(row), row.unaccounted));
+    gauges(encoder, "component_unaccounted_events", "Events in none of the counts: always zero", unaccounted)
+}
+
 fn sinks(encoder: &mut DescriptorEncoder<'_>, sinks: &[SinkView], status: &Status) -> fmt::Result {
     type Read = fn(&crate::sinks::SinkStats) -> u64;
-    let columns: [(&str, &str, Read); 6] = [
-        ("component_sent_events", "Events the peer has", crate::sinks::SinkStats::delivered_total),
+    let columns: [(&str, &str, Read); 4] = [
         ("component_sent_event_bytes", "Bytes the peer has", crate::sinks::SinkStats::delivered_bytes_total),
         ("component_sent_requests", "Requests the peer has", crate::sinks::SinkStats::requests_total),
         ("component_retries", "Requests made again", crate::sinks::SinkStats::retries_total),
-        ("component_quarantined_events", "Events refused for good", crate::sinks::SinkStats::quarantined_total),
         ("component_damaged_ranges", "Damaged places in the journal", crate::sinks::SinkStats::damaged_total),
     ];
     for (name, help, read) in columns {

@@ -1,9 +1,10 @@
-//! The admin page: `/health`, `/ready` and `/metrics` on a listener of its own, read-only.
+//! The admin page: `/health`, `/ready`, `/metrics` and `/api/status` on a listener of its own, read-only.
 //!
 //! Invariants: no request changes anything or carries a body that is read; names that came from
 //! events never become metric labels (labels come from the configuration only).
 
 mod metrics;
+pub mod status;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -57,6 +58,7 @@ pub async fn serve(listener: TcpListener, view: Arc<dyn View>, stop: Cancellatio
         .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics_page))
+        .route("/api/status", get(|State(view): State<Arc<dyn View>>| async move { Json(status::page(&*view)) }))
         .layer(from_fn(same_host))
         .with_state(view);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
@@ -76,7 +78,7 @@ async fn ready(State(view): State<Arc<dyn View>>) -> Response {
     (code, Json(json!({"ready": status.healthy, "journal": journal, "sinks": sinks}))).into_response()
 }
 
-fn state_name(state: SinkState) -> &'static str {
+pub(crate) fn state_name(state: SinkState) -> &'static str {
     match state {
         SinkState::Working => "working",
         SinkState::Retrying => "retrying",

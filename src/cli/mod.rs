@@ -13,6 +13,8 @@ mod input;
 mod list;
 mod output;
 mod run;
+mod status;
+mod table;
 mod validate;
 mod visible;
 
@@ -37,6 +39,7 @@ Exit codes: 0 done, 64 wrong usage, 65 wrong data, 66 no input, 69 a service is 
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(run::Arguments),
+    Status(status::Arguments),
     Validate(validate::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Status(arguments) => status::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),

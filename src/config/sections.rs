@@ -55,11 +55,11 @@ pub enum Sync {
     Never,
 }
 
-/// Health, readiness and metrics over HTTP.
+/// Health, readiness, metrics and accounts over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// Where `/health`, `/ready` and `/metrics` are. Default: 127.0.0.1:8686.
+    /// Where `/health`, `/ready`, `/metrics` and `/api/status` are. Default: 127.0.0.1:8686.
     pub listen: Listen,
 }
 

@@ -19,14 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::admin;
 use crate::config::{self, Config, LeftOut};
 use crate::identity::{Local, Roots};
-use crate::intake::Intake;
+use crate::intake::{Intake, OWN_SOURCE};
 use crate::journal::{self, Journal, storage::Disk};
 use crate::stats;
 
 use parts::{Parts, Yard};
-
-/// The name under which events that the gateway makes itself are counted.
-const OWN_SOURCE: &str = "wharfinger";
 
 /// Runs until SIGTERM, SIGINT, or the end of the last source; SIGHUP calls `load` again. `left_out`
 /// is given when the configuration is the built-in one, and what this machine has nothing for.

@@ -10,8 +10,12 @@ use std::fmt;
 
 use super::record::{FIRST_OF_GROUP, HEADER_BYTES, Header, Kind, LAST_OF_BATCH, Seed};
 
-/// The marks of the pull sources: name to position, both opaque.
+/// The marks of the pull sources: name to position, both opaque. Tallies stand among them under
+/// their name behind [`TALLY`]: sums, eight bytes each.
 pub(super) type Marks = BTreeMap<String, Vec<u8>>;
+
+/// What the name of a tally begins with in [`Marks`]: no name of a mark does.
+pub(super) const TALLY: char = '+';
 
 /// Records that stand or fall together, each with at most 4 GiB of payload. A batch as a whole
 /// must fit into a segment, see [`Settings::batch_bytes_max`](super::Settings::batch_bytes_max).
@@ -60,6 +64,16 @@ impl Batch {
         self.marks += 1;
     }
 
+    /// Adds to the sums kept under that name, whole or not at all with this batch: so what was
+    /// counted always agrees with what is stored. The first sum, the second, …
+    pub fn tally(&mut self, name: &str, amounts: &[u64]) {
+        self.record(Kind::Tally, |buffer| {
+            let bytes: Vec<u8> = amounts.iter().flat_map(|amount| amount.to_le_bytes()).collect();
+            put_mark(buffer, &format!("{TALLY}{name}"), &bytes);
+        });
+        self.marks += 1;
+    }
+
     fn record(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
         let start = self.buffer.len();
         self.buffer.resize(start + HEADER_BYTES, 0);
@@ -79,7 +93,7 @@ impl Batch {
         self.buffer.len()
     }
 
-    /// Holds neither record nor mark.
+    /// Holds neither record nor mark nor tally.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
@@ -127,8 +141,11 @@ impl Batch {
             let header = layout(head);
             let payload = at + HEADER_BYTES..at + header.record_bytes();
             at = payload.end;
-            if header.kind == Kind::Mark {
-                take_marks(self.buffer.get(payload).unwrap_or_default(), marks);
+            let payload = self.buffer.get(payload).unwrap_or_default();
+            match header.kind {
+                Kind::Mark => take_marks(payload, marks),
+                Kind::Tally => add_tallies(payload, marks),
+                Kind::Event | Kind::Checkpoint | Kind::Synced => {}
             }
         }
     }
@@ -142,7 +159,7 @@ fn layout(head: &[u8; HEADER_BYTES]) -> Header {
         sequence: 0,
         place: 0,
         payload_crc: word(20),
-        kind: if head[24] == Kind::Mark.byte() { Kind::Mark } else { Kind::Event },
+        kind: Kind::from_byte(head[24]).unwrap_or(Kind::Event),
         flags: 0,
         group: 0,
     }
@@ -168,6 +185,24 @@ pub(super) fn take_marks(mut bytes: &[u8], marks: &mut Marks) {
         }
         bytes = rest;
     }
+}
+
+/// Adds what tally records say to the sums that are known.
+pub(super) fn add_tallies(mut bytes: &[u8], marks: &mut Marks) {
+    while let Some((name, amounts, rest)) = split_mark(bytes) {
+        let known = marks.entry(name.to_owned()).or_default();
+        known.resize(known.len().max(amounts.len()), 0);
+        for (sum, amount) in known.chunks_exact_mut(8).zip(sums(amounts)) {
+            let before = sum.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+            sum.copy_from_slice(&before.saturating_add(amount).to_le_bytes());
+        }
+        bytes = rest;
+    }
+}
+
+/// The sums of a tally.
+pub(super) fn sums(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.chunks_exact(8).filter_map(|sum| sum.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)))
 }
 
 fn split_mark(bytes: &[u8]) -> Option<(&str, &[u8], &[u8])> {
@@ -215,6 +250,18 @@ mod tests {
         assert_eq!(marks["file/a"], b"17");
         batch.clear();
         assert!(batch.is_empty());
+    }
+
+    #[test]
+    fn tallies_add_up() {
+        let mut marks = Marks::new();
+        for amounts in [&[3, 0][..], &[4], &[0, 5, 6]] {
+            let mut batch = Batch::new();
+            batch.tally("in", amounts);
+            assert_eq!((batch.len(), batch.is_empty()), (0, false));
+            batch.marks_into(&mut marks);
+        }
+        assert_eq!(sums(&marks["+in"]).collect::<Vec<_>>(), [7, 5, 6]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::batch::Marks;
-use super::cursor_file::CursorFile;
+use super::cursor_file::{Committed, CursorFile};
 use super::segment::Identity;
 use super::storage::StorageFile;
 
@@ -41,10 +41,8 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct CursorState {
     pub(super) file: CursorFile,
-    /// The next event it needs.
-    pub(super) committed: u64,
-    /// Where to look for it.
-    pub(super) place: Place,
+    /// What the file says.
+    pub(super) at: Committed,
     pub(super) open: bool,
 }
 
@@ -53,8 +51,9 @@ pub(super) struct Catalogue {
     /// By id; the last one is being written, or was when the process ended.
     pub(super) segments: VecDeque<Segment>,
     pub(super) cursors: BTreeMap<String, CursorState>,
-    /// As of the synced end of the log.
+    /// As of the end of the log, and the number of its next event: both move together.
     pub(super) marks: Marks,
+    pub(super) next: u64,
     /// Bytes of the spare segment, zero without one.
     pub(super) spare_bytes: u64,
 }
@@ -117,7 +116,7 @@ impl Catalogue {
 
     /// The first number some cursor may still need.
     pub(super) fn oldest_needed(&self) -> Option<u64> {
-        self.cursors.values().map(|cursor| cursor.committed).min()
+        self.cursors.values().map(|cursor| cursor.at.position).min()
     }
 
     /// Bytes that files of segments take on disk.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::catalogue::Place;
 use super::chunk::{Chunk, Stopped, Walk};
-use super::cursor_file::Committed;
+use super::passed::Passed;
 use super::record::Seed;
 use super::segment::{self, HEADER_BYTES};
 use super::shared::{Published, Shared};
@@ -226,13 +226,22 @@ impl Cursor {
         }
     }
 
-    /// Everything before `next` is delivered, or given up: it is never needed again by this cursor.
-    /// Going back does nothing.
+    /// Everything before `next` is delivered: it is never needed again by this cursor. Going back
+    /// does nothing.
+    ///
+    /// # Errors
+    /// As [`commit_passed`](Self::commit_passed).
+    pub fn commit(&mut self, next: Position) -> Result<(), CursorError> {
+        self.commit_passed(next, Passed::delivered(next.0.saturating_sub(self.committed)))
+    }
+
+    /// The same, and says what became of the events from the committed one to the one before
+    /// `next`: that many in all. Position and counts move together.
     ///
     /// # Errors
     /// `next` is ahead of what is synced; or the cursor's file cannot be written, then nothing is
     /// committed and the next call may work.
-    pub fn commit(&mut self, next: Position) -> Result<(), CursorError> {
+    pub fn commit_passed(&mut self, next: Position, passed: Passed) -> Result<(), CursorError> {
         if next.0 <= self.committed {
             return Ok(());
         }
@@ -243,7 +252,7 @@ impl Cursor {
         let known = self.places.iter().rev().find(|place| place.position <= next.0);
         let here = (self.place.position <= next.0 && self.damaged_bytes == 0).then_some(&self.place);
         let place = *here.or(known).unwrap_or(&self.place);
-        self.shared.commit(&self.name, Committed { position: next.0, place })?;
+        self.shared.commit(&self.name, next.0, place, passed)?;
         self.committed = next.0;
         while self.places.front().is_some_and(|known| known.position <= place.position) {
             self.places.pop_front();
@@ -253,6 +262,11 @@ impl Cursor {
             self.rewind(next);
         }
         Ok(())
+    }
+
+    /// What became of the events before that, since the cursor began.
+    pub fn passed(&self) -> Passed {
+        locked(&self.shared.catalogue).cursors.get(&self.name).map_or_else(Passed::default, |state| state.at.passed)
     }
 
     /// Everything before it is committed.

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 0 magic · 8 version u32 · 12 header bytes u32 · 16 zero       512, 1024: the slots
-//! slot: generation u64 · position u64 · segment u64 · offset u64 · position there u64 · CRC32C u32
+//! slot: generation u64 · position u64 · segment u64 · offset u64 · position there u64 · begun u64
+//!       delivered u64 · filtered u64 · quarantined u64 · lost u64 · CRC32C u32
 //! ```
 //! A commit is one small write into the page cache: kill -9 loses none. It is synced before a
 //! segment is released, so after a power loss the cursor may lag, and events come twice.
@@ -14,13 +15,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::catalogue::Place;
+use super::passed::Passed;
 use super::storage::{Storage, StorageFile};
 
 const MAGIC: [u8; 8] = *b"WHARFCUR";
 const VERSION: u32 = 1;
 /// A slot has a sector of its own: a torn write spoils one slot at most.
 const SLOT_AT: u64 = 512;
-const SLOT_BYTES: usize = 44;
+const SLOT_BYTES: usize = 84;
 const FILE_BYTES: usize = 3 * 512;
 
 #[derive(Debug)]
@@ -35,8 +37,21 @@ pub(super) struct CursorFile {
 /// What a cursor file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Committed {
+    /// The next event it needs.
     pub(super) position: u64,
+    /// Where to look for it.
     pub(super) place: Place,
+    /// The first event that its counts are about.
+    pub(super) begun: u64,
+    /// What became of the events from there to `position`.
+    pub(super) passed: Passed,
+}
+
+impl Committed {
+    /// A cursor that has passed nothing yet.
+    pub(super) fn new(position: u64, place: Place) -> Self {
+        Committed { position, place, begun: position, passed: Passed::default() }
+    }
 }
 
 impl CursorFile {
@@ -117,8 +132,10 @@ fn slot_at(generation: u64) -> u64 {
 }
 
 fn slot_bytes(generation: u64, committed: Committed) -> [u8; SLOT_BYTES] {
-    let Committed { position, place } = committed;
-    let words = [generation, position, place.segment, place.offset, place.position];
+    let Committed { position, place, begun, passed } = committed;
+    let Passed { delivered, filtered, quarantined, lost } = passed;
+    let Place { segment, offset, position: there } = place;
+    let words = [generation, position, segment, offset, there, begun, delivered, filtered, quarantined, lost];
     let mut bytes = [0; SLOT_BYTES];
     for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
         slot.copy_from_slice(&word.to_le_bytes());
@@ -137,7 +154,9 @@ fn read_slot(bytes: &[u8]) -> Option<(u64, Committed)> {
     let place = Place { segment: word(2)?, offset: word(3)?, position: word(4)? };
     // A slot never written is all zero, and the checksum of zeros is not zero; a position of zero
     // was never written either.
-    Some((word(0)?, Committed { position: word(1)?, place })).filter(|(_, committed)| committed.position > 0)
+    let passed = Passed { delivered: word(6)?, filtered: word(7)?, quarantined: word(8)?, lost: word(9)? };
+    Some((word(0)?, Committed { position: word(1)?, place, begun: word(5)?, passed }))
+        .filter(|(_, committed)| committed.position > 0)
 }
 
 /// The file of the cursor with that name: what is not safe in a file name is written as `%xx`.
@@ -179,7 +198,9 @@ mod tests {
     use super::*;
 
     fn at(position: u64) -> Committed {
-        Committed { position, place: Place { segment: 3, offset: 128 + position, position: position - 1 } }
+        let place = Place { segment: 3, offset: 128 + position, position: position - 1 };
+        let passed = Passed { delivered: position, filtered: 2, quarantined: 3, lost: u64::MAX };
+        Committed { position, place, begun: 1, passed }
     }
 
     #[test]

@@ -78,7 +78,6 @@ impl Journal {
         let recovered = recovery::recover(&settings, &*storage).map_err(failed)?;
         let start = recovered.start;
         let shared = Shared::new(settings, storage, recovered.identity, recovered.catalogue, recovered.synced, lock);
-        shared.counters.appended.store(start.next - 1, Relaxed);
         shared.counters.batches.store(start.batches, Relaxed);
         shared.counters.bytes.store(start.bytes, Relaxed);
         let shared = Arc::new(shared);
@@ -168,17 +167,18 @@ impl Journal {
                 cursor_file::path(&shared.settings.dir, name).ok_or_else(|| CursorError::Name(name.to_owned()))?;
             let oldest = catalogue.segments.front().map_or(next, |segment| segment.first);
             let place = catalogue.place_of(oldest, next);
-            let file = CursorFile::create(&*shared.storage, path, Committed { position: oldest, place })?;
-            let state = CursorState { file, committed: oldest, place, open: false };
+            let at = Committed::new(oldest, place);
+            let file = CursorFile::create(&*shared.storage, path, at)?;
+            let state = CursorState { file, at, open: false };
             catalogue.cursors.insert(name.to_owned(), state);
         }
         let Some(state) = catalogue.cursors.get_mut(name) else { return Err(CursorError::Gone(name.to_owned())) };
         if std::mem::replace(&mut state.open, true) {
             return Err(CursorError::Open(name.to_owned()));
         }
-        let (committed, place) = (state.committed, state.place);
+        let at = state.at;
         drop(catalogue);
-        Ok(Cursor::new(shared.clone(), name.to_owned(), committed, place))
+        Ok(Cursor::new(shared.clone(), name.to_owned(), at.position, at.place))
     }
 
     /// A sink left the configuration: its cursor no longer holds anything. Fine if there is none.

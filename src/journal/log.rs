@@ -171,7 +171,6 @@ impl Log {
         let counters = &self.shared.counters;
         counters.batches.store(self.batches, Relaxed);
         counters.bytes.store(self.bytes, Relaxed);
-        counters.appended.store(self.next - 1, Relaxed);
         self.shared.budget.charge(head_bytes);
         let mut catalogue = locked(&self.shared.catalogue);
         if let Some(last) = catalogue.segments.back_mut() {
@@ -180,6 +179,7 @@ impl Log {
         for pending in group {
             pending.batch.marks_into(&mut catalogue.marks);
         }
+        catalogue.next = self.next;
         drop(catalogue);
         match self.shared.settings.sync {
             Sync::Always | Sync::Never => self.publish(),

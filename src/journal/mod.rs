@@ -17,6 +17,7 @@ mod error;
 mod handle;
 mod log;
 mod meta;
+mod passed;
 mod queue;
 mod record;
 mod recovery;
@@ -40,6 +41,7 @@ pub use chunk::{Chunk, Damage, Record};
 pub use cursor::Cursor;
 pub use error::{AppendError, CursorError, OpenError, ReadError};
 pub use handle::{Journal, Receipt, Stepper};
+pub use passed::Passed;
 pub use settings::{Settings, Sync};
 pub use status::{CursorStatus, Status};
 

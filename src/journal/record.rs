@@ -28,15 +28,19 @@ pub(super) enum Kind {
     Event,
     /// Where a pull source stands: carries the number of the next event.
     Mark,
-    /// All marks, at the beginning of a segment.
+    /// All marks and tallies, at the beginning of a segment.
     Checkpoint,
     /// Proof that everything before it was synced.
     Synced,
+    /// What to add to the tallies: carries the number of the next event, as a mark does.
+    Tally,
 }
 
 impl Kind {
-    fn from_byte(byte: u8) -> Option<Self> {
-        [Kind::Event, Kind::Mark, Kind::Checkpoint, Kind::Synced].into_iter().find(|kind| kind.byte() == byte)
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
+        [Kind::Event, Kind::Mark, Kind::Checkpoint, Kind::Synced, Kind::Tally]
+            .into_iter()
+            .find(|kind| kind.byte() == byte)
     }
 
     pub(super) fn byte(self) -> u8 {
@@ -45,6 +49,7 @@ impl Kind {
             Kind::Mark => 2,
             Kind::Checkpoint => 3,
             Kind::Synced => 4,
+            Kind::Tally => 5,
         }
     }
 }

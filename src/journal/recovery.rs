@@ -13,7 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Settings;
-use super::batch::{Marks, take_marks};
+use super::batch::{Marks, add_tallies, take_marks};
 use super::catalogue::{Catalogue, CursorState, Segment};
 use super::cursor_file::{self, Committed, CursorFile};
 use super::log::Start;
@@ -76,7 +76,8 @@ pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<
     storage.sync_dir(&settings.dir)?;
 
     let segments = candidates.iter().map(Candidate::segment).collect();
-    let mut catalogue = Catalogue { segments, cursors: BTreeMap::new(), marks: marks.clone(), spare_bytes: 0 };
+    let mut catalogue =
+        Catalogue { segments, cursors: BTreeMap::new(), marks: marks.clone(), next: tail.next, spare_bytes: 0 };
     find_spare(settings, storage, &names, &mut catalogue)?;
     let rolled_back = read_cursors(settings, storage, &names, &mut catalogue, tail.next)?;
     let lost_unseen = candidates.last().is_some_and(|last| last.header.unsynced && tail.next > last.header.first);
@@ -172,8 +173,8 @@ struct Tail {
     /// The checkpoint held: `marks` are all marks, not only those since.
     marks_complete: bool,
     group: Option<u16>,
-    /// Marks of a batch whose end was not seen yet.
-    open_marks: Vec<Vec<u8>>,
+    /// Marks and tallies of a batch whose end was not seen yet.
+    open_marks: Vec<(Kind, Vec<u8>)>,
 }
 
 /// Scans a segment to its end, with the marks as they stood before it. `following` is where the
@@ -218,15 +219,18 @@ impl Tail {
                 take_marks(payload, &mut self.marks);
                 self.marks_complete = true;
             }
-            Kind::Mark => self.open_marks.push(payload.to_vec()),
+            Kind::Mark | Kind::Tally => self.open_marks.push((header.kind, payload.to_vec())),
             Kind::Event | Kind::Synced => {}
         }
         if header.has(LAST_OF_BATCH) {
             self.end = end;
             self.next = header.sequence + u64::from(header.kind == Kind::Event);
-            self.batches += u64::from(matches!(header.kind, Kind::Event | Kind::Mark));
-            for payload in self.open_marks.drain(..) {
-                take_marks(&payload, &mut self.marks);
+            self.batches += u64::from(matches!(header.kind, Kind::Event | Kind::Mark | Kind::Tally));
+            for (kind, payload) in self.open_marks.drain(..) {
+                match kind {
+                    Kind::Tally => add_tallies(&payload, &mut self.marks),
+                    _ => take_marks(&payload, &mut self.marks),
+                }
             }
         }
     }
@@ -367,13 +371,13 @@ fn read_cursors(
                 // Both slots damaged: everything kept comes again. Ahead: nothing before is needed.
                 rolled_back |= other.is_some();
                 let position = if other.is_some() { next } else { oldest };
-                let committed = Committed { position, place: catalogue.place_of(position, next) };
+                // What it had counted is of another life, or unknown.
+                let committed = Committed::new(position, catalogue.place_of(position, next));
                 file.write(committed)?;
                 committed
             }
         };
-        let Committed { position, place } = committed;
-        catalogue.cursors.insert(name, CursorState { file, committed: position, place, open: false });
+        catalogue.cursors.insert(name, CursorState { file, at: committed, open: false });
     }
     Ok(rolled_back)
 }

@@ -8,8 +8,9 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::budget::Budget;
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, Place};
 use super::cursor_file::Committed;
+use super::passed::Passed;
 use super::queue::Queue;
 use super::segment::Identity;
 use super::storage::{Lock, Storage, StorageFile};
@@ -55,7 +56,6 @@ pub(super) struct Shared {
 /// Totals; those of records, batches and bytes go on over restarts.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) appended: AtomicU64,
     pub(super) batches: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) syncs: AtomicU64,
@@ -117,14 +117,14 @@ impl Shared {
     }
 
     /// Stores how far a cursor has got.
-    pub(super) fn commit(&self, name: &str, committed: Committed) -> Result<(), CursorError> {
+    pub(super) fn commit(&self, name: &str, next: u64, place: Place, passed: Passed) -> Result<(), CursorError> {
         let mut catalogue = locked(&self.catalogue);
         let before = catalogue.oldest_needed();
         let cursor = catalogue.cursors.get_mut(name).filter(|_| !self.published.borrow().closed);
         let cursor = cursor.ok_or_else(|| CursorError::Gone(name.to_owned()))?;
-        cursor.file.write(committed)?;
-        cursor.committed = committed.position;
-        cursor.place = committed.place;
+        let at = Committed { position: next, place, passed: cursor.at.passed.and(&passed), ..cursor.at };
+        cursor.file.write(at)?;
+        cursor.at = at;
         let after = catalogue.oldest_needed();
         if before != after && catalogue.releasable(after, false) {
             drop(catalogue);

@@ -1,10 +1,12 @@
 //! Status: how the journal stands, for people and metrics.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::batch::{TALLY, sums};
 use super::shared::Shared;
-use super::{Position, locked};
+use super::{Passed, Position, locked};
 
 /// How the journal stands.
 #[derive(Debug, Clone)]
@@ -18,6 +20,9 @@ pub struct Status {
     /// The newest record that is synced; zero before the first.
     pub last: Position,
     pub cursors: Vec<CursorStatus>,
+    /// The sums of [`Batch::tally`](super::Batch::tally), of exactly the records counted in
+    /// `appended_total`.
+    pub tallies: BTreeMap<String, Vec<u64>>,
     /// Records, batches and bytes stored since the directory was made.
     pub appended_total: u64,
     pub batches_total: u64,
@@ -40,36 +45,58 @@ pub struct CursorStatus {
     pub name: String,
     /// The next record it needs.
     pub position: Position,
+    /// The first record its counts are about.
+    pub begun: Position,
+    /// What became of the records from there to `position`.
+    pub passed: Passed,
+    /// Records from `position` on.
     pub lag_records: u64,
     pub lag_bytes: u64,
     /// Somebody reads with it; otherwise it only holds records.
     pub open: bool,
 }
 
+impl CursorStatus {
+    /// Records since it began: `passed` and `lag_records` together, whatever happened meanwhile.
+    pub fn received(&self) -> u64 {
+        self.position.0 - self.begun.0 + self.lag_records
+    }
+
+    /// Records it has passed that are in none of the counts: always zero.
+    pub fn unaccounted(&self) -> i64 {
+        (self.position.0 - self.begun.0).cast_signed() - self.passed.total().cast_signed()
+    }
+}
+
 impl Status {
     pub(super) fn of(shared: &Shared) -> Self {
-        let next = shared.synced().next;
+        let synced = shared.synced().next;
         let counters = &shared.counters;
         let bytes = counters.bytes.load(Relaxed);
         let catalogue = locked(&shared.catalogue);
+        // One moment for all counts: what a batch adds to them, it adds under this lock.
+        let next = catalogue.next;
         let lag_bytes = |place: super::catalogue::Place| {
             let before = catalogue.view(place.segment).map_or(bytes, |view| view.segment.bytes_before);
             bytes.saturating_sub(before + place.offset)
         };
         let cursors = catalogue.cursors.iter().map(|(name, cursor)| CursorStatus {
             name: name.clone(),
-            position: Position(cursor.committed),
-            lag_records: next.saturating_sub(cursor.committed),
-            lag_bytes: if cursor.committed >= next { 0 } else { lag_bytes(cursor.place) },
+            position: Position(cursor.at.position),
+            begun: Position(cursor.at.begun),
+            passed: cursor.at.passed,
+            lag_records: next.saturating_sub(cursor.at.position),
+            lag_bytes: if cursor.at.position >= next { 0 } else { lag_bytes(cursor.at.place) },
             open: cursor.open,
         });
         Status {
             bytes_used: shared.budget.used(),
             bytes_max: shared.settings.bytes_max,
             first: Position(catalogue.segments.front().map_or(next, |segment| segment.first)),
-            last: Position(next - 1),
+            last: Position(synced - 1),
             cursors: cursors.collect(),
-            appended_total: counters.appended.load(Relaxed),
+            tallies: catalogue.marks.iter().filter_map(|(name, value)| tally(name, value)).collect(),
+            appended_total: next - 1,
             batches_total: counters.batches.load(Relaxed),
             appended_bytes_total: bytes,
             syncs_total: counters.syncs.load(Relaxed),
@@ -80,4 +107,8 @@ impl Status {
             healthy: shared.failure().is_none(),
         }
     }
+}
+
+fn tally(name: &str, value: &[u8]) -> Option<(String, Vec<u64>)> {
+    Some((name.strip_prefix(TALLY)?.to_owned(), sums(value).collect()))
 }

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::catalogue::Segment;
-use super::cursor_file::Committed;
 use super::locked;
 use super::segment;
 use super::shared::Shared;
@@ -71,8 +70,7 @@ pub(super) fn sync_cursors(shared: &Arc<Shared>) -> bool {
         let Some(cursor) = catalogue.cursors.get_mut(&name) else { continue };
         let result = result.or_else(|_| {
             // Never again on a file whose sync failed: a new one takes its place.
-            let committed = Committed { position: cursor.committed, place: cursor.place };
-            cursor.file.renew(&*shared.storage, committed)
+            cursor.file.renew(&*shared.storage, cursor.at)
         });
         match result {
             Ok(()) => cursor.file.synced(generation),

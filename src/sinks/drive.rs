@@ -7,7 +7,6 @@
 //! Nothing that a peer answers ends the loop. No allocation for an ordinary event.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -17,9 +16,10 @@ use wharfinger_formats::{Event, Field, Time, stored};
 
 use super::drain::Drain;
 use super::event_id::EventId;
+use super::missing::Missing;
 use super::quarantine::{Entry, Quarantine};
-use super::{Limits, Outcome, Push, Sink, SinkState, SinkStats};
-use crate::journal::{Chunk, Cursor, Position, ReadError, Record};
+use super::{Limits, Outcome, Push, Settings, Sink, SinkState, SinkStats};
+use crate::journal::{Chunk, Cursor, Passed, Position, ReadError, Record};
 
 /// Bytes read from the journal at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -32,37 +32,6 @@ const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// What `drive` is told.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The sink's name in the configuration.
-    pub name: Arc<str>,
-    /// Folder of the quarantine files.
-    pub quarantine_dir: PathBuf,
-    /// Cap of this sink's quarantine file.
-    pub quarantine_bytes_max: u64,
-    /// How long what is left is delivered after `stop`.
-    pub drain_max: Duration,
-    /// The first wait after a request that was not taken; doubles up to `backoff_max`.
-    pub backoff_min: Duration,
-    /// The longest wait, and the wait after a configuration error.
-    pub backoff_max: Duration,
-}
-
-impl Settings {
-    /// The defaults of every option.
-    pub fn new(name: &str, quarantine_dir: PathBuf) -> Settings {
-        Settings {
-            name: name.into(),
-            quarantine_dir,
-            quarantine_bytes_max: super::quarantine::BYTES_MAX,
-            drain_max: Duration::from_secs(8),
-            backoff_min: Duration::from_millis(500),
-            backoff_max: Duration::from_secs(30),
-        }
-    }
-}
-
 /// Delivers what the cursor reads until `stop`, then drains until the deadline and closes the sink.
 /// What is not delivered by then stays in the journal.
 pub async fn drive(
@@ -74,6 +43,7 @@ pub async fn drive(
 ) {
     let quarantine = Quarantine::new(&settings.quarantine_dir, &settings.name, settings.quarantine_bytes_max);
     let first = cursor.committed();
+    stats.pass(&cursor.passed());
     let drive = Drive {
         limits: sink.limits(),
         drain: Drain::new(stop, settings.drain_max),
@@ -81,6 +51,8 @@ pub async fn drive(
         reuse: Some(Event::new(b"")),
         skip: Vec::new(),
         unsynced: Vec::new(),
+        missing: Missing::default(),
+        taken: Taken::default(),
         redo: None,
         suspects: 0,
         doubtful: VecDeque::new(),
@@ -109,6 +81,10 @@ struct Drive {
     skip: Vec<Position>,
     /// Those of them whose quarantine lines are not synced yet.
     unsynced: Vec<Position>,
+    /// What the journal had lost between the committed position and where reading is.
+    missing: Missing,
+    /// What the peer has and the cursor has not passed, because its file could not be written.
+    taken: Taken,
     /// A request is being made again: it ends here, so that the same events make the same request
     /// (the peer may have it already, and an object store knows it by its name).
     redo: Option<Position>,
@@ -133,6 +109,13 @@ struct Request {
     bytes: usize,
     /// When its first event came.
     since: Option<Instant>,
+}
+
+/// What the peer has.
+#[derive(Debug, Default)]
+struct Taken {
+    events: usize,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -214,6 +197,11 @@ impl Drive {
 
     /// Pushes the records of a chunk; delivers whenever the request is full.
     async fn fill(&mut self, chunk: &Chunk) {
+        for damage in chunk.damaged() {
+            if self.missing.add(damage.missing) {
+                SinkStats::add(&self.stats.damaged, 1);
+            }
+        }
         for record in chunk.records() {
             // A record past the end of a request that is made again belongs to the next one.
             if let Some(end) = self.redo.filter(|end| record.position >= *end) {
@@ -239,7 +227,6 @@ impl Drive {
             }
         }
         for damage in chunk.damaged() {
-            SinkStats::add(&self.stats.damaged, 1);
             // Between records the next record says where to go on; at the end only this does.
             self.request.next = self.request.next.max(damage.missing.1.next());
         }
@@ -290,7 +277,6 @@ impl Drive {
     async fn settle(&mut self) -> Went {
         match self.quarantine.sync().await {
             Ok(added) => {
-                SinkStats::add(&self.stats.quarantined, added.kept + added.not_kept);
                 SinkStats::add(&self.stats.quarantine_full, added.not_kept);
                 self.unsynced.clear();
             }
@@ -355,18 +341,28 @@ impl Drive {
         while self.doubtful.len() > in_doubt
             && let Some(delivered) = self.doubtful.pop_front()
         {
-            SinkStats::add(&self.stats.delivered, delivered.events);
-            SinkStats::add(&self.stats.delivered_bytes, delivered.bytes);
+            self.taken.events += delivered.events;
+            self.taken.bytes += delivered.bytes;
             next = Some(delivered.next);
         }
         let Some(next) = next else { return };
         // Not before: a peer that takes requests and loses them each time is backed off from too.
         self.failures = 0;
-        if let Err(error) = self.cursor.commit(next) {
+        let passed = Passed {
+            delivered: self.taken.events as u64,
+            filtered: 0,
+            quarantined: self.skip.partition_point(|position| *position < next) as u64,
+            lost: self.missing.before(next),
+        };
+        if let Err(error) = self.cursor.commit_passed(next, passed) {
             // The events are delivered; a later commit covers this one. A crash before it repeats them.
             tracing::error!(sink = &*self.settings.name, %error, "the cursor cannot be stored");
+            return;
         }
+        self.stats.pass(&passed);
+        SinkStats::add(&self.stats.delivered_bytes, std::mem::take(&mut self.taken).bytes);
         self.skip.retain(|position| *position >= next);
+        self.missing.forget_before(next);
     }
 
     /// Not now: the same again after a while.
@@ -393,6 +389,7 @@ impl Drive {
         self.redo = self.redo.or(Some(self.request.next).filter(|next| *next > self.request.first));
         self.back_to(self.cursor.committed());
         self.doubtful.clear();
+        self.taken = Taken::default();
         self.drain.back_off(wait).await;
         Went::Back
     }

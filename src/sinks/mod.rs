@@ -11,9 +11,11 @@ mod drive;
 mod emitter;
 mod event_id;
 pub mod file;
+mod missing;
 pub mod quarantine;
 #[cfg(feature = "s3")]
 pub mod s3;
+mod settings;
 pub mod splunk_hec;
 mod stats;
 pub mod stdout;
@@ -26,8 +28,9 @@ use wharfinger_formats::Event;
 
 use crate::part::{Kind, PartContext, Problem, SetupError};
 
-pub use drive::{Settings, drive};
+pub use drive::drive;
 pub use event_id::EventId;
+pub use settings::Settings;
 pub use stats::{SinkState, SinkStats};
 
 /// How much a request may hold before it is delivered.

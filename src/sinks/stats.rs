@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::journal::Passed;
+
 /// How a sink is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SinkState {
@@ -16,13 +18,16 @@ pub enum SinkState {
     Stopped,
 }
 
-/// Counters since start; all events and bytes are counted once the cursor has passed them.
+/// Counters. Events are counted once the cursor has passed them, and go on where the last run of
+/// the gateway stopped; the others begin with its start.
 #[derive(Debug, Default)]
 pub struct SinkStats {
-    pub(super) delivered: AtomicU64,
+    delivered: AtomicU64,
+    filtered: AtomicU64,
+    quarantined: AtomicU64,
+    lost: AtomicU64,
     pub(super) delivered_bytes: AtomicU64,
     pub(super) requests: AtomicU64,
-    pub(super) quarantined: AtomicU64,
     pub(super) quarantine_full: AtomicU64,
     pub(super) retries: AtomicU64,
     pub(super) damaged: AtomicU64,
@@ -34,6 +39,16 @@ impl SinkStats {
     /// Events the peer has.
     pub fn delivered_total(&self) -> u64 {
         self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Events that were not meant for this sink.
+    pub fn filtered_total(&self) -> u64 {
+        self.filtered.load(Ordering::Relaxed)
+    }
+
+    /// Events that were damaged or given up on this sink's way, and declared by gap records.
+    pub fn lost_total(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Bytes of the requests the peer has, before compression.
@@ -79,6 +94,14 @@ impl SinkStats {
     /// What went wrong last; stays until something is delivered.
     pub fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts events the cursor has passed.
+    pub(super) fn pass(&self, passed: &Passed) {
+        self.delivered.fetch_add(passed.delivered, Ordering::Relaxed);
+        self.filtered.fetch_add(passed.filtered, Ordering::Relaxed);
+        self.quarantined.fetch_add(passed.quarantined, Ordering::Relaxed);
+        self.lost.fetch_add(passed.lost, Ordering::Relaxed);
     }
 
     pub(super) fn add(counter: &AtomicU64, count: usize) {

@@ -132,7 +132,7 @@ async fn a_full_journal_holds_the_sender_back_and_loses_nothing() {
     let mut before = 0;
     loop {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        let now = yard.stats.received.load(std::sync::atomic::Ordering::Relaxed);
+        let now = yard.journal.status().appended_total;
         if now == before && now > 0 {
             break;
         }
@@ -173,7 +173,7 @@ async fn datagrams_that_find_no_room_are_declared() {
     let source = yard.start("syslog", json!({"mode": "udp", "address": "127.0.0.1:0"}));
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(source.address()).await.unwrap();
-    let lost = |yard: &Yard| yard.stats.lost.load(std::sync::atomic::Ordering::Relaxed);
+    let lost = |yard: &Yard| yard.stats.undeclared.load(std::sync::atomic::Ordering::Relaxed);
     let datagram = [b'x'; 8000];
     within(async {
         while lost(&yard) == 0 {

@@ -70,6 +70,11 @@ impl Gateway {
         self.address(name, transport).port()
     }
 
+    /// Where the admin page is.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     /// Asks the admin listener; `None` while nobody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.admin).ok()?;

@@ -5,6 +5,7 @@
 mod damage;
 mod faults;
 mod model;
+mod tallies;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,0 +1,143 @@
+//! `wharfinger status`: what a running gateway received and what became of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::Request;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::config_file::ConfigFile;
+use super::failure::{Exit, Failure};
+use super::output;
+use super::table::{grouped, size, table};
+use super::visible::visible;
+use crate::admin::status::{JournalRow, Page};
+
+/// Show what the running gateway received and what became of it: received = delivered + filtered +
+/// quarantined + lost + queued
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    file: ConfigFile,
+
+    /// Address of the gateway's admin page, in place of the configuration's `admin.listen`
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    address: Option<SocketAddr>,
+
+    /// As JSON, just as the gateway answers it
+    #[arg(long)]
+    json: bool,
+}
+
+/// A gateway that is well answers at once.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Thousands of parts fit.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let address = match arguments.address {
+        Some(address) => address,
+        None => arguments.file.load()?.config.admin.listen.get(),
+    };
+    let unavailable = |error: anyhow::Error, hint: &str| Failure::new(Exit::Unavailable, error, hint);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| unavailable(error.into(), ""))?;
+    let answer = runtime.block_on(ask(address)).map_err(|error| {
+        let hint = "is a gateway running with this configuration? `wharfinger run` starts one; \
+                    `wharfinger queue status` looks at the journal without it";
+        unavailable(error, hint)
+    })?;
+    let page: Page = serde_json::from_slice(&answer).map_err(|error| {
+        let error =
+            anyhow::Error::from(error).context(format!("what answers on {address} is no gateway of this version"));
+        unavailable(error, "compare `wharfinger --version` with the gateway's")
+    })?;
+    let text = if arguments.json { format!("{}\n", String::from_utf8_lossy(&answer)) } else { describe(&page) };
+    output::write(text.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+/// GET `/api/status`.
+async fn ask(address: SocketAddr) -> anyhow::Result<Vec<u8>> {
+    let exchange = async {
+        let stream = TcpStream::connect(address).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = Request::get("/api/status").header("host", address.to_string()).body(Empty::<&[u8]>::new())?;
+        let answer = sender.send_request(request).await?;
+        if !answer.status().is_success() {
+            bail!("it answers {}", answer.status());
+        }
+        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+        connection.abort();
+        body.map(|body| body.to_bytes().to_vec()).map_err(|error| anyhow::anyhow!(error))
+    };
+    let asked = tokio::time::timeout(PATIENCE, exchange).await;
+    let asked = asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {} s", PATIENCE.as_secs())));
+    asked.with_context(|| format!("cannot ask the gateway on {address}"))
+}
+
+/// The page for people.
+fn describe(page: &Page) -> String {
+    let Page { version, pid, journal, sources, sinks } = page;
+    let mut text = format!("gateway  version {}, process {pid}\n{}\n", visible(version), describe_journal(journal));
+    let rows: Vec<_> = sources
+        .iter()
+        .map(|row| {
+            [row.name.as_str().into(), row.kind.as_str().into(), row.received.into(), row.taken.into(), row.lost.into()]
+        })
+        .collect();
+    text.push_str(&table(["source", "type", "received", "taken in", "lost"], &rows));
+    for row in sources.iter().filter(|row| row.undeclared > 0) {
+        text.push_str(&format!("  {} is dropping events: {} so far\n", visible(&row.name), grouped(row.undeclared)));
+    }
+    text.push('\n');
+    let rows: Vec<_> = sinks
+        .iter()
+        .map(|row| {
+            let words = [&row.name, &row.kind, &row.state].map(|word| word.as_str().into());
+            let numbers = [row.received, row.delivered, row.filtered, row.quarantined, row.lost, row.queued];
+            let [name, kind, state] = words;
+            let [received, delivered, filtered, quarantined, lost, queued] = numbers.map(Into::into);
+            [name, kind, state, received, delivered, filtered, quarantined, lost, queued]
+        })
+        .collect();
+    let head = ["sink", "type", "state", "received", "delivered", "filtered", "quarantined", "lost", "queued"];
+    text.push_str(&table(head, &rows));
+    for row in sinks {
+        if let Some(error) = &row.error {
+            text.push_str(&format!("  {}: {}\n", visible(&row.name), visible(error)));
+        }
+        if row.unaccounted != 0 {
+            let count = row.unaccounted;
+            text.push_str(&format!("  {}: {count} events are unaccounted for: please report it\n", visible(&row.name)));
+        }
+    }
+    text
+}
+
+fn describe_journal(journal: &JournalRow) -> String {
+    let percent = journal.bytes_used.saturating_mul(100) / journal.bytes_max.max(1);
+    let mut text = format!(
+        "journal  {} of {} ({percent} %), {} events since it began\n",
+        size(journal.bytes_used),
+        size(journal.bytes_max),
+        grouped(journal.events)
+    );
+    if !journal.healthy {
+        text.push_str("         cannot store: nothing is acknowledged, the disk fails\n");
+    }
+    if journal.stalled {
+        text.push_str("         the disk is full: senders wait\n");
+    }
+    if journal.damaged > 0 {
+        text.push_str(&format!("         {} events were found damaged since the start\n", grouped(journal.damaged)));
+    }
+    if journal.unattributed != 0 {
+        text.push_str(&format!("         of {} events the source is not known\n", journal.unattributed));
+    }
+    text
+}

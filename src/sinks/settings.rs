@@ -1,0 +1,38 @@
+//! What [`drive`](super::drive()) is told about a sink.
+//!
+//! Invariant: every wait and every file has a limit.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What `drive` is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The sink's name in the configuration.
+    pub name: Arc<str>,
+    /// Folder of the quarantine files.
+    pub quarantine_dir: PathBuf,
+    /// Cap of this sink's quarantine file.
+    pub quarantine_bytes_max: u64,
+    /// How long what is left is delivered after `stop`.
+    pub drain_max: Duration,
+    /// The first wait after a request that was not taken; doubles up to `backoff_max`.
+    pub backoff_min: Duration,
+    /// The longest wait, and the wait after a configuration error.
+    pub backoff_max: Duration,
+}
+
+impl Settings {
+    /// The defaults of every option.
+    pub fn new(name: &str, quarantine_dir: PathBuf) -> Settings {
+        Settings {
+            name: name.into(),
+            quarantine_dir,
+            quarantine_bytes_max: super::quarantine::BYTES_MAX,
+            drain_max: Duration::from_secs(8),
+            backoff_min: Duration::from_millis(500),
+            backoff_max: Duration::from_secs(30),
+        }
+    }
+}
