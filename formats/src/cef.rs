@@ -13,61 +13,66 @@ mod write;
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use self::table::{EXTRA_BYTES_MAX, How, MSG, ROWS, Row};
-use self::write::{Keys, is_blank, piece, write_header, write_key_part, write_text};
+use self::table::{EXTRA_BYTES_MAX, How, MSG, OWN_LEADS, ROWS, ROWS_OF, Row};
+use self::write::{Keys, is_plain, piece, write_header, write_text};
 use crate::json_read::JsonReader;
-use crate::{EmitContext, Event, Field, Format, Value};
+use crate::lead::{Lead, lead};
+use crate::{EmitContext, Event, Extra, Field, Format, Value};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format =
     Format { name: "cef", about: "ArcSight Common Event Format", detect: None, parse: None, emit: Some(emit) };
 
 fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
-    out.reserve(event.raw().len().saturating_mul(2).saturating_add(512));
+    out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));
     header(event, context, out);
-    let mut extension = Extension { start: out.len(), out, done: IN_HEADER, cut: String::new() };
-    let present = event.fields().fold(0, |present, (field, _)| present | bit(field));
-    for row in ROWS.iter().filter(|row| present & bit(row.field) != 0) {
-        if let Some(value) = event.get(row.field) {
-            extension.row(row, value);
-        }
-    }
+    let start = out.len();
+    let mut extension = Extension { out, done: IN_HEADER, cut: String::new() };
+    extension.rows(event);
     extension.fields_without_key(event);
-    extension.extras(event);
+    extension.extras(event.extras());
     if event.get(Field::ParseStatus).is_some() {
         // What was not understood goes along as it came.
-        extension.text("rawEvent", &String::from_utf8_lossy(head(event.raw())), 4_000);
+        extension.text(&RAW_LEAD, "rawEvent", &String::from_utf8_lossy(head(event.raw())), 4_000);
     }
-    let mut digits = itoa::Buffer::new();
-    let msg = event.get(Field::Msg).map(|msg| plain_text(msg, &mut digits));
-    let (msg, is_cut) = msg.as_deref().map_or(("", false), |msg| piece(msg, MSG.1, is_blank));
-    if is_cut {
-        extension.note_cut(MSG.0);
-    }
-    let cut = std::mem::take(&mut extension.cut);
-    extension.text("emit_cut", &cut, EXTRA_BYTES_MAX);
-    if !msg.is_empty() {
-        extension.key(MSG.0);
-        write_text(extension.out, msg);
+    extension.msg(event.get(Field::Msg));
+    // The header's last pipe stands where the first key wrote the space before it.
+    match out.get_mut(start) {
+        Some(space) => *space = b'|',
+        None => out.push(b'|'),
     }
 }
 
-/// The fields a header holds.
-const IN_HEADER: u128 = bit(Field::EventClass)
-    | bit(Field::Name)
-    | bit(Field::Severity)
-    | bit(Field::DeviceVendor)
-    | bit(Field::DeviceProduct)
-    | bit(Field::DeviceVersion)
-    | bit(Field::Msg);
+/// Whether a field has gone out, by its number.
+type Done = [bool; Field::COUNT];
 
-const fn bit(field: Field) -> u128 {
-    1_u128.wrapping_shl(field as u32)
-}
+/// The fields a header holds, and MSG, which comes last.
+// Evaluated when the crate is compiled: an index out of bounds would be an error there.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+static IN_HEADER: Done = {
+    let fields = [
+        Field::EventClass,
+        Field::Name,
+        Field::Severity,
+        Field::DeviceVendor,
+        Field::DeviceProduct,
+        Field::DeviceVersion,
+        Field::Msg,
+    ];
+    let mut done = [false; Field::COUNT];
+    let mut at = 0;
+    while at < fields.len() {
+        done[fields[at] as usize] = true;
+        at += 1;
+    }
+    done
+};
 
-// A set of fields is kept in 128 bits.
-const _: () = assert!(Field::COUNT <= 128);
+static RAW_LEAD: Lead = Lead::EMPTY.then(" rawEvent=");
+static CUT_LEAD: Lead = Lead::EMPTY.then(" emit_cut=");
+static MSG_LEAD: Lead = Lead::EMPTY.then(" ").then(MSG.0).then("=");
 
+/// Everything before the last pipe.
 fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"CEF:0|");
     let class = event.text(Field::EventClass).or_else(|| event.text(Field::Format)).unwrap_or("event");
@@ -82,89 +87,101 @@ fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
         out.push(b'|');
     }
     match event.get(Field::Severity) {
-        Some(Value::Int(severity)) => {
-            out.extend_from_slice(itoa::Buffer::new().format((*severity).clamp(0, 10)).as_bytes())
-        }
+        Some(Value::Int(severity)) => write_number(out, (*severity).clamp(0, 10)),
         Some(Value::Str(word)) if ["Low", "Medium", "High", "Very-High"].contains(&&**word) => {
             out.extend_from_slice(word.as_bytes());
         }
         _ => out.extend_from_slice(b"Unknown"),
     }
-    out.push(b'|');
 }
 
-/// The extension while it is written.
+/// The extension while it is written. Each key brings the space before it.
 struct Extension<'o> {
     out: &'o mut Vec<u8>,
-    start: usize,
-    /// Fields that have gone out.
-    done: u128,
+    done: Done,
     /// Keys whose values were cut to the dictionary's length.
     cut: String,
 }
 
+/// What became of a value.
+#[derive(Clone, Copy, PartialEq)]
+enum Written {
+    /// Nothing is left of it once it is trimmed, or the key does not take it.
+    No,
+    Whole,
+    Cut,
+}
+
 impl Extension<'_> {
-    /// Begins `key=`.
-    fn key(&mut self, key: &str) {
-        self.separate();
-        self.out.extend_from_slice(key.as_bytes());
-        self.out.push(b'=');
+    fn is_done(&self, field: Field) -> bool {
+        self.done.get(field as usize).copied().unwrap_or(false)
     }
 
-    fn separate(&mut self) {
-        if self.out.len() > self.start {
-            self.out.push(b' ');
+    /// Canonical fields under the keys of the dictionary, in its order.
+    fn rows(&mut self, event: &Event<'_>) {
+        let rows_of = |field: Field| ROWS_OF.get(field as usize).copied().unwrap_or(0);
+        let mut wanted = event.fields().fold(0_u64, |wanted, (field, _)| wanted | rows_of(field));
+        while let Some(row) = ROWS.get(usize::try_from(wanted.trailing_zeros()).unwrap_or(64)) {
+            wanted &= wanted.wrapping_sub(1);
+            if let Some(value) = event.get(row.field) {
+                self.row(row, value);
+            }
         }
     }
 
     /// Writes a field under its key of the dictionary, if it is what the key takes.
     fn row(&mut self, row: &Row, value: &Value<'_>) {
         // The first row that takes the value has it; a second key is only for a value no other field has.
-        let taken_by = row.unless.unwrap_or(row.field);
-        if self.done & bit(taken_by) != 0 {
+        if self.is_done(row.unless.unwrap_or(row.field)) {
             return;
         }
         let written = match (row.how, value) {
-            (How::Text(bytes_max), _) => self.text(row.key, &plain_text(value, &mut itoa::Buffer::new()), bytes_max),
-            (How::Millis, Value::Time(time)) => self.number(row.key, time.millis()),
-            (How::Number, _) => whole(value).is_some_and(|number| self.number(row.key, number)),
-            (How::Port, _) => {
-                whole(value).filter(|port| (0..=65_535).contains(port)).is_some_and(|port| self.number(row.key, port))
-            }
-            (How::Ipv4, Value::Str(text)) => text.parse::<Ipv4Addr>().is_ok() && self.text(row.key, text, 15),
-            (How::Ipv6, Value::Str(text)) => text.parse::<Ipv6Addr>().is_ok() && self.text(row.key, text, 45),
-            _ => false,
+            (How::Text(bytes_max), _) => write_value(self.out, value, bytes_max, |out| row.lead.write(out)),
+            (How::Millis, Value::Time(time)) => self.number(row, time.millis()),
+            (How::Number, _) => whole(value).map_or(Written::No, |number| self.number(row, number)),
+            (How::Port, _) => match whole(value) {
+                Some(port @ 0..=65_535) => self.number(row, port),
+                _ => Written::No,
+            },
+            (How::Ipv4, Value::Str(text)) if text.parse::<Ipv4Addr>().is_ok() => self.plain(row, text),
+            (How::Ipv6, Value::Str(text)) if text.parse::<Ipv6Addr>().is_ok() => self.plain(row, text),
+            _ => Written::No,
         };
-        if !written {
+        if written == Written::No {
             return;
         }
-        self.done |= bit(row.field);
-        if let Some((key, label)) = row.label {
-            self.key(key);
-            self.out.extend_from_slice(label.as_bytes());
+        if let Some(done) = self.done.get_mut(row.field as usize) {
+            *done = true;
+        }
+        if let Some(label) = &row.label {
+            label.write(self.out);
+        }
+        if written == Written::Cut {
+            self.note_cut(row.key);
         }
     }
 
-    /// Writes `key=text`, unless nothing is left of the text once it is trimmed.
-    fn text(&mut self, key: &'static str, text: &str, bytes_max: usize) -> bool {
-        let (piece, is_cut) = piece(text, bytes_max, is_blank);
-        if piece.is_empty() {
-            return false;
-        }
-        self.key(key);
-        write_text(self.out, piece);
-        if is_cut {
+    fn number(&mut self, row: &Row, number: i64) -> Written {
+        row.lead.write(self.out);
+        write_number(self.out, number);
+        Written::Whole
+    }
+
+    /// Writes an address, which holds nothing to escape.
+    fn plain(&mut self, row: &Row, text: &str) -> Written {
+        row.lead.write(self.out);
+        self.out.extend_from_slice(text.as_bytes());
+        Written::Whole
+    }
+
+    /// Writes a text, unless nothing is left of it once it is trimmed.
+    fn text(&mut self, lead: &Lead, key: &str, text: &str, bytes_max: usize) {
+        if write_piece(self.out, text, bytes_max, |out| lead.write(out)) == Written::Cut {
             self.note_cut(key);
         }
-        true
     }
 
-    fn number(&mut self, key: &str, number: i64) -> bool {
-        self.key(key);
-        self.out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-        true
-    }
-
+    #[cold]
     fn note_cut(&mut self, key: &str) {
         if !self.cut.is_empty() {
             self.cut.push(',');
@@ -175,67 +192,99 @@ impl Extension<'_> {
     /// Canonical fields the dictionary has no key for, or not for this value.
     fn fields_without_key(&mut self, event: &Event<'_>) {
         for (field, value) in event.fields() {
-            if self.done & bit(field) != 0 {
+            if self.is_done(field) {
                 continue;
             }
-            let mut digits = itoa::Buffer::new();
-            let text = plain_text(value, &mut digits);
-            let (piece, is_cut) = piece(&text, EXTRA_BYTES_MAX, is_blank);
-            if piece.is_empty() {
-                continue;
-            }
-            self.separate();
-            self.out.extend(field.name().bytes().map(|byte| if byte == b'.' { b'_' } else { byte }));
-            self.out.push(b'=');
-            write_text(self.out, piece);
-            if is_cut {
+            let lead = lead(&OWN_LEADS, field);
+            if write_value(self.out, value, EXTRA_BYTES_MAX, |out| lead.write(out)) == Written::Cut {
                 self.note_cut(field.name());
             }
         }
     }
 
-    fn extras(&mut self, event: &Event<'_>) {
+    fn extras(&mut self, extras: &[Extra<'_>]) {
+        if extras.is_empty() {
+            return;
+        }
         let mut keys = Keys::default();
-        for extra in event.extras() {
-            let mut digits = itoa::Buffer::new();
-            let text = plain_text(&extra.value, &mut digits);
-            let (piece, is_cut) = piece(&text, EXTRA_BYTES_MAX, is_blank);
-            if piece.is_empty() {
-                continue;
+        for extra in extras {
+            let mut key = 0..0;
+            let begin = |out: &mut Vec<u8>| {
+                key = keys.write(out, &extra.group, &extra.name);
+                out.push(b'=');
+            };
+            if write_value(self.out, &extra.value, EXTRA_BYTES_MAX, begin) == Written::Cut {
+                let key = self.out.get(key).map(|key| String::from_utf8_lossy(key).into_owned());
+                self.note_cut(&key.unwrap_or_default());
             }
-            self.separate();
-            let key_at = self.out.len();
-            self.out.extend_from_slice(b"ad_");
-            if !extra.group.is_empty() {
-                write_key_part(self.out, &extra.group);
-                self.out.push(b'_');
-            }
-            write_key_part(self.out, &extra.name);
-            keys.make_unique(self.out, key_at);
-            if is_cut {
-                let key = self.out.get(key_at..).and_then(|key| std::str::from_utf8(key).ok()).unwrap_or_default();
-                let key = key.to_owned();
-                self.note_cut(&key);
-            }
-            self.out.push(b'=');
-            write_text(self.out, piece);
+        }
+    }
+
+    /// The keys that were cut, and then the message, which comes last.
+    fn msg(&mut self, msg: Option<&Value<'_>>) {
+        let end = self.out.len();
+        let written = msg.map(|msg| write_value(self.out, msg, MSG.1, |out| MSG_LEAD.write(out)));
+        if written == Some(Written::Cut) {
+            self.note_cut(MSG.0);
+        }
+        if !self.cut.is_empty() {
+            let msg = self.out.split_off(end);
+            let cut = std::mem::take(&mut self.cut);
+            self.text(&CUT_LEAD, "emit_cut", &cut, EXTRA_BYTES_MAX);
+            self.out.extend_from_slice(&msg);
         }
     }
 }
 
-/// A value as one text; `digits` holds that of a number.
-fn plain_text<'v>(value: &'v Value<'_>, digits: &'v mut itoa::Buffer) -> Cow<'v, str> {
+/// Writes a value behind what `begin` writes. Only texts can be empty, or longer than a key takes.
+#[inline]
+fn write_value(out: &mut Vec<u8>, value: &Value<'_>, bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
     match value {
-        Value::Str(text) => Cow::Borrowed(text),
-        Value::Json(text) => listed(text).unwrap_or(Cow::Borrowed(text)),
-        Value::Bool(truth) => Cow::Borrowed(if *truth { "true" } else { "false" }),
-        Value::Int(number) => Cow::Borrowed(digits.format(*number)),
+        Value::Str(text) => return write_piece(out, text, bytes_max, begin),
+        Value::Json(text) => {
+            let text = listed(text).unwrap_or(Cow::Borrowed(text));
+            return write_piece(out, &text, bytes_max, begin);
+        }
+        Value::Int(number) => {
+            begin(out);
+            write_number(out, *number);
+        }
+        Value::Bool(truth) => {
+            begin(out);
+            out.extend_from_slice(if *truth { b"true" } else { b"false" });
+        }
         Value::Time(time) => {
-            let mut text = Vec::with_capacity(30);
-            time.write_rfc3339(9, &mut text);
-            Cow::Owned(String::from_utf8(text).unwrap_or_default())
+            begin(out);
+            time.write_rfc3339(9, out);
         }
     }
+    Written::Whole
+}
+
+#[inline]
+fn write_piece(out: &mut Vec<u8>, text: &str, bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
+    if text.len() <= bytes_max && is_plain(text) {
+        begin(out);
+        out.extend_from_slice(text.as_bytes());
+        return Written::Whole;
+    }
+    write_odd_piece(out, text, bytes_max, begin)
+}
+
+#[cold]
+#[inline(never)]
+fn write_odd_piece(out: &mut Vec<u8>, text: &str, bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
+    let (piece, is_cut) = piece(text, bytes_max);
+    if piece.is_empty() {
+        return Written::No;
+    }
+    begin(out);
+    write_text(out, piece);
+    if is_cut { Written::Cut } else { Written::Whole }
+}
+
+fn write_number(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 /// A JSON list of texts, as people write lists: `docker,web`.

@@ -1,5 +1,45 @@
-//! Runs of bytes that may be copied as they stand, found many at a time: parsers of JSON and all
+//! Bytes that may be copied as they stand, looked at many at a time: parsers of JSON and all
 //! emitters spend most of their time here.
+//!
+//! Whether a special byte is there is asked of 16 or 32 bytes at once ([`all`]). Where it stands is
+//! found eight bytes at a time: they are one number, and a few sums over it mark the special ones.
+
+/// Whether all bytes are so. It looks at every one of a block, because without an early end the
+/// compiler looks at many at once, and nearly all texts are so to their end.
+// Inlined where it is known what is asked.
+#[inline(always)]
+pub(crate) fn all(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
+    let all_of_32 = |block: &[u8; 32]| block.iter().fold(true, |so, byte| so & is_so(*byte));
+    // Asked of sixteen twice: the compiler sees that it is the same, and makes one vector of it.
+    let all_of_16 = |block: &[u8; 16]| all_of_32(&joined(block, block));
+    // What stands at the end may overlap with what stands before it.
+    if let Some(last) = bytes.last_chunk() {
+        return bytes.as_chunks().0.iter().all(all_of_32) && all_of_32(last);
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<16>(), bytes.last_chunk()) {
+        return all_of_32(&joined(first, last));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<8>(), bytes.last_chunk()) {
+        return all_of_16(&joined(first, last));
+    }
+    if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk()) {
+        let ends: [u8; 8] = joined(first, last);
+        return all_of_16(&joined(&ends, &ends));
+    }
+    bytes.iter().all(|byte| is_so(*byte))
+}
+
+#[inline(always)]
+fn joined<const HALF: usize, const WHOLE: usize>(one: &[u8; HALF], other: &[u8; HALF]) -> [u8; WHOLE] {
+    let mut whole = [0; WHOLE];
+    if let Some(start) = whole.first_chunk_mut() {
+        *start = *one;
+    }
+    if let Some(end) = whole.last_chunk_mut() {
+        *end = *other;
+    }
+    whole
+}
 
 /// The control characters below 0x20 and a few bytes more.
 pub(crate) struct Specials<const N: usize> {
@@ -7,8 +47,38 @@ pub(crate) struct Specials<const N: usize> {
     table: [bool; 256],
 }
 
-/// Runs shorter than this are found byte by byte: most names and many values are.
-const SHORT: usize = 8;
+/// A byte eight times.
+pub(crate) const fn eight(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// How many bytes stand before the first with a mark (bit 7 of that byte); 8 without one.
+#[inline]
+pub(crate) fn bytes_before(marks: u64) -> usize {
+    usize::try_from(marks.trailing_zeros().wrapping_shr(3)).unwrap_or(8)
+}
+
+/// The bits of a few bytes.
+#[inline]
+pub(crate) const fn bits(bytes: usize) -> u32 {
+    (bytes as u32).wrapping_shl(3)
+}
+
+/// Fewer than eight bytes as one number, with 0 for those that are not there.
+#[inline]
+pub(crate) fn word_of(bytes: &[u8]) -> u64 {
+    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+        // Four at either end: where they overlap they are the same.
+        let last = u64::from(u32::from_le_bytes(*last)).wrapping_shl(bits(bytes.len().wrapping_sub(4)));
+        return u64::from(u32::from_le_bytes(*first)) | last;
+    }
+    match bytes {
+        [] => 0,
+        [one] => u64::from(*one),
+        [one, two] => u64::from(u16::from_le_bytes([*one, *two])),
+        [one, two, three, ..] => u64::from(u32::from_le_bytes([*one, *two, *three, 0])),
+    }
+}
 
 impl<const N: usize> Specials<N> {
     /// Those `listed`, and all below 0x20.
@@ -29,34 +99,63 @@ impl<const N: usize> Specials<N> {
         Specials { listed, table }
     }
 
+    /// Whether no byte is special.
+    // Inlined where the set is known, so that all is compared with constants.
+    #[inline(always)]
+    pub(crate) fn none_in(&self, bytes: &[u8]) -> bool {
+        all(bytes, |byte| !self.listed.iter().fold(byte < 0x20, |found, listed| found | (byte == *listed)))
+    }
+
     /// How many bytes from the start of `bytes` are not special.
     #[inline]
     pub(crate) fn plain_len(&self, bytes: &[u8]) -> usize {
-        match self.position(bytes.get(..SHORT).unwrap_or(bytes)) {
-            Some(at) => at,
-            None if bytes.len() <= SHORT => bytes.len(),
-            None => self.long_plain_len(bytes),
+        let mut plain = 0_usize;
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            let marks = self.marks(u64::from_le_bytes(*word));
+            if marks != 0 {
+                return plain.wrapping_add(bytes_before(marks));
+            }
+            plain = plain.wrapping_add(8);
         }
+        plain.wrapping_add(rest.iter().position(|byte| self.has(*byte)).unwrap_or(rest.len()))
     }
 
-    /// The same for a run known to be longer than [`SHORT`].
-    fn long_plain_len(&self, bytes: &[u8]) -> usize {
-        let (chunks, _) = bytes.get(SHORT..).unwrap_or_default().as_chunks::<16>();
-        let plain = chunks.iter().take_while(|chunk| self.is_plain(chunk)).count().saturating_mul(16);
-        let plain = plain.saturating_add(SHORT);
-        let rest = bytes.get(plain..).unwrap_or_default();
-        plain.saturating_add(self.position(rest).unwrap_or(rest.len()))
+    /// The same for texts that are long and nearly all plain.
+    #[inline(always)]
+    pub(crate) fn long_plain_len(&self, bytes: &[u8]) -> usize {
+        let mut plain = 0_usize;
+        for chunk in bytes.as_chunks::<32>().0 {
+            if !self.none_in(chunk) {
+                break;
+            }
+            plain = plain.wrapping_add(32);
+        }
+        plain.wrapping_add(self.plain_len(bytes.get(plain..).unwrap_or_default()))
     }
 
-    fn position(&self, bytes: &[u8]) -> Option<usize> {
-        bytes.iter().position(|byte| self.table.get(usize::from(*byte)).copied().unwrap_or(true))
-    }
-
-    /// Without a branch between the bytes, which compilers turn into a few vector instructions.
+    /// Whether this byte is special.
     #[inline]
-    fn is_plain(&self, chunk: &[u8; 16]) -> bool {
-        let is_special = |byte: u8| self.listed.iter().fold(byte < 0x20, |found, listed| found | (byte == *listed));
-        !chunk.iter().fold(false, |found, byte| found | is_special(*byte))
+    fn has(&self, byte: u8) -> bool {
+        self.table.get(usize::from(byte)).copied().unwrap_or(true)
+    }
+
+    /// Bit 7 of each special byte, exact for the lowest one.
+    #[inline(always)]
+    fn marks(&self, word: u64) -> u64 {
+        // Less than 0x20, or equal: one less than nothing sets bit 7, as does a byte that had it.
+        let mut below = word.wrapping_sub(eight(0x20));
+        let mut above = 0;
+        for listed in &self.listed {
+            let zero = word ^ eight(*listed);
+            let less = zero.wrapping_sub(eight(1));
+            if listed.is_ascii() {
+                below |= less;
+            } else {
+                above |= less & !zero;
+            }
+        }
+        (below & !word | above) & eight(0x80)
     }
 }
 
@@ -66,17 +165,20 @@ mod tests {
 
     #[test]
     fn a_special_is_found_wherever_it_stands() {
-        let specials = Specials::controls_and([b'"', 0x7f]);
+        let specials = Specials::controls_and([b'"', 0x7f, 0xc2]);
         for len in 0..80 {
-            let plain = vec![b'x'; len];
-            assert_eq!(specials.plain_len(&plain), len);
-            for at in 0..len {
-                for special in [b'"', 0x7f, 0, 0x1f] {
-                    let mut bytes = plain.clone();
-                    if let Some(byte) = bytes.get_mut(at) {
-                        *byte = special;
+            for plain in [b'x', b' ', b'!', b'#', b'~', 0x80, 0x9f, 0xa2, 0xc1, 0xc3, 0xff] {
+                let plain = vec![plain; len];
+                assert_eq!((specials.plain_len(&plain), specials.none_in(&plain)), (len, true));
+                for at in 0..len {
+                    for special in [b'"', 0x7f, 0, 0x1f, 0xc2] {
+                        let mut bytes = plain.clone();
+                        if let Some(byte) = bytes.get_mut(at) {
+                            *byte = special;
+                        }
+                        assert_eq!((specials.plain_len(&bytes), specials.none_in(&bytes)), (at, false));
+                        assert_eq!(specials.long_plain_len(&bytes), at);
                     }
-                    assert_eq!(specials.plain_len(&bytes), at);
                 }
             }
         }

@@ -21,6 +21,7 @@ mod hec;
 mod json;
 mod json_members;
 mod json_read;
+mod lead;
 mod repeats;
 mod rfc3164;
 mod rfc5424;

@@ -4,6 +4,7 @@
 //! directly followed by its label.
 
 use crate::Field;
+use crate::lead::Lead;
 
 /// What a key takes; a value that is something else goes out under the field's own name.
 #[derive(Debug, Clone, Copy)]
@@ -27,9 +28,11 @@ pub(super) enum How {
 pub(super) struct Row {
     pub(super) field: Field,
     pub(super) key: &'static str,
+    /// The key between a space and an equals sign.
+    pub(super) lead: Lead,
     pub(super) how: How,
-    /// The label's key and the label.
-    pub(super) label: Option<(&'static str, &'static str)>,
+    /// The label's key and the label, with the space before them.
+    pub(super) label: Option<Lead>,
     /// Written, even a second time, unless this other field has the key.
     pub(super) unless: Option<Field>,
 }
@@ -40,25 +43,27 @@ pub(super) const MSG: (&str, usize) = ("msg", 1_023);
 pub(super) const EXTRA_BYTES_MAX: usize = 4_000;
 
 const fn row(field: Field, key: &'static str, how: How) -> Row {
-    Row { field, key, how, label: None, unless: None }
+    Row { field, key, lead: Lead::EMPTY.then(" ").then(key).then("="), how, label: None, unless: None }
 }
 
-const fn labelled(field: Field, key: &'static str, how: How, label: (&'static str, &'static str)) -> Row {
-    Row { field, key, how, label: Some(label), unless: None }
+/// The label's key is the key with `Label` behind it.
+const fn labelled(field: Field, key: &'static str, how: How, label: &'static str) -> Row {
+    let label = Lead::EMPTY.then(" ").then(key).then("Label=").then(label);
+    Row { label: Some(label), ..row(field, key, how) }
 }
 
 /// Every row; the first row of a field that takes its value wins.
-pub(super) const ROWS: &[Row] = &[
+pub(super) static ROWS: &[Row] = &[
     row(Field::Time, "rt", How::Millis),
     row(Field::Start, "start", How::Millis),
     row(Field::End, "end", How::Millis),
     row(Field::HostName, "dvchost", How::Text(100)),
     row(Field::HostIp, "dvc", How::Ipv4),
-    labelled(Field::HostIp, "c6a1", How::Ipv6, ("c6a1Label", "deviceIPv6")),
+    labelled(Field::HostIp, "c6a1", How::Ipv6, "deviceIPv6"),
     row(Field::HostId, "deviceExternalId", How::Text(255)),
     row(Field::DstHost, "dhost", How::Text(1_023)),
     // The machine is both where it was seen and what it was done to.
-    Row { field: Field::HostName, key: "dhost", how: How::Text(1_023), label: None, unless: Some(Field::DstHost) },
+    Row { unless: Some(Field::DstHost), ..row(Field::HostName, "dhost", How::Text(1_023)) },
     row(Field::SyslogFacility, "deviceFacility", How::Number),
     row(Field::App, "deviceProcessName", How::Text(1_023)),
     row(Field::ProcessId, "dvcpid", How::Number),
@@ -66,7 +71,7 @@ pub(super) const ROWS: &[Row] = &[
     row(Field::Outcome, "outcome", How::Text(63)),
     row(Field::Reason, "reason", How::Text(1_023)),
     row(Field::Category, "cat", How::Text(1_023)),
-    Row { field: Field::RuleGroups, key: "cat", how: How::Text(1_023), label: None, unless: Some(Field::Category) },
+    Row { unless: Some(Field::Category), ..row(Field::RuleGroups, "cat", How::Text(1_023)) },
     row(Field::Count, "cnt", How::Number),
     row(Field::UserName, "suser", How::Text(1_023)),
     row(Field::UserId, "suid", How::Text(1_023)),
@@ -74,11 +79,11 @@ pub(super) const ROWS: &[Row] = &[
     row(Field::SrcDomain, "sntdom", How::Text(255)),
     row(Field::DstDomain, "dntdom", How::Text(255)),
     row(Field::SrcIp, "src", How::Ipv4),
-    labelled(Field::SrcIp, "c6a2", How::Ipv6, ("c6a2Label", "sourceIPv6")),
+    labelled(Field::SrcIp, "c6a2", How::Ipv6, "sourceIPv6"),
     row(Field::SrcHost, "shost", How::Text(1_023)),
     row(Field::SrcPort, "spt", How::Port),
     row(Field::DstIp, "dst", How::Ipv4),
-    labelled(Field::DstIp, "c6a3", How::Ipv6, ("c6a3Label", "destinationIPv6")),
+    labelled(Field::DstIp, "c6a3", How::Ipv6, "destinationIPv6"),
     row(Field::DstPort, "dpt", How::Port),
     row(Field::FileName, "fname", How::Text(1_023)),
     row(Field::FilePath, "filePath", How::Text(1_023)),
@@ -86,15 +91,32 @@ pub(super) const ROWS: &[Row] = &[
     row(Field::HttpMethod, "requestMethod", How::Text(1_023)),
     row(Field::HttpUrl, "request", How::Text(1_023)),
     row(Field::EventId, "externalId", How::Text(40)),
-    labelled(Field::ExitCode, "cn1", How::Number, ("cn1Label", "exitCode")),
-    labelled(Field::Signal, "cn2", How::Number, ("cn2Label", "signal")),
-    labelled(Field::ContainerId, "cs1", How::Text(4_000), ("cs1Label", "containerId")),
-    labelled(Field::ContainerName, "cs2", How::Text(4_000), ("cs2Label", "containerName")),
-    labelled(Field::ImageRef, "cs3", How::Text(4_000), ("cs3Label", "image")),
-    labelled(Field::ExecCommand, "cs4", How::Text(4_000), ("cs4Label", "command")),
-    labelled(Field::VmUuid, "cs5", How::Text(4_000), ("cs5Label", "vmUuid")),
-    labelled(Field::VmPolicy, "cs6", How::Text(4_000), ("cs6Label", "vmPolicy")),
-    labelled(Field::VmName, "flexString1", How::Text(1_023), ("flexString1Label", "vmName")),
-    labelled(Field::VmMoref, "flexString2", How::Text(1_023), ("flexString2Label", "vmMoref")),
-    labelled(Field::ObservedTime, "deviceCustomDate1", How::Millis, ("deviceCustomDate1Label", "observed")),
+    labelled(Field::ExitCode, "cn1", How::Number, "exitCode"),
+    labelled(Field::Signal, "cn2", How::Number, "signal"),
+    labelled(Field::ContainerId, "cs1", How::Text(4_000), "containerId"),
+    labelled(Field::ContainerName, "cs2", How::Text(4_000), "containerName"),
+    labelled(Field::ImageRef, "cs3", How::Text(4_000), "image"),
+    labelled(Field::ExecCommand, "cs4", How::Text(4_000), "command"),
+    labelled(Field::VmUuid, "cs5", How::Text(4_000), "vmUuid"),
+    labelled(Field::VmPolicy, "cs6", How::Text(4_000), "vmPolicy"),
+    labelled(Field::VmName, "flexString1", How::Text(1_023), "vmName"),
+    labelled(Field::VmMoref, "flexString2", How::Text(1_023), "vmMoref"),
+    labelled(Field::ObservedTime, "deviceCustomDate1", How::Millis, "observed"),
 ];
+
+/// The rows of each field, a bit for each.
+// Evaluated when the crate is compiled: an index out of bounds would be an error there.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+pub(super) static ROWS_OF: [u64; Field::COUNT] = {
+    assert!(ROWS.len() <= 64);
+    let mut rows = [0; Field::COUNT];
+    let mut at = 0;
+    while at < ROWS.len() {
+        rows[ROWS[at].field as usize] |= 1 << at;
+        at += 1;
+    }
+    rows
+};
+
+/// What stands before a field without a key: its name, in which no key may hold a full stop.
+pub(super) static OWN_LEADS: [Lead; Field::COUNT] = Lead::of_fields(" ", b'_', "=");

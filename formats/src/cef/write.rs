@@ -3,11 +3,12 @@
 //! Invariant: nothing written here holds a line end, and nothing in a value ends it.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
-use crate::escape::Specials;
+use crate::escape::{Specials, all, bytes_before, eight, word_of};
 
 /// What is a space in a value: none begins or ends with it. Line ends are kept, as `\n`.
-pub(super) fn is_blank(char: char) -> bool {
+fn is_blank(char: char) -> bool {
     char != '\r' && char != '\n' && is_blank_in_header(char)
 }
 
@@ -17,16 +18,26 @@ fn is_blank_in_header(char: char) -> bool {
 
 /// As much of a text as `bytes_max` bytes hold, without the blanks at its ends, and whether
 /// something was left out.
-pub(super) fn piece(text: &str, bytes_max: usize, is_blank: fn(char) -> bool) -> (&str, bool) {
-    // Most texts begin and end with something: then there is nothing to look for.
-    let is_inner = |byte: Option<&u8>| byte.is_some_and(|byte| *byte > b' ' && *byte != 0x7f);
-    let ends = (text.as_bytes().first(), text.as_bytes().last());
-    let whole = if is_inner(ends.0) && is_inner(ends.1) { text } else { text.trim_matches(is_blank) };
+pub(super) fn piece(text: &str, bytes_max: usize) -> (&str, bool) {
+    cut(text, bytes_max, is_blank)
+}
+
+fn cut(text: &str, bytes_max: usize, is_blank: fn(char) -> bool) -> (&str, bool) {
+    let whole = text.trim_matches(is_blank);
     if whole.len() <= bytes_max {
         return (whole, false);
     }
     let end = whole.floor_char_boundary(bytes_max);
     (whole.get(..end).unwrap_or_default().trim_end_matches(is_blank), true)
+}
+
+/// Whether a text goes out as it stands; an empty one does not. All blanks but the space itself are special.
+// Not inlined, as the others of its kind: by itself the check becomes a few vector instructions, and
+// no registers are saved around it.
+#[inline(never)]
+pub(super) fn is_plain(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    !matches!(bytes, [] | [b' ', ..] | [.., b' ']) && IN_VALUE.none_in(bytes)
 }
 
 static IN_VALUE: Specials<3> = Specials::controls_and([b'=', b'\\', 0x7f]);
@@ -36,7 +47,7 @@ static IN_HEADER: Specials<3> = Specials::controls_and([b'|', b'\\', 0x7f]);
 /// become `\n` and `\r`, other control characters a space. A pipe is plain here.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_VALUE.plain_len(rest)) {
+    while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_VALUE.long_plain_len(rest)) {
         out.extend_from_slice(plain);
         match byte {
             b'=' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
@@ -52,8 +63,29 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
 
 /// Writes a header field: the pipe and the backslash get a backslash, every control character
 /// becomes a space ("CR/LF are not allowed" there). An equals sign is plain here.
+#[inline]
 pub(super) fn write_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
-    let (text, _) = piece(text, bytes_max, is_blank_in_header);
+    let bytes = text.as_bytes();
+    if bytes.len() <= bytes_max && is_plain_in_header(text) {
+        out.extend_from_slice(bytes);
+    } else {
+        write_odd_header(out, text, bytes_max);
+    }
+}
+
+// Two checks, each of which the compiler makes of vector instructions; of one for both it does not.
+fn is_plain_in_header(text: &str) -> bool {
+    text.is_empty() || is_plain(text) && has_no_pipe(text.as_bytes())
+}
+
+#[inline(never)]
+fn has_no_pipe(bytes: &[u8]) -> bool {
+    all(bytes, |byte| byte != b'|')
+}
+
+#[cold]
+fn write_odd_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
+    let (text, _) = cut(text, bytes_max, is_blank_in_header);
     let mut rest = text.as_bytes();
     while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_HEADER.plain_len(rest)) {
         out.extend_from_slice(plain);
@@ -69,26 +101,55 @@ pub(super) fn write_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
 /// The longest part of a key that is taken from a group or a name.
 const KEY_BYTES_MAX: usize = 255;
 
-/// The bytes a key may hold.
-// Evaluated when the crate is compiled: an index out of bounds would be an error there.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-static IN_KEY: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0_u8;
-    while byte < 128 {
-        table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'_';
-        byte += 1;
+/// Bit 7 of each byte that no key may hold: those outside of `[A-Za-z0-9_]`. Every mark is exact.
+#[inline]
+const fn marks_outside_of_keys(word: u64) -> u64 {
+    // Seven bits a byte: no sum below carries into the next one.
+    let ascii = word & eight(0x7f);
+    let lower = ascii | eight(0x20);
+    let letter = lower.wrapping_add(eight(0x80 - b'a')) & !lower.wrapping_add(eight(0x7f - b'z'));
+    let digit = ascii.wrapping_add(eight(0x80 - b'0')) & !ascii.wrapping_add(eight(0x7f - b'9'));
+    let other = (ascii ^ eight(b'_')).wrapping_add(eight(0x7f));
+    (word | !(letter | digit) & other) & eight(0x80)
+}
+
+/// How many bytes from the start may stand in a key.
+#[inline]
+fn key_len(name: &[u8]) -> usize {
+    let (words, rest) = name.as_chunks::<8>();
+    let mut len = 0_usize;
+    for word in words {
+        let marks = marks_outside_of_keys(u64::from_le_bytes(*word));
+        if marks != 0 {
+            return len.saturating_add(bytes_before(marks));
+        }
+        len = len.saturating_add(8);
     }
-    table
-};
+    // The byte behind the last one is 0, which ends the name.
+    len.saturating_add(bytes_before(marks_outside_of_keys(word_of(rest))))
+}
 
 /// Writes what may stand in a key: `[A-Za-z0-9_]`; other characters are dropped.
-pub(super) fn write_key_part(out: &mut Vec<u8>, name: &str) {
-    let mut rest = name.as_bytes().get(..KEY_BYTES_MAX).unwrap_or(name.as_bytes());
-    loop {
-        let is_dropped = |byte: &u8| !IN_KEY.get(usize::from(*byte)).copied().unwrap_or(false);
-        let len = rest.iter().position(is_dropped).unwrap_or(rest.len());
-        let Some((kept, after)) = rest.split_at_checked(len) else { return };
+#[inline]
+fn write_key_part(out: &mut Vec<u8>, name: &str) {
+    let bytes = name.as_bytes();
+    if bytes.len() <= KEY_BYTES_MAX && is_key(bytes) {
+        out.extend_from_slice(bytes);
+    } else {
+        write_cleaned(out, bytes);
+    }
+}
+
+#[inline(never)]
+fn is_key(name: &[u8]) -> bool {
+    let is_letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26;
+    all(name, |byte| is_letter(byte) | (byte.wrapping_sub(b'0') < 10) | (byte == b'_'))
+}
+
+#[cold]
+fn write_cleaned(out: &mut Vec<u8>, name: &[u8]) {
+    let mut rest = name.get(..KEY_BYTES_MAX).unwrap_or(name);
+    while let Some((kept, after)) = rest.split_at_checked(key_len(rest)) {
         out.extend_from_slice(kept);
         match after {
             [] => return,
@@ -101,34 +162,55 @@ const FEW: usize = 64;
 
 /// The keys made from names of the input so far. Two names may be the same once cleaned; the later
 /// key then gets a number.
-pub(super) struct Keys {
-    /// Length and last byte of a key, and where it stands.
-    few: [(u32, usize); FEW],
+pub(super) struct Keys<'e> {
+    /// A bit for each key, by its length and its last bytes: a key whose bit is not set is new.
+    seen: [u64; 16],
+    /// Where each key stands.
+    few: [usize; FEW],
     len: usize,
     many: BTreeSet<Vec<u8>>,
     /// Counts up only: each number tried is tried once in an event.
     next: u32,
+    /// The group written last, and where it begins and ends with what stands around it.
+    group: (&'e str, Range<usize>),
 }
 
-impl Default for Keys {
+impl Default for Keys<'_> {
     fn default() -> Self {
-        Keys { few: [(0, 0); FEW], len: 0, many: BTreeSet::new(), next: 2 }
+        Keys { seen: [0; 16], few: [0; FEW], len: 0, many: BTreeSet::new(), next: 2, group: ("", 0..0) }
     }
 }
 
-impl Keys {
+impl<'e> Keys<'e> {
+    /// Writes a space and ` ad_<group>_<name>`, unlike any other key of the event; answers where the key stands.
+    #[inline]
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, group: &'e str, name: &str) -> Range<usize> {
+        let from = out.len();
+        if self.group.0 == group && !group.is_empty() {
+            out.extend_from_within(self.group.1.clone());
+        } else {
+            out.extend_from_slice(b" ad_");
+            if !group.is_empty() {
+                write_key_part(out, group);
+                out.push(b'_');
+                self.group = (group, from..out.len());
+            }
+        }
+        write_key_part(out, name);
+        let at = from.saturating_add(1);
+        self.make_unique(out, at);
+        at..out.len()
+    }
+
     /// The key stands in `out` from `at` to the end; a number is put behind it if it is taken.
-    pub(super) fn make_unique(&mut self, out: &mut Vec<u8>, at: usize) {
-        let end = out.len();
-        while self.is_taken(out, at) {
-            out.truncate(end);
-            out.push(b'_');
-            out.extend_from_slice(itoa::Buffer::new().format(self.next).as_bytes());
-            self.next = self.next.saturating_add(1);
+    #[inline]
+    fn make_unique(&mut self, out: &mut Vec<u8>, at: usize) {
+        if self.is_seen(out, at) {
+            self.number(out, at);
         }
         match self.few.get_mut(self.len) {
             Some(slot) => {
-                *slot = (mark(out.get(at..).unwrap_or_default()), at);
+                *slot = at;
                 self.len = self.len.saturating_add(1);
             }
             None => {
@@ -137,18 +219,42 @@ impl Keys {
         }
     }
 
+    #[cold]
+    #[inline(never)]
+    fn number(&mut self, out: &mut Vec<u8>, at: usize) {
+        let end = out.len();
+        while self.is_taken(out, at) {
+            out.truncate(end);
+            out.push(b'_');
+            out.extend_from_slice(itoa::Buffer::new().format(self.next).as_bytes());
+            self.next = self.next.saturating_add(1);
+            // The numbered key is one of those seen.
+            self.is_seen(out, at);
+        }
+    }
+
+    /// Whether the key may be one of those before; it is one of them from now on.
+    #[inline]
+    fn is_seen(&mut self, out: &[u8], at: usize) -> bool {
+        let key = out.get(at..).unwrap_or_default();
+        let last = key.last_chunk().map_or_else(|| word_of(key), |last| u64::from_le_bytes(*last));
+        let len = u64::try_from(key.len()).unwrap_or(0);
+        // The odd number spreads every bit of them over the highest ten.
+        let mark = (last ^ len).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(54);
+        let bit = 1_u64.wrapping_shl(u32::try_from(mark & 63).unwrap_or(0));
+        let Some(word) = self.seen.get_mut(usize::try_from(mark.wrapping_shr(6)).unwrap_or(0)) else { return true };
+        let is_seen = *word & bit != 0;
+        *word |= bit;
+        is_seen
+    }
+
     fn is_taken(&self, out: &[u8], at: usize) -> bool {
         let key = out.get(at..).unwrap_or_default();
-        let wanted = mark(key);
         let few = self.few.get(..self.len).unwrap_or_default();
         let stands_at = |from: &usize| {
             // A key ends at its equals sign, which no key holds.
             out.get(*from..).and_then(|rest| rest.strip_prefix(key)).is_some_and(|rest| rest.first() == Some(&b'='))
         };
-        few.iter().any(|(mark, from)| *mark == wanted && stands_at(from)) || self.many.contains(key)
+        few.iter().any(stands_at) || self.many.contains(key)
     }
-}
-
-fn mark(key: &[u8]) -> u32 {
-    u32::try_from(key.len()).unwrap_or(u32::MAX).wrapping_shl(8) | u32::from(key.last().copied().unwrap_or(0))
 }
