@@ -220,7 +220,7 @@ impl Intake {
             event.set(Field::Name, "Events were lost");
             event.set(Field::Severity, 8);
             event.set(Field::Outcome, "failure");
-            event.set(Field::Reason, cause.to_owned());
+            event.set(Field::Reason, cause);
             if let Some(lost) = lost {
                 event.set(Field::Count, i64::try_from(lost).unwrap_or(i64::MAX));
             }
@@ -260,7 +260,7 @@ impl Intake {
         let mut frames = self.frames(origin);
         self.add(&mut frames, text.as_bytes(), |context, event| {
             event.set(Field::Time, context.received);
-            event.set(Field::Msg, String::from_utf8_lossy(event.raw()));
+            event.set(Field::Msg, &String::from_utf8_lossy(event.raw()));
             event.set(Field::DeviceVendor, "Wharfinger");
             event.set(Field::DeviceProduct, "Wharfinger");
             fill(event);
@@ -304,16 +304,11 @@ fn mark_unparsed(event: &mut Event<'_>, reason: String) {
     event.set(Field::EventClass, "unparsed");
     event.set(Field::Name, "Unparsed frame");
     event.set(Field::ParseStatus, "failed");
-    event.set(Field::ParseError, reason);
+    event.set(Field::ParseError, &reason);
 }
 
-/// Sets what the gateway knows of the machine beside what the sender claims.
-fn identify<'a>(snapshot: &'a Snapshot, origin: &Origin, event: &mut Event<'a>) {
-    if origin.trust != Trust::Local
-        && let Some(claimed) = event.get(Field::HostName).cloned()
-    {
-        event.set(Field::HostClaimedName, claimed);
-    }
+/// Sets what the gateway knows of the machine; a host name the sender claims stays beside it.
+fn identify(snapshot: &Snapshot, origin: &Origin, event: &mut Event<'_>) {
     let who = Who {
         trust: origin.trust,
         address: origin.address,
@@ -321,8 +316,14 @@ fn identify<'a>(snapshot: &'a Snapshot, origin: &Origin, event: &mut Event<'a>) 
         claimed_host: event.text(Field::HostName),
     };
     let Some((identity, evidence)) = snapshot.resolve(who) else { return };
+    if origin.trust != Trust::Local {
+        let known = identity.fields.iter().find(|(field, _)| *field == Field::HostName);
+        if known.is_some_and(|(_, known)| event.text(Field::HostName).is_some_and(|claimed| claimed != known)) {
+            event.copy(Field::HostName, Field::HostClaimedName);
+        }
+    }
     for (field, value) in &identity.fields {
-        event.set(*field, value.as_str());
+        event.set(*field, value);
     }
     event.set(Field::VmEvidence, evidence.name());
 }

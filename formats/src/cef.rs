@@ -17,7 +17,7 @@ use self::table::{EXTRA_BYTES_MAX, How, MSG, OWN_LEADS, ROWS, ROWS_OF, Row};
 use self::write::{Keys, is_plain, piece, write_header, write_text};
 use crate::json_read::JsonReader;
 use crate::lead::{Lead, lead};
-use crate::{EmitContext, Event, Extra, Field, Format, Value};
+use crate::{EmitContext, Event, Field, Format, Value};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format =
@@ -30,8 +30,8 @@ fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     let mut extension = Extension { out, done: IN_HEADER, cut: String::new() };
     extension.rows(event);
     extension.fields_without_key(event);
-    extension.extras(event.extras());
-    if event.get(Field::ParseStatus).is_some() {
+    extension.extras(event);
+    if event.has(Field::ParseStatus) {
         // What was not understood goes along as it came.
         extension.text(&RAW_LEAD, "rawEvent", &String::from_utf8_lossy(head(event.raw())), 4_000);
     }
@@ -87,8 +87,8 @@ fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
         out.push(b'|');
     }
     match event.get(Field::Severity) {
-        Some(Value::Int(severity)) => write_number(out, (*severity).clamp(0, 10)),
-        Some(Value::Str(word)) if ["Low", "Medium", "High", "Very-High"].contains(&&**word) => {
+        Some(Value::Int(severity)) => write_number(out, severity.clamp(0, 10)),
+        Some(Value::Str(word)) if ["Low", "Medium", "High", "Very-High"].contains(&word) => {
             out.extend_from_slice(word.as_bytes());
         }
         _ => out.extend_from_slice(b"Unknown"),
@@ -130,7 +130,7 @@ impl Extension<'_> {
     }
 
     /// Writes a field under its key of the dictionary, if it is what the key takes.
-    fn row(&mut self, row: &Row, value: &Value<'_>) {
+    fn row(&mut self, row: &Row, value: Value<'_>) {
         // The first row that takes the value has it; a second key is only for a value no other field has.
         if self.is_done(row.unless.unwrap_or(row.field)) {
             return;
@@ -202,18 +202,15 @@ impl Extension<'_> {
         }
     }
 
-    fn extras(&mut self, extras: &[Extra<'_>]) {
-        if extras.is_empty() {
-            return;
-        }
+    fn extras(&mut self, event: &Event<'_>) {
         let mut keys = Keys::default();
-        for extra in extras {
+        for extra in event.extras() {
             let mut key = 0..0;
             let begin = |out: &mut Vec<u8>| {
-                key = keys.write(out, &extra.group, &extra.name);
+                key = keys.write(out, extra.group, extra.name);
                 out.push(b'=');
             };
-            if write_value(self.out, &extra.value, EXTRA_BYTES_MAX, begin) == Written::Cut {
+            if write_value(self.out, extra.value, EXTRA_BYTES_MAX, begin) == Written::Cut {
                 let key = self.out.get(key).map(|key| String::from_utf8_lossy(key).into_owned());
                 self.note_cut(&key.unwrap_or_default());
             }
@@ -221,7 +218,7 @@ impl Extension<'_> {
     }
 
     /// The keys that were cut, and then the message, which comes last.
-    fn msg(&mut self, msg: Option<&Value<'_>>) {
+    fn msg(&mut self, msg: Option<Value<'_>>) {
         let end = self.out.len();
         let written = msg.map(|msg| write_value(self.out, msg, MSG.1, |out| MSG_LEAD.write(out)));
         if written == Some(Written::Cut) {
@@ -238,7 +235,7 @@ impl Extension<'_> {
 
 /// Writes a value behind what `begin` writes. Only texts can be empty, or longer than a key takes.
 #[inline]
-fn write_value(out: &mut Vec<u8>, value: &Value<'_>, bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
+fn write_value(out: &mut Vec<u8>, value: Value<'_>, bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
     match value {
         Value::Str(text) => return write_piece(out, text, bytes_max, begin),
         Value::Json(text) => {
@@ -247,11 +244,11 @@ fn write_value(out: &mut Vec<u8>, value: &Value<'_>, bytes_max: usize, begin: im
         }
         Value::Int(number) => {
             begin(out);
-            write_number(out, *number);
+            write_number(out, number);
         }
         Value::Bool(truth) => {
             begin(out);
-            out.extend_from_slice(if *truth { b"true" } else { b"false" });
+            out.extend_from_slice(if truth { b"true" } else { b"false" });
         }
         Value::Time(time) => {
             begin(out);
@@ -309,9 +306,9 @@ fn listed(json: &str) -> Option<Cow<'_, str>> {
     Some(list.unwrap_or_default())
 }
 
-fn whole(value: &Value<'_>) -> Option<i64> {
+fn whole(value: Value<'_>) -> Option<i64> {
     match value {
-        Value::Int(number) => Some(*number),
+        Value::Int(number) => Some(number),
         Value::Str(text) => text.parse().ok(),
         _ => None,
     }

@@ -4,10 +4,9 @@
 //! Invariant: total. [`parse`] never fails: what no parser accepts is an event of class `unparsed`
 //! that says why.
 
-use std::borrow::Cow;
 use std::sync::LazyLock;
 
-use crate::{Context, Event, FORMATS, Field, Format, ParseError, Value, dockerd, rfc3164, rfc5424, syslog};
+use crate::{Context, Event, FORMATS, Field, Format, ParseError, dockerd, rfc3164, rfc5424, syslog};
 
 /// Which format a source's frames are in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -77,7 +76,7 @@ fn parse_plain<'a>(
     let Some(parse) = format.parse else { return Err(ParseError::new(0, "a format that can be read")) };
     parse(input, context, event)?;
     // A parser that found another format inside has said so.
-    if event.get(Field::Format).is_none() {
+    if !event.has(Field::Format) {
         event.set(Field::Format, format.name);
     }
     Ok(())
@@ -94,7 +93,7 @@ fn parse_envelope<'a>(
     event.set(Field::Format, format.name);
     let Some((message, inner)) = inner(message, event) else { return Ok(()) };
     let Some(parse) = inner.parse else { return Ok(()) };
-    let header = [Field::Time, Field::HostName, Field::Severity].map(|field| (field, event.remove(field)));
+    let header = [Field::Time, Field::HostName, Field::Severity].map(|field| (field, event.take(field)));
     event.remove(Field::Msg);
     if parse(message, context, event).is_err() {
         // It only looked like one: the line is what its header says.
@@ -103,12 +102,12 @@ fn parse_envelope<'a>(
         event.set(Field::Format, format.name);
         return Ok(());
     }
-    for (field, value) in header {
-        match value {
-            Some(value) if event.get(field).is_none() => event.set(field, value),
+    for (field, cell) in header {
+        match cell {
+            Some(cell) if !event.has(field) => event.put(field, cell),
             // The header's severity stays as `syslog.severity`.
-            Some(value) if field != Field::Severity && event.get(field) != Some(&value) => {
-                event.extra("syslog", field.name(), value);
+            Some(cell) if field != Field::Severity && event.get(field) != Some(event.value(cell)) => {
+                event.put_extra("syslog", field.name(), cell);
             }
             _ => {}
         }
@@ -125,8 +124,8 @@ fn parse_envelope<'a>(
 fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
     let app = event.text(Field::App).unwrap_or_default();
-    let ours = |event: &Event<'_>| event.extras().iter().any(|extra| extra.group == rfc5424::OWN_ID);
-    let passed_a_gateway = event.get(Field::EventClass).is_some() || ours(event);
+    let ours = |event: &Event<'_>| event.extras().any(|extra| extra.group == rfc5424::OWN_ID);
+    let passed_a_gateway = event.has(Field::EventClass) || ours(event);
     if message.is_empty() || passed_a_gateway || syslog::is_container_id(app.as_bytes()) {
         return None;
     }
@@ -177,5 +176,5 @@ fn unparsed(event: &mut Event<'_>, error: ParseError, input: &[u8]) {
     event.set(Field::Name, "Unparsed line");
     event.set(Field::Severity, 2);
     event.set(Field::ParseStatus, "failed");
-    event.set(Field::ParseError, Value::Str(Cow::Owned(error.describe(input))));
+    event.set(Field::ParseError, &error.describe(input));
 }

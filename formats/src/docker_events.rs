@@ -11,7 +11,7 @@ use std::borrow::Cow;
 
 use crate::docker_actions::{self, is_image_action};
 use crate::json_members::{Members, whole};
-use crate::json_read::{self, JsonReader};
+use crate::json_read::{self, JsonReader, JsonValue};
 use crate::{Context, Event, Field, Format, ParseError, Time, Value};
 
 /// The row of this format.
@@ -82,10 +82,10 @@ pub(crate) struct DockerEvent<'a> {
     image: Option<Cow<'a, str>>,
     name: Option<Cow<'a, str>>,
     container: Option<Cow<'a, str>>,
-    exit_code: Option<Value<'a>>,
-    signal: Option<Value<'a>>,
-    time: Option<Value<'a>>,
-    time_nano: Option<Value<'a>>,
+    exit_code: Option<JsonValue<'a>>,
+    signal: Option<JsonValue<'a>>,
+    time: Option<JsonValue<'a>>,
+    time_nano: Option<JsonValue<'a>>,
     corrected: Option<i64>,
 }
 
@@ -203,7 +203,7 @@ impl<'a> DockerEvent<'a> {
             self.exit_code = None;
         }
         if let Some(signal) = self.signal.take_if(|_| word == "kill") {
-            event.set(Field::Signal, whole(&signal).map_or(signal, Value::Int));
+            event.set(Field::Signal, whole(&signal).map_or(Value::from(&signal), Value::Int));
         }
     }
 
@@ -227,7 +227,7 @@ impl<'a> DockerEvent<'a> {
         let seconds = self.time.as_ref().and_then(whole);
         let exact = self.time_nano.as_ref().and_then(whole);
         let rounded = || {
-            let Some(Value::Str(text)) = &self.time_nano else { return None };
+            let Some(JsonValue::Str(text)) = &self.time_nano else { return None };
             let (nanos, _) = text.split_once('.')?;
             Some(nanos.parse::<i64>().ok()?.div_euclid(1000).saturating_mul(1000))
         };
@@ -259,7 +259,7 @@ impl<'a> DockerEvent<'a> {
         ];
         for (group, name, text) in texts {
             if let Some(text) = text {
-                event.extra(group, name, Value::Str(text));
+                event.extra(group, name, &text);
             }
         }
         let values = [
@@ -270,13 +270,13 @@ impl<'a> DockerEvent<'a> {
         ];
         for (group, name, value) in values {
             if let Some(value) = value {
-                event.extra(group, name, value);
+                event.extra(group, name, &value);
             }
         }
     }
 }
 
-fn set_class<'a>(kind: &str, word: &str, event: &mut Event<'a>) {
+fn set_class(kind: &str, word: &str, event: &mut Event<'_>) {
     match docker_actions::row(kind, word) {
         Some(row) => {
             event.set(Field::EventClass, row.class);
@@ -284,8 +284,8 @@ fn set_class<'a>(kind: &str, word: &str, event: &mut Event<'a>) {
             event.set(Field::Severity, row.severity);
         }
         None => {
-            event.set(Field::EventClass, format!("{kind}.{word}"));
-            event.set(Field::Name, format!("Docker {kind} {word}"));
+            event.set(Field::EventClass, &format!("{kind}.{word}"));
+            event.set(Field::Name, &format!("Docker {kind} {word}"));
             event.set(Field::Severity, 3);
         }
     }
@@ -336,7 +336,7 @@ mod tests {
 
     fn check(input: &str, fields: &[(Field, &str)], extras: &[(&str, &str)]) {
         let event = parsed(input);
-        let said = |value: &Value<'_>| match value {
+        let said = |value: Value<'_>| match value {
             Value::Str(text) | Value::Json(text) => text.to_string(),
             Value::Int(number) => number.to_string(),
             Value::Time(time) => time.0.to_string(),
@@ -349,11 +349,8 @@ mod tests {
             assert_eq!(event.get(*field).map(&said).as_deref(), Some(*expected), "{field:?} of {input}");
         }
         assert_eq!(got.len(), fields.len(), "{got:?}");
-        let got: Vec<_> = event
-            .extras()
-            .iter()
-            .map(|extra| (format!("{}.{}", extra.group, extra.name), said(&extra.value)))
-            .collect();
+        let got: Vec<_> =
+            event.extras().map(|extra| (format!("{}.{}", extra.group, extra.name), said(extra.value))).collect();
         let expected: Vec<_> = extras.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         assert_eq!(got, expected, "{input}");
     }

@@ -110,7 +110,7 @@ fn set_time<'a>(time: Option<Cow<'a, str>>, event: &mut Event<'a>) {
         (None, time) => {
             event.note("no time that can be read");
             if let Some(time) = time {
-                event.extra(DOCKER, "time", time);
+                event.extra(DOCKER, "time", &time);
             }
         }
     }
@@ -165,8 +165,7 @@ mod tests {
         parse(input.as_bytes(), &CONTEXT, &mut event).unwrap();
         assert_eq!(event.text(Field::Msg), msg, "{input}");
         assert_eq!(event.time(Field::Time), time.map(Time), "{input}");
-        let got: Vec<_> =
-            event.extras().iter().map(|extra| (&*extra.group, &*extra.name, extra.value.clone())).collect();
+        let got: Vec<_> = event.extras().map(|extra| (&*extra.group, &*extra.name, extra.value.clone())).collect();
         assert_eq!(got, extras, "{input}");
         event.text(Field::ParseError).unwrap_or_default().to_owned()
     }

@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::json_read::JsonValue;
 use crate::text::Text;
 use crate::{Context, Event, Field, Format, ParseError, Time, Value, syslog};
 use logfmt::{Pair, Pairs};
@@ -133,7 +134,7 @@ fn pairs<'a>(pairs: Pairs<'a>, event: &mut Event<'a>, facts: &mut Facts<'a>) {
             let raw = event.raw();
             event.mark_partial(&ParseError::new(raw.len(), "a closing quote"), raw);
         }
-        pair(key, Value::Str(value), event, facts);
+        pair(key, JsonValue::Str(value), event, facts);
     }
 }
 
@@ -142,7 +143,7 @@ fn terminal<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>, facts: &mut F
     let bytes = text.bytes();
     let letters = bytes.get(..4).unwrap_or_default();
     if let Some((level, ..)) = LEVELS.iter().find(|(_, of, _)| of.as_bytes() == letters) {
-        set_level(event, *level, facts);
+        set_level(event, level, facts);
     }
     let end = bytes.get(at..).unwrap_or_default();
     let gap = memchr::memmem::find_iter(end, b"  ").find(|gap| {
@@ -156,7 +157,7 @@ fn terminal<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>, facts: &mut F
     let clock = text.piece(5..close);
     match Time::parse_rfc3339(clock.as_bytes()) {
         Some((time, used)) if used == clock.len() => event.set(Field::Time, time),
-        _ => event.extra("dockerd", "seconds", clock),
+        _ => event.extra("dockerd", "seconds", &clock),
     }
     pairs(Pairs::new(*text, stop), event, facts);
 }
@@ -167,15 +168,15 @@ fn bracket<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>, facts: &mut Fa
     let close = memchr::memchr(b']', bytes).unwrap_or(0);
     let word = text.piece(1..close);
     match LEVELS.iter().find(|(level, ..)| *level == word) {
-        Some((level, ..)) => set_level(event, *level, facts),
+        Some((level, ..)) => set_level(event, level, facts),
         None => {
             set_level(event, "info", facts);
-            event.extra("dockerd", "job", word);
+            event.extra("dockerd", "job", &word);
         }
     }
     let file = trimmed(text.piece(close.saturating_add(2)..at));
     if !file.is_empty() {
-        event.extra("dockerd", "file", file);
+        event.extra("dockerd", "file", &file);
     }
     facts.message = trimmed(text.tail(at));
 }
@@ -193,8 +194,8 @@ fn json<'a>(input: &'a [u8], event: &mut Event<'a>, facts: &mut Facts<'a>) -> Re
     let members: Members<'a> = serde_json::from_slice(input).map_err(|e| error(&e))?;
     for (key, raw) in members.0 {
         let value = match serde_json::from_str::<Words<'a>>(raw.get()) {
-            Ok(Words(text)) => Value::Str(text),
-            Err(_) => Value::Json(Cow::Borrowed(raw.get())),
+            Ok(Words(text)) => JsonValue::Str(text),
+            Err(_) => JsonValue::Json(raw.get()),
         };
         pair(key, value, event, facts);
     }
@@ -231,19 +232,19 @@ impl<'de> Deserialize<'de> for Members<'de> {
 struct Words<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// One key with its value. The first of a key that has a field counts; later ones are extras.
-fn pair<'a>(key: Cow<'a, str>, value: Value<'a>, event: &mut Event<'a>, facts: &mut Facts<'a>) {
-    let Value::Str(text) = value else {
-        event.extra("dockerd", key, value);
+fn pair<'a>(key: Cow<'a, str>, value: JsonValue<'a>, event: &mut Event<'a>, facts: &mut Facts<'a>) {
+    let JsonValue::Str(text) = value else {
+        event.extra("dockerd", key, &value);
         return;
     };
     match &*key {
-        "time" if event.get(Field::Time).is_none() => {
+        "time" if !event.has(Field::Time) => {
             match Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len()) {
                 Some((time, _)) => event.set(Field::Time, time),
-                None => event.extra("dockerd", key, text),
+                None => event.extra("dockerd", key, &text),
             }
         }
-        "level" if event.get(Field::Severity).is_none() => set_level(event, text, facts),
+        "level" if !event.has(Field::Severity) => set_level(event, &text, facts),
         "msg" if facts.message.is_empty() => {
             if let Some(form) = text.strip_prefix("form data: ") {
                 form_data(form, event);
@@ -253,22 +254,21 @@ fn pair<'a>(key: Cow<'a, str>, value: Value<'a>, event: &mut Event<'a>, facts: &
         "method" if facts.method.is_none() => facts.method = Some(text),
         "request-url" if facts.url.is_none() => facts.url = Some(text),
         "error-response" | "error" if facts.error.is_none() => facts.error = Some(text),
-        "container" if event.get(Field::ContainerId).is_none() => request::set_container(event, text),
+        "container" if !event.has(Field::ContainerId) => request::set_container(event, &text),
         "topic" => {
-            event.extra("dockerd", key, text.clone());
+            event.extra("dockerd", key, &text);
             facts.topic = Some(text);
         }
         "form-data" => {
             form_data(&text, event);
             let is_json = serde_json::from_str::<&RawValue>(&text).is_ok();
-            event.extra("dockerd", key, if is_json { Value::Json(text) } else { Value::Str(text) });
+            event.extra("dockerd", key, if is_json { Value::Json(&text) } else { Value::Str(&text) });
         }
-        _ => event.extra("dockerd", key, text),
+        _ => event.extra("dockerd", key, &text),
     }
 }
 
-fn set_level<'a>(event: &mut Event<'a>, level: impl Into<Cow<'a, str>>, facts: &mut Facts<'a>) {
-    let level = level.into();
+fn set_level(event: &mut Event<'_>, level: &str, facts: &mut Facts<'_>) {
     if let Some((.., severity)) = LEVELS.iter().find(|(word, ..)| *word == level) {
         event.set(Field::Severity, syslog::event_severity(*severity));
         facts.failed = *severity <= 3;

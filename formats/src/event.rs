@@ -1,18 +1,20 @@
 //! One normalized event: what every parser fills and every emitter reads.
 //!
 //! Canonical fields sit in a list with an index by [`Field`]; everything else the input said is an
-//! [`Extra`], in input order. Values borrow from the raw bytes, so an ordinary line costs no
-//! allocation once an event is reused ([`Event::reuse`]).
-
-use std::borrow::Cow;
+//! [`Extra`], in input order. A text that is a piece of the raw bytes is kept as a range of them, any
+//! other is copied once into memory that the event owns: no value has a destructor, and once an event
+//! is reused ([`Event::reuse`]) an ordinary line costs no allocation.
+//!
+//! Invariant: total. Raw bytes and own text of 2 GiB and more are more than a range can say: a text
+//! beyond that is left out, the raw bytes never are.
 
 use crate::{Field, ParseError, Time};
 
 /// The value of a field or an extra.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'v> {
     /// Text. Bytes that were not UTF-8 are U+FFFD here and intact in [`Event::raw`].
-    Str(Cow<'a, str>),
+    Str(&'v str),
     /// A whole number.
     Int(i64),
     /// An instant.
@@ -20,28 +22,71 @@ pub enum Value<'a> {
     /// True or false.
     Bool(bool),
     /// JSON as it stood in the input: objects, arrays, numbers of any length, null.
-    Json(Cow<'a, str>),
+    Json(&'v str),
 }
 
 /// Something the input said that has no canonical field.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extra<'a> {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extra<'e> {
     /// Where it stood: `sd.origin` is group `sd` with name `origin.ip`; may be empty.
-    pub group: Cow<'a, str>,
+    pub group: &'e str,
     /// Its name there, as written.
-    pub name: Cow<'a, str>,
+    pub name: &'e str,
     /// Its value.
-    pub value: Value<'a>,
+    pub value: Value<'e>,
+}
+
+/// A text of an event: a range of its raw bytes, or of its own text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// With [`Span::OWN`], counted from the start of the own text.
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+impl Span {
+    /// Set in `start`: the text is the event's own.
+    pub(crate) const OWN: u32 = 1 << 31;
+    const EMPTY: Span = Span { start: 0, len: 0 };
+
+    /// What a range can say, below [`Span::OWN`].
+    fn new(start: usize, len: usize) -> Option<Span> {
+        let end = start.checked_add(len)?;
+        let fits = end < Span::OWN as usize;
+        fits.then_some(Span { start: start as u32, len: len as u32 })
+    }
+}
+
+/// A value as it is kept: without a lifetime, so that the list of them outlives the bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cell {
+    Str(Span),
+    Json(Span),
+    Int(i64),
+    Time(i64),
+    Bool(bool),
+}
+
+/// An [`Extra`] as it is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExtraCell {
+    pub(crate) group: Span,
+    pub(crate) name: Span,
+    pub(crate) value: Cell,
 }
 
 /// One normalized event over its raw bytes.
 #[derive(Debug, Clone)]
 pub struct Event<'a> {
     raw: &'a [u8],
+    /// The raw bytes as text, or empty when they are not UTF-8.
+    text: &'a str,
+    /// Texts that are no piece of `text`, one after the other.
+    own: String,
     /// Position in `known` plus one, by field number; 0 is absent.
     index: [u8; Field::COUNT],
-    known: Vec<(Field, Value<'a>)>,
-    extras: Vec<Extra<'a>>,
+    known: Vec<(Field, Cell)>,
+    extras: Vec<ExtraCell>,
 }
 
 // The index holds positions plus one in a byte.
@@ -50,20 +95,28 @@ const _: () = assert!(Field::COUNT < 255);
 impl<'a> Event<'a> {
     /// An event that knows nothing yet but its bytes.
     pub fn new(raw: &'a [u8]) -> Self {
-        Event { raw, index: [0; Field::COUNT], known: Vec::new(), extras: Vec::new() }
+        Event {
+            raw,
+            text: text_of(raw),
+            own: String::new(),
+            index: [0; Field::COUNT],
+            known: Vec::new(),
+            extras: Vec::new(),
+        }
     }
 
     /// Empties the event and keeps its memory for other bytes.
-    pub fn reuse<'b>(mut self, raw: &'b [u8]) -> Event<'b> {
-        self.known.clear();
-        self.extras.clear();
-        // An empty vector of the same layout collects in place: the memory moves on, nothing is copied.
-        Event {
-            raw,
-            index: [0; Field::COUNT],
-            known: self.known.into_iter().map_while(|_| None).collect(),
-            extras: self.extras.into_iter().map_while(|_| None).collect(),
-        }
+    pub fn reuse<'b>(self, raw: &'b [u8]) -> Event<'b> {
+        self.reuse_as(raw, text_of(raw))
+    }
+
+    /// The same when the caller has looked at the encoding: `text` is `raw` or empty.
+    pub(crate) fn reuse_as<'b>(self, raw: &'b [u8], text: &'b str) -> Event<'b> {
+        let Event { mut own, mut known, mut extras, .. } = self;
+        own.clear();
+        known.clear();
+        extras.clear();
+        Event { raw, text, own, index: [0; Field::COUNT], known, extras }
     }
 
     /// The bytes as they were received.
@@ -71,80 +124,115 @@ impl<'a> Event<'a> {
         self.raw
     }
 
+    /// The raw bytes as text, when they are UTF-8.
+    pub(crate) fn raw_text(&self) -> Option<&'a str> {
+        (self.text.len() == self.raw.len()).then_some(self.text)
+    }
+
     /// Sets a canonical field; a second value replaces the first.
     #[inline]
-    pub fn set(&mut self, field: Field, value: impl Into<Value<'a>>) {
-        self.put(field, value.into());
+    pub fn set<'v>(&mut self, field: Field, value: impl Into<Value<'v>>) {
+        let cell = self.cell(value.into());
+        self.put(field, cell);
     }
 
     #[inline]
-    fn put(&mut self, field: Field, value: Value<'a>) {
+    pub(crate) fn put(&mut self, field: Field, cell: Cell) {
         let Some(slot) = self.index.get_mut(field as usize) else { return };
-        match usize::from(*slot).checked_sub(1) {
-            None => {
-                // At most one entry a field: the position fits (asserted above).
-                *slot = u8::try_from(self.known.len().saturating_add(1)).unwrap_or(0);
-                self.known.push((field, value));
-            }
-            Some(at) => self.replace(at, value),
+        if let Some(known) = usize::from(*slot).checked_sub(1).and_then(|at| self.known.get_mut(at)) {
+            known.1 = cell;
+            return;
         }
-    }
-
-    #[cold]
-    fn replace(&mut self, at: usize, value: Value<'a>) {
-        if let Some(known) = self.known.get_mut(at) {
-            known.1 = value;
-        }
+        // At most one entry a field: the position fits (asserted above).
+        *slot = (self.known.len() as u8).wrapping_add(1);
+        self.known.push((field, cell));
     }
 
     /// Sets a text field unless the text is empty: absent is never an empty string.
-    pub fn set_text(&mut self, field: Field, text: impl Into<Cow<'a, str>>) {
-        let text = text.into();
+    #[inline]
+    pub fn set_text(&mut self, field: Field, text: impl AsRef<str>) {
+        let text = text.as_ref();
         if !text.is_empty() {
-            self.set(field, Value::Str(text));
+            self.set(field, text);
         }
     }
 
-    /// The value of a field.
-    pub fn get(&self, field: Field) -> Option<&Value<'a>> {
+    /// Gives `to` the value of `from`, when there is one.
+    pub fn copy(&mut self, from: Field, to: Field) {
+        if let Some(cell) = self.at(from) {
+            self.put(to, cell);
+        }
+    }
+
+    #[inline]
+    fn at(&self, field: Field) -> Option<Cell> {
         let slot = self.index.get(field as usize).copied().unwrap_or(0);
-        let at = usize::from(slot).checked_sub(1)?;
-        self.known.get(at).map(|(_, value)| value)
+        self.known.get(usize::from(slot).checked_sub(1)?).map(|(_, cell)| *cell)
+    }
+
+    /// The value of a field.
+    #[inline]
+    pub fn get(&self, field: Field) -> Option<Value<'_>> {
+        self.at(field).map(|cell| self.value(cell))
+    }
+
+    /// Whether a field has a value.
+    #[inline]
+    pub fn has(&self, field: Field) -> bool {
+        self.index.get(field as usize).is_some_and(|slot| *slot > 0)
     }
 
     /// The text of a field that holds text.
+    #[inline]
     pub fn text(&self, field: Field) -> Option<&str> {
-        match self.get(field)? {
-            Value::Str(text) | Value::Json(text) => Some(text),
+        match self.at(field)? {
+            Cell::Str(span) | Cell::Json(span) => Some(self.str(span)),
             _ => None,
         }
     }
 
     /// The number of a field that holds one.
     pub fn int(&self, field: Field) -> Option<i64> {
-        match self.get(field)? {
-            Value::Int(number) => Some(*number),
+        match self.at(field)? {
+            Cell::Int(number) => Some(number),
             _ => None,
         }
     }
 
     /// The instant of a field that holds one.
     pub fn time(&self, field: Field) -> Option<Time> {
-        match self.get(field)? {
-            Value::Time(time) => Some(*time),
+        match self.at(field)? {
+            Cell::Time(nanos) => Some(Time(nanos)),
             _ => None,
         }
     }
 
     /// Keeps what has no canonical field.
     #[inline]
-    pub fn extra(
-        &mut self,
-        group: impl Into<Cow<'a, str>>,
-        name: impl Into<Cow<'a, str>>,
-        value: impl Into<Value<'a>>,
-    ) {
-        self.extras.push(Extra { group: group.into(), name: name.into(), value: value.into() });
+    pub fn extra<'v>(&mut self, group: impl AsRef<str>, name: impl AsRef<str>, value: impl Into<Value<'v>>) {
+        let group = self.group_span(group.as_ref());
+        let name = self.span(name.as_ref());
+        let value = self.cell(value.into());
+        self.extras.push(ExtraCell { group, name, value });
+    }
+
+    /// The same with a value that was taken out of a field.
+    pub(crate) fn put_extra(&mut self, group: &str, name: &str, value: Cell) {
+        let group = self.group_span(group);
+        let name = self.span(name);
+        self.extras.push(ExtraCell { group, name, value });
+    }
+
+    /// Extras come in groups: the text of one that is not in the raw bytes is kept once.
+    #[inline]
+    fn group_span(&mut self, group: &str) -> Span {
+        if let Some(span) = self.raw_span(group) {
+            return span;
+        }
+        match self.extras.last() {
+            Some(last) if self.str(last.group) == group => last.group,
+            _ => self.own_span(group),
+        }
     }
 
     /// Forgets the extras after the first `len`: a group that turned out to be something else.
@@ -153,50 +241,65 @@ impl<'a> Event<'a> {
     }
 
     /// Takes out the extras from `mark` on that `wanted` names; the others keep their order.
-    pub(crate) fn take_extras(
-        &mut self,
-        mark: usize,
-        wanted: impl Fn(&Extra<'a>) -> bool,
-    ) -> Vec<(Cow<'a, str>, Value<'a>)> {
-        let from = mark.min(self.extras.len());
-        self.extras.extract_if(from.., |extra| wanted(extra)).map(|extra| (extra.name, extra.value)).collect()
+    pub(crate) fn take_extras(&mut self, mark: usize, wanted: impl Fn(&Extra<'_>) -> bool) -> Vec<(String, String)> {
+        let mut taken = Vec::new();
+        let mut kept = mark.min(self.extras.len());
+        for at in kept..self.extras.len() {
+            let Some(cell) = self.extras.get(at).copied() else { break };
+            let extra = self.resolve(cell);
+            if wanted(&extra) {
+                let Value::Str(text) = extra.value else { continue };
+                taken.push((extra.name.to_owned(), text.to_owned()));
+            } else {
+                if let Some(slot) = self.extras.get_mut(kept) {
+                    *slot = cell;
+                }
+                kept = kept.saturating_add(1);
+            }
+        }
+        self.extras.truncate(kept);
+        taken
     }
 
     /// Takes a field out.
-    pub fn remove(&mut self, field: Field) -> Option<Value<'a>> {
+    pub fn remove(&mut self, field: Field) {
+        self.take(field);
+    }
+
+    /// The same, and answers its value to be [`put`](Self::put) back.
+    pub(crate) fn take(&mut self, field: Field) -> Option<Cell> {
         let slot = self.index.get_mut(field as usize)?;
         let at = usize::from(*slot).checked_sub(1)?;
         *slot = 0;
-        let (_, value) = self.known.remove(at);
+        let (_, cell) = self.known.remove(at);
         for slot in &mut self.index {
-            if usize::from(*slot) > at {
-                *slot = slot.saturating_sub(1);
-            }
+            *slot = slot.wrapping_sub(u8::from(usize::from(*slot) > at));
         }
-        Some(value)
+        Some(cell)
     }
 
     /// Forgets fields and extras; the raw bytes stay.
     pub fn clear(&mut self) {
+        self.own.clear();
         self.known.clear();
         self.extras.clear();
         self.index = [0; Field::COUNT];
     }
 
     /// Canonical fields in the order they were set.
-    pub fn fields(&self) -> impl ExactSizeIterator<Item = (Field, &Value<'a>)> {
-        self.known.iter().map(|(field, value)| (*field, value))
+    pub fn fields(&self) -> impl ExactSizeIterator<Item = (Field, Value<'_>)> {
+        self.known.iter().map(|(field, cell)| (*field, self.value(*cell)))
     }
 
     /// Everything else, in input order.
-    pub fn extras(&self) -> &[Extra<'a>] {
-        &self.extras
+    pub fn extras(&self) -> impl DoubleEndedIterator<Item = Extra<'_>> + ExactSizeIterator + Clone {
+        self.extras.iter().map(|cell| self.resolve(*cell))
     }
 
     /// Adds to `parse.notes`: a leniency that was used, one phrase.
-    pub fn note(&mut self, note: &'a str) {
+    pub fn note(&mut self, note: &str) {
         match self.text(Field::ParseNotes).map(|notes| format!("{notes}; {note}")) {
-            Some(notes) => self.set(Field::ParseNotes, notes),
+            Some(notes) => self.set(Field::ParseNotes, &notes),
             None => self.set(Field::ParseNotes, note),
         }
     }
@@ -204,7 +307,91 @@ impl<'a> Event<'a> {
     /// Only a part was understood; the rest is in `raw`.
     pub fn mark_partial(&mut self, error: &ParseError, input: &[u8]) {
         self.set(Field::ParseStatus, "partial");
-        self.set(Field::ParseError, error.describe(input));
+        self.set(Field::ParseError, &error.describe(input));
+    }
+}
+
+/// How values are kept.
+impl Event<'_> {
+    #[inline]
+    pub(crate) fn cell(&mut self, value: Value<'_>) -> Cell {
+        match value {
+            Value::Str(text) => Cell::Str(self.span(text)),
+            Value::Json(text) => Cell::Json(self.span(text)),
+            Value::Int(number) => Cell::Int(number),
+            Value::Time(time) => Cell::Time(time.0),
+            Value::Bool(truth) => Cell::Bool(truth),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn value(&self, cell: Cell) -> Value<'_> {
+        match cell {
+            Cell::Str(span) => Value::Str(self.str(span)),
+            Cell::Json(span) => Value::Json(self.str(span)),
+            Cell::Int(number) => Value::Int(number),
+            Cell::Time(nanos) => Value::Time(Time(nanos)),
+            Cell::Bool(truth) => Value::Bool(truth),
+        }
+    }
+
+    #[inline]
+    fn resolve(&self, cell: ExtraCell) -> Extra<'_> {
+        Extra { group: self.str(cell.group), name: self.str(cell.name), value: self.value(cell.value) }
+    }
+
+    #[inline]
+    pub(crate) fn str(&self, span: Span) -> &str {
+        let start = (span.start & !Span::OWN) as usize;
+        let range = start..start.wrapping_add(span.len as usize);
+        let text = if span.start & Span::OWN == 0 { self.text } else { self.own.as_str() };
+        text.get(range).unwrap_or_default()
+    }
+
+    #[inline]
+    fn span(&mut self, text: &str) -> Span {
+        match self.raw_span(text) {
+            Some(span) => span,
+            None => self.own_span(text),
+        }
+    }
+
+    /// The range of the raw bytes that the text is: a text that lies inside their memory.
+    #[inline]
+    fn raw_span(&self, text: &str) -> Option<Span> {
+        let start = text.as_ptr().addr().wrapping_sub(self.text.as_ptr().addr());
+        let room = self.text.len().checked_sub(start)?;
+        // A text of 2 GiB is no event's: see `text_of`.
+        (text.len() <= room).then_some(Span { start: start as u32, len: text.len() as u32 })
+    }
+
+    #[inline(never)]
+    fn own_span(&mut self, text: &str) -> Span {
+        let Some(span) = Span::new(self.own.len(), text.len()) else { return Span::EMPTY };
+        self.own.push_str(text);
+        Span { start: span.start | Span::OWN, len: span.len }
+    }
+
+    /// The texts that are no piece of the raw bytes, and all values: for the stored form.
+    pub(crate) fn parts(&self) -> (&str, &[(Field, Cell)], &[ExtraCell]) {
+        (&self.own, &self.known, &self.extras)
+    }
+
+    /// The same, to be filled; what is put there must name ranges that are there.
+    pub(crate) fn own_mut(&mut self) -> &mut String {
+        &mut self.own
+    }
+
+    pub(crate) fn push_extra(&mut self, extra: ExtraCell) {
+        self.extras.push(extra);
+    }
+}
+
+/// `raw` as text when it is UTF-8, and short enough for a [`Span`].
+fn text_of(raw: &[u8]) -> &str {
+    match simdutf8::basic::from_utf8(raw) {
+        Ok(text) if text.len() < Span::OWN as usize => text,
+        _ => "",
     }
 }
 
@@ -213,26 +400,15 @@ impl PartialEq for Event<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.raw == other.raw
             && self.known.len() == other.known.len()
-            && self.known.iter().all(|(field, value)| other.get(*field) == Some(value))
-            && self.extras == other.extras
+            && self.fields().all(|(field, value)| other.get(field) == Some(value))
+            && self.extras().eq(other.extras())
     }
 }
 
-impl<'a> From<&'a str> for Value<'a> {
-    fn from(text: &'a str) -> Self {
-        Value::Str(Cow::Borrowed(text))
-    }
-}
-
-impl From<String> for Value<'_> {
-    fn from(text: String) -> Self {
-        Value::Str(Cow::Owned(text))
-    }
-}
-
-impl<'a> From<Cow<'a, str>> for Value<'a> {
-    fn from(text: Cow<'a, str>) -> Self {
-        Value::Str(text)
+impl<'v, T: AsRef<str> + ?Sized> From<&'v T> for Value<'v> {
+    #[inline]
+    fn from(text: &'v T) -> Self {
+        Value::Str(text.as_ref())
     }
 }
 
@@ -274,9 +450,49 @@ mod tests {
         let mut event = Event::new(b"one");
         event.set(Field::Action, "start");
         event.extra("sd", "a", "b");
-        let capacity = (event.known.capacity(), event.extras.capacity());
+        let capacity = (event.known.capacity(), event.extras.capacity(), event.own.capacity());
         let event = event.reuse(b"two");
         assert_eq!(event, Event::new(b"two"));
-        assert_eq!((event.known.capacity(), event.extras.capacity()), capacity);
+        assert_eq!((event.known.capacity(), event.extras.capacity(), event.own.capacity()), capacity);
+    }
+
+    #[test]
+    fn a_piece_of_the_raw_bytes_is_no_copy() {
+        let raw = "host=gw ü";
+        let mut event = Event::new(raw.as_bytes());
+        event.set(Field::HostName, &raw[5..7]);
+        event.set(Field::Msg, raw);
+        event.extra(&raw[..4], "", &raw[8..]);
+        assert_eq!(event.own, "");
+        assert_eq!(event.text(Field::Msg), Some(raw));
+        event.set(Field::App, "own");
+        event.copy(Field::App, Field::ProcessId);
+        event.extra("group", "a", 1);
+        event.extra("group", "b", 2);
+        assert_eq!(event.own, "owngroupab");
+        assert_eq!((event.text(Field::ProcessId), event.extras().nth(2).unwrap().group), (Some("own"), "group"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_copied_as_text() {
+        let raw = b"a\xFFb";
+        let mut event = Event::new(raw);
+        let text = String::from_utf8_lossy(raw);
+        event.set(Field::Msg, &text);
+        assert_eq!((event.text(Field::Msg), event.raw()), (Some("a\u{FFFD}b"), &raw[..]));
+        assert_eq!(event.raw_text(), None);
+    }
+
+    #[test]
+    fn what_is_taken_out_can_be_put_back() {
+        let mut event = Event::new(b"x");
+        event.set(Field::Time, Time(1));
+        event.set(Field::Msg, "m");
+        event.set(Field::App, "a");
+        let time = event.take(Field::Time).unwrap();
+        assert_eq!((event.text(Field::Msg), event.text(Field::App)), (Some("m"), Some("a")));
+        assert!(!event.has(Field::Time));
+        event.put(Field::Time, time);
+        assert_eq!(event.time(Field::Time), Some(Time(1)));
     }
 }

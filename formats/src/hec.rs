@@ -10,9 +10,9 @@
 use std::borrow::Cow;
 
 use crate::json_members::Members;
-use crate::json_read::{self, JsonReader, Quoted};
+use crate::json_read::{self, JsonReader, JsonValue, Quoted};
 use crate::syslog::is_container_id;
-use crate::{Context, Event, Field, Format, ParseError, Time, Value};
+use crate::{Context, Event, Field, Format, ParseError, Time};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -58,7 +58,7 @@ fn detect(input: &[u8]) -> u8 {
 /// The members of the envelope that are looked at.
 #[derive(Default)]
 struct Envelope<'a> {
-    time: Option<Value<'a>>,
+    time: Option<JsonValue<'a>>,
     host: Option<Cow<'a, str>>,
     event: Option<Body<'a>>,
 }
@@ -89,11 +89,11 @@ fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Resul
         }
     }
     if let Some(time) = envelope.time {
-        set_time(time, event);
+        set_time(&time, event);
     }
     match envelope.host {
-        Some(host) if event.get(Field::HostName).is_none() => event.set_text(Field::HostName, host),
-        Some(host) if event.text(Field::HostName) != Some(&host) => event.extra(HEC, "host", host),
+        Some(host) if !event.has(Field::HostName) => event.set_text(Field::HostName, host),
+        Some(host) if event.text(Field::HostName) != Some(&host) => event.extra(HEC, "host", &host),
         _ => {}
     }
     Ok(())
@@ -126,14 +126,15 @@ impl<'a> Envelope<'a> {
 }
 
 /// Epoch seconds with a fraction, as a number or as text.
-fn set_time<'a>(time: Value<'a>, event: &mut Event<'a>) {
-    let read = match &time {
-        Value::Int(seconds) => Time::from_unix(*seconds, 0),
-        Value::Str(text) | Value::Json(text) => epoch(text),
-        _ => None,
+fn set_time(time: &JsonValue<'_>, event: &mut Event<'_>) {
+    let read = match time {
+        JsonValue::Int(seconds) => Time::from_unix(*seconds, 0),
+        JsonValue::Str(text) => epoch(text),
+        JsonValue::Json(text) => epoch(text),
+        JsonValue::Bool(_) => None,
     };
     match read {
-        Some(read) if event.get(Field::Time).is_none() => event.set(Field::Time, read),
+        Some(read) if !event.has(Field::Time) => event.set(Field::Time, read),
         Some(read) if event.time(Field::Time) == Some(read) => {}
         _ => event.extra(HEC, "time", time),
     }
@@ -158,19 +159,12 @@ fn read_text<'a>(text: Cow<'a, str>, context: &Context, event: &mut Event<'a>) {
     let tag = text.split(' ').next().unwrap_or_default();
     if is_container_id(tag.as_bytes()) {
         set_container_log(event);
-        event.set(Field::ContainerId, tag.to_owned());
+        event.set(Field::ContainerId, tag);
         let line_at = tag.len().saturating_add(1);
-        match text {
-            Cow::Borrowed(text) => event.set_text(Field::Msg, text.get(line_at..).unwrap_or_default()),
-            Cow::Owned(text) => event.set_text(Field::Msg, text.get(line_at..).unwrap_or_default().to_owned()),
-        }
+        event.set_text(Field::Msg, text.get(line_at..).unwrap_or_default());
         return;
     }
-    let known = match &text {
-        Cow::Borrowed(text) => read_inner(text, context, event, Value::clone),
-        Cow::Owned(text) => read_inner(text, context, event, owned),
-    };
-    if !known {
+    if !read_inner(&text, context, event) {
         event.set_text(Field::Msg, text);
     }
 }
@@ -189,19 +183,19 @@ fn read_object<'a>(text: &'a str, context: &Context, event: &mut Event<'a>) -> R
         })?;
         members.finish(event);
         match line {
-            Some(Value::Str(line)) => event.set_text(Field::Msg, line),
-            Some(line) => event.set(Field::Msg, line),
+            Some(JsonValue::Str(line)) => event.set_text(Field::Msg, line),
+            Some(line) => event.set(Field::Msg, &line),
             None => {}
         }
         if let Some(tag) = tag {
             if is_container_id(tag.as_bytes()) {
-                event.set(Field::ContainerId, tag.clone());
+                event.set(Field::ContainerId, &tag);
             }
-            event.extra(DOCKER, "tag", tag);
+            event.extra(DOCKER, "tag", &tag);
         }
         return Ok(());
     }
-    if read_inner(text, context, event, Value::clone) {
+    if read_inner(text, context, event) {
         return Ok(());
     }
     let mut members = Members::new(event);
@@ -219,7 +213,7 @@ fn read_object<'a>(text: &'a str, context: &Context, event: &mut Event<'a>) -> R
 
 fn event_extra<'a>(reader: &mut JsonReader<'a>, event: &mut Event<'a>, name: &'static str) -> Result<(), ParseError> {
     let value = reader.value()?;
-    event.extra(DOCKER, name, value);
+    event.extra(DOCKER, name, &value);
     Ok(())
 }
 
@@ -240,14 +234,9 @@ fn set_container_log(event: &mut Event<'_>) {
     event.set(Field::Name, "Container log line");
 }
 
-/// Reads a text of another format into the event; `keep` makes its values live as long. Only one
-/// level deep: lines inside lines inside lines are not worth the depth.
-fn read_inner<'a, 'b>(
-    text: &'b str,
-    context: &Context,
-    event: &mut Event<'a>,
-    keep: impl Fn(&Value<'b>) -> Value<'a>,
-) -> bool {
+/// Reads a text of another format into the event. Only one level deep: lines inside lines inside lines
+/// are not worth the depth.
+fn read_inner(text: &str, context: &Context, event: &mut Event<'_>) -> bool {
     let detected = crate::detect(text.as_bytes()).filter(|(_, score)| *score >= INNER_SCORE);
     let Some((format, parse)) = detected.and_then(|(format, _)| Some((format, format.parse?))) else { return false };
     let mut inner = Event::new(text.as_bytes());
@@ -255,34 +244,20 @@ fn read_inner<'a, 'b>(
         return false;
     }
     for (field, value) in inner.fields() {
-        event.set(field, keep(value));
+        event.set(field, value);
     }
-    let text_of = |text: &Cow<'b, str>| match keep(&Value::Str(text.clone())) {
-        Value::Str(text) => text,
-        _ => Cow::Borrowed(""),
-    };
     for extra in inner.extras() {
-        event.extra(text_of(&extra.group), text_of(&extra.name), keep(&extra.value));
+        event.extra(extra.group, extra.name, extra.value);
     }
-    event.set(Field::Format, format!("{}+{}", FORMAT.name, format.name));
+    event.set(Field::Format, &format!("{}+{}", FORMAT.name, format.name));
     true
-}
-
-fn owned<'a>(value: &Value<'_>) -> Value<'a> {
-    match value {
-        Value::Str(text) => Value::Str(Cow::Owned(text.clone().into_owned())),
-        Value::Json(text) => Value::Json(Cow::Owned(text.clone().into_owned())),
-        Value::Int(number) => Value::Int(*number),
-        Value::Time(time) => Value::Time(*time),
-        Value::Bool(truth) => Value::Bool(*truth),
-    }
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{Choice, Offset};
+    use crate::{Choice, Offset, Value};
 
     const CONTEXT: Context = Context { received: Time(0), zone: Offset(0) };
 
@@ -292,8 +267,8 @@ mod tests {
         event
     }
 
-    fn extras<'e>(event: &'e Event<'_>) -> Vec<(String, &'e Value<'e>)> {
-        event.extras().iter().map(|extra| (format!("{}.{}", extra.group, extra.name), &extra.value)).collect()
+    fn extras<'e>(event: &'e Event<'_>) -> Vec<(String, Value<'e>)> {
+        event.extras().map(|extra| (format!("{}.{}", extra.group, extra.name), extra.value)).collect()
     }
 
     #[test]
@@ -304,9 +279,9 @@ mod tests {
         assert_eq!(event.text(Field::HostName), Some("h"));
         assert_eq!(event.text(Field::Msg), Some("hello \"you\""));
         assert_eq!(event.text(Field::Format), Some("hec"));
-        let values = [Value::from("s"), "st".into(), "i".into(), "v".into(), Value::Json(r#"["a"]"#.into()), 1.into()];
+        let values = [Value::from("s"), "st".into(), "i".into(), "v".into(), Value::Json(r#"["a"]"#), 1.into()];
         let names = ["hec.source", "hec.sourcetype", "hec.index", "fields.k", "fields.m", "hec.x"];
-        assert_eq!(extras(&event), names.map(str::to_owned).into_iter().zip(&values).collect::<Vec<_>>());
+        assert_eq!(extras(&event), names.map(str::to_owned).into_iter().zip(values).collect::<Vec<_>>());
         assert_eq!(crate::detect(input.as_bytes()).unwrap().0.name, "hec");
     }
 
@@ -324,7 +299,7 @@ mod tests {
         ] {
             assert_eq!(epoch(text), expected.map(Time), "{text}");
         }
-        assert_eq!(extras(&read(r#"{"event":"x","time":"soon"}"#)), [("hec.time".to_owned(), &Value::from("soon"))]);
+        assert_eq!(extras(&read(r#"{"event":"x","time":"soon"}"#)), [("hec.time".to_owned(), Value::from("soon"))]);
     }
 
     #[test]
@@ -342,7 +317,7 @@ mod tests {
         }
         let event = read(r#"{"event":{"line":{"n":1},"source":"stderr","tag":"web"}}"#);
         assert_eq!(event.text(Field::Msg), Some(r#"{"n":1}"#));
-        let expected = [("docker.stream".to_owned(), &Value::from("stderr")), ("docker.tag".into(), &"web".into())];
+        let expected = [("docker.stream".to_owned(), Value::from("stderr")), ("docker.tag".into(), "web".into())];
         assert_eq!(extras(&event), expected);
     }
 
@@ -370,8 +345,8 @@ mod tests {
     fn objects_that_are_nothing_we_know() {
         let event = read(r#"{"event":{"message":"root","n":7,"deep":{"a":[1]}}}"#);
         assert_eq!(event.text(Field::Msg), Some("root"));
-        let deep = Value::Json(r#"{"a":[1]}"#.into());
-        assert_eq!(extras(&event), [("event.n".to_owned(), &Value::Int(7)), ("event.deep".into(), &deep)]);
+        let deep = Value::Json(r#"{"a":[1]}"#);
+        assert_eq!(extras(&event), [("event.n".to_owned(), Value::Int(7)), ("event.deep".into(), deep)]);
         for odd in [r#"{"event":7}"#, r#"{"event":[1,2]}"#, r#"{"event":null}"#] {
             assert!(read(odd).text(Field::ParseStatus).is_none(), "{odd}");
         }
@@ -382,7 +357,7 @@ mod tests {
         for input in ["", "{}", r#"{"time":1,"host":"h","x":2}"#, r#"{"event":"a"}x"#, "[", &"[".repeat(100_000)] {
             let mut event = Event::new(b"");
             assert!(parse(input.as_bytes(), &CONTEXT, &mut event).is_err(), "{input}");
-            assert!(event.extras().is_empty() && event.fields().len() == 0, "{input}");
+            assert!(event.extras().len() == 0 && event.fields().len() == 0, "{input}");
         }
         let nested = format!(r#"{{"event":{}"x"{}}}"#, r#"{"event":"#.repeat(60), "}".repeat(60));
         assert_eq!(read(&nested).text(Field::Format), Some("hec"));

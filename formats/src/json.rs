@@ -32,7 +32,7 @@ fn emit(event: &Event<'_>, _: &EmitContext<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\":");
         write_value(out, value);
     }
-    write_extras(event.extras(), start, out);
+    write_extras(event, start, out);
     write_raw(event.raw(), start, out);
     out.push(b'}');
 }
@@ -43,20 +43,21 @@ fn separate(out: &mut Vec<u8>, start: usize) {
     }
 }
 
-fn write_extras(extras: &[Extra<'_>], start: usize, out: &mut Vec<u8>) {
-    if extras.is_empty() {
+fn write_extras(event: &Event<'_>, start: usize, out: &mut Vec<u8>) {
+    let extras = event.extras();
+    if extras.len() == 0 {
         return;
     }
-    let repeated = repeats(extras.iter().map(|extra| (&*extra.group, &*extra.name)));
+    let repeated = repeats(extras.clone().map(|extra| (extra.group, extra.name)));
     separate(out, start);
     out.extend_from_slice(b"\"fields\":{");
     let inside = out.len();
-    for (at, extra) in extras.iter().enumerate() {
+    for (at, extra) in extras.clone().enumerate() {
         if repeated.binary_search(&at).is_err() {
             separate(out, inside);
-            write_key(out, extra);
+            write_key(out, &extra);
             out.push(b':');
-            write_value(out, &extra.value);
+            write_value(out, extra.value);
         }
     }
     out.push(b'}');
@@ -65,12 +66,12 @@ fn write_extras(extras: &[Extra<'_>], start: usize, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(b",\"_dup\":[");
     let inside = out.len();
-    for extra in repeated.iter().filter_map(|at| extras.get(*at)) {
+    for extra in repeated.iter().filter_map(|at| extras.clone().nth(*at)) {
         separate(out, inside);
         out.push(b'[');
-        write_key(out, extra);
+        write_key(out, &extra);
         out.push(b',');
-        write_value(out, &extra.value);
+        write_value(out, extra.value);
         out.push(b']');
     }
     out.push(b']');
@@ -79,10 +80,10 @@ fn write_extras(extras: &[Extra<'_>], start: usize, out: &mut Vec<u8>) {
 fn write_key(out: &mut Vec<u8>, extra: &Extra<'_>) {
     out.push(b'"');
     if !extra.group.is_empty() {
-        write_escaped(out, &extra.group, Outside::Escape);
+        write_escaped(out, extra.group, Outside::Escape);
         out.push(b'.');
     }
-    write_escaped(out, &extra.name, Outside::Escape);
+    write_escaped(out, extra.name, Outside::Escape);
     out.push(b'"');
 }
 
@@ -104,11 +105,11 @@ fn write_raw(raw: &[u8], start: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn write_value(out: &mut Vec<u8>, value: &Value<'_>) {
+fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Str(text) => write_string(out, text),
-        Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
-        Value::Bool(truth) => out.extend_from_slice(if *truth { b"true" } else { b"false" }),
+        Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+        Value::Bool(truth) => out.extend_from_slice(if truth { b"true" } else { b"false" }),
         Value::Time(time) => {
             out.push(b'"');
             time.write_rfc3339(9, out);

@@ -5,9 +5,9 @@
 
 use std::borrow::Cow;
 
-use crate::json_read::{JsonReader, Quoted};
+use crate::json_read::{JsonReader, JsonValue, Quoted};
 use crate::repeats::repeats;
-use crate::{Event, Field, ParseError, Value};
+use crate::{Event, Field, ParseError};
 
 /// Remembers, while one object is read, what came twice.
 pub(crate) struct Members<'a> {
@@ -43,7 +43,7 @@ impl<'a> Members<'a> {
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
-        slot: &mut Option<Value<'a>>,
+        slot: &mut Option<JsonValue<'a>>,
         (group, key): (&'static str, Quoted<'a>),
     ) -> Result<(), ParseError> {
         if slot.is_some() {
@@ -72,29 +72,30 @@ impl<'a> Members<'a> {
         (group, key): (&'static str, Quoted<'a>),
     ) -> Result<(), ParseError> {
         let value = reader.value()?;
-        event.extra(group, key.text(), value);
+        event.extra(group, key.text(), &value);
         Ok(())
     }
 
     /// Names what came twice in `parse.duplicate_keys`.
     pub(crate) fn finish(mut self, event: &mut Event<'a>) {
-        let extras = event.extras().get(self.first_extra..).unwrap_or_default();
-        for at in repeats(extras.iter().map(|extra| (&*extra.group, &*extra.name))) {
-            self.repeated.extend(extras.get(at).map(|extra| extra.name.clone()));
+        let mine = || event.extras().skip(self.first_extra);
+        let twice = repeats(mine().map(|extra| (extra.group, extra.name)));
+        if twice.is_empty() && self.repeated.is_empty() {
+            return;
         }
-        if !self.repeated.is_empty() {
-            self.repeated.sort_unstable();
-            self.repeated.dedup();
-            event.set(Field::ParseDuplicateKeys, self.repeated.join(","));
-        }
+        let names = twice.iter().filter_map(|at| mine().nth(*at)).map(|extra| extra.name.to_owned());
+        self.repeated.extend(names.map(Cow::Owned));
+        self.repeated.sort_unstable();
+        self.repeated.dedup();
+        event.set(Field::ParseDuplicateKeys, &self.repeated.join(","));
     }
 }
 
 /// A number that may have been written as text, as Wazuh does with every number.
-pub(crate) fn whole(value: &Value<'_>) -> Option<i64> {
+pub(crate) fn whole(value: &JsonValue<'_>) -> Option<i64> {
     match value {
-        Value::Int(number) => Some(*number),
-        Value::Str(text) => text.parse().ok(),
+        JsonValue::Int(number) => Some(*number),
+        JsonValue::Str(text) => text.parse().ok(),
         _ => None,
     }
 }

@@ -12,6 +12,27 @@ use std::borrow::Cow;
 use crate::escape::Specials;
 use crate::{ParseError, Value};
 
+/// A value as it was read: a string that held escapes has a text of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum JsonValue<'a> {
+    Str(Cow<'a, str>),
+    Int(i64),
+    Bool(bool),
+    /// Everything else, as it stands.
+    Json(&'a str),
+}
+
+impl<'v> From<&'v JsonValue<'_>> for Value<'v> {
+    fn from(value: &'v JsonValue<'_>) -> Self {
+        match value {
+            JsonValue::Str(text) => Value::Str(text),
+            JsonValue::Int(number) => Value::Int(*number),
+            JsonValue::Bool(truth) => Value::Bool(*truth),
+            JsonValue::Json(text) => Value::Json(text),
+        }
+    }
+}
+
 /// Levels of objects and arrays in one event.
 pub(crate) const DEPTH_MAX: u32 = 64;
 /// Keys of all objects in one event.
@@ -133,13 +154,13 @@ impl<'a> JsonReader<'a> {
     }
 
     /// Reads any value: strings, whole numbers and truth values as such, the rest as its own text.
-    pub(crate) fn value(&mut self) -> Read<Value<'a>> {
+    pub(crate) fn value(&mut self) -> Read<JsonValue<'a>> {
         match self.peek() {
-            Some(b'"') => Ok(Value::Str(self.string()?.text())),
-            Some(b't') => self.word("true").map(|_| Value::Bool(true)),
-            Some(b'f') => self.word("false").map(|_| Value::Bool(false)),
+            Some(b'"') => Ok(JsonValue::Str(self.string()?.text())),
+            Some(b't') => self.word("true").map(|_| JsonValue::Bool(true)),
+            Some(b'f') => self.word("false").map(|_| JsonValue::Bool(false)),
             Some(b'-' | b'0'..=b'9') => self.number().map(number_value),
-            _ => Ok(Value::Json(Cow::Borrowed(self.skip()?))),
+            _ => Ok(JsonValue::Json(self.skip()?)),
         }
     }
 
@@ -414,10 +435,10 @@ fn ends_in_escape(body: &str) -> bool {
 }
 
 /// Numbers that fit are numbers; all others, and minus zero, stay as written.
-fn number_value(number: &str) -> Value<'_> {
+fn number_value(number: &str) -> JsonValue<'_> {
     match number.parse() {
-        Ok(whole) if number != "-0" => Value::Int(whole),
-        _ => Value::Json(Cow::Borrowed(number)),
+        Ok(whole) if number != "-0" => JsonValue::Int(whole),
+        _ => JsonValue::Json(number),
     }
 }
 

@@ -22,6 +22,7 @@ mod json;
 mod json_members;
 mod json_read;
 mod lead;
+mod near;
 mod repeats;
 mod rfc3164;
 mod rfc5424;

@@ -83,13 +83,13 @@ pub(crate) fn open<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>
         Some(tag) => {
             let name_at = at(rest);
             let name_end = name_at.saturating_add(tag.name);
-            event.set(Field::App, text.piece(name_at..name_end));
+            event.set(Field::App, &text.piece(name_at..name_end));
             if tag.pid > 0 {
                 let pid_at = name_end.saturating_add(1);
-                event.set(Field::ProcessId, text.piece(pid_at..pid_at.saturating_add(tag.pid)));
+                event.set(Field::ProcessId, &text.piece(pid_at..pid_at.saturating_add(tag.pid)));
             }
             if syslog::is_container_id(input.get(name_at..name_end).unwrap_or_default()) {
-                event.set(Field::ContainerId, text.piece(name_at..name_end));
+                event.set(Field::ContainerId, &text.piece(name_at..name_end));
             }
             rest.get(tag.used..).unwrap_or_default()
         }
@@ -133,7 +133,7 @@ fn host<'a>(text: &Text<'a>, rest: &'a [u8], event: &mut Event<'a>) -> &'a [u8] 
         return rest;
     }
     let at = text.bytes().len().saturating_sub(rest.len()).saturating_add(usize::from(inside.is_some()));
-    event.set(Field::HostName, text.piece(at..at.saturating_add(name.len())));
+    event.set(Field::HostName, &text.piece(at..at.saturating_add(name.len())));
     let rest = rest.get(len.saturating_add(1)..).unwrap_or_default();
     // ASA: `host : %ASA-6-302013: …`.
     rest.strip_prefix(b": ").unwrap_or(rest)
@@ -199,7 +199,7 @@ mod tests {
         crate::parse(Choice::Auto, input.as_bytes(), &context, &mut event);
         let fields = [Field::HostName, Field::App, Field::ProcessId, Field::Msg];
         assert_eq!(fields.map(|field| event.text(field).unwrap_or("-")), expected, "{input}");
-        assert_eq!(event.get(Field::Format), Some(&Value::from("rfc3164")), "{input}");
+        assert_eq!(event.get(Field::Format), Some(Value::from("rfc3164")), "{input}");
     }
 
     #[test]

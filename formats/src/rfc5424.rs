@@ -10,6 +10,7 @@
 mod emit;
 mod structured;
 
+use crate::near;
 use crate::text::Text;
 use crate::{Context, Event, Field, Format, ParseError, Time, syslog};
 
@@ -98,7 +99,7 @@ impl<'a> Line<'a> {
         let start = self.at;
         let end = self.word().ok_or(ParseError::new(start, "a timestamp or `-`"))?;
         if rest.first() != Some(&b'-') || end != start.saturating_add(1) {
-            event.extra("syslog", "timestamp", self.text.piece(start..end));
+            event.extra("syslog", "timestamp", &self.text.piece(start..end));
             event.note("timestamp not understood");
         }
         Ok(())
@@ -117,18 +118,19 @@ impl<'a> Line<'a> {
         if !matches!(self.text.bytes().get(self.at), None | Some(b'-' | b'[')) {
             self.docker_tag(start, event);
         }
-        if event.text(Field::App).is_some_and(|app| syslog::is_container_id(app.as_bytes()))
-            && let Some(id) = event.get(Field::App).cloned()
-        {
-            event.set(Field::ContainerId, id);
+        if event.text(Field::App).is_some_and(|app| syslog::is_container_id(app.as_bytes())) {
+            event.copy(Field::App, Field::ContainerId);
         }
         true
     }
 
     /// Steps over a word and the space after it; answers where the word ends.
     fn word(&mut self) -> Option<usize> {
-        let rest = self.text.bytes().get(self.at..).filter(|rest| !rest.is_empty())?;
-        let end = self.at.saturating_add(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
+        let bytes = self.text.bytes();
+        if self.at >= bytes.len() {
+            return None;
+        }
+        let end = near::find(bytes, self.at, b' ').unwrap_or(bytes.len());
         self.at = end.saturating_add(1);
         Some(end)
     }
@@ -153,9 +155,9 @@ impl<'a> Line<'a> {
             }
             let pid_at = tag_at.saturating_add(tag_end).saturating_add(1);
             let tag = self.text.piece(tag_at..tag_at.saturating_add(tag_end));
-            event.set(Field::ProcessId, self.text.piece(pid_at..pid_at.saturating_add(digits)));
-            event.set(Field::App, tag.clone());
-            event.set(Field::SyslogMsgId, tag);
+            event.set(Field::ProcessId, &self.text.piece(pid_at..pid_at.saturating_add(digits)));
+            event.set(Field::App, &tag);
+            event.set(Field::SyslogMsgId, &tag);
             // The nil SD stands one byte before what follows it.
             self.at = bytes.len().saturating_sub(after.len()).saturating_sub(1);
             return;
@@ -185,7 +187,7 @@ impl<'a> Line<'a> {
         // RFC 5424 §6.4: a byte order mark says that MSG is UTF-8; it is no part of the text.
         let message = rest.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(rest);
         // Our own element holds the message when MSG cannot hold it exactly.
-        if event.get(Field::Msg).is_none() {
+        if !event.has(Field::Msg) {
             event.set_text(Field::Msg, self.text.tail(bytes.len().saturating_sub(message.len())));
         }
         message
@@ -204,8 +206,8 @@ mod tests {
     fn shown(input: &[u8]) -> String {
         let mut event = Event::new(input);
         crate::parse(Choice::Auto, input, &CONTEXT, &mut event);
-        let show = |value: &crate::Value<'_>| match value {
-            crate::Value::Str(text) | crate::Value::Json(text) => text.to_string(),
+        let show = |value: crate::Value<'_>| match value {
+            crate::Value::Str(text) | crate::Value::Json(text) => text.to_owned(),
             crate::Value::Int(number) => number.to_string(),
             crate::Value::Bool(value) => value.to_string(),
             crate::Value::Time(time) => time.0.to_string(),
@@ -213,7 +215,7 @@ mod tests {
         let hidden = [Field::SyslogFacility, Field::SyslogSeverity, Field::Severity, Field::Format];
         let fields = event.fields().filter(|(field, _)| !hidden.contains(field));
         let fields = fields.map(|(field, value)| format!("{}={}", field.name(), show(value)));
-        let extras = event.extras().iter().map(|x| format!("{}/{}={}", x.group, x.name, show(&x.value)));
+        let extras = event.extras().map(|x| format!("{}/{}={}", x.group, x.name, show(x.value)));
         fields.chain(extras).collect::<Vec<_>>().join("|")
     }
 

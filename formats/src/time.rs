@@ -138,6 +138,7 @@ impl Offset {
 
 impl Civil {
     /// The part of RFC 3339 before the offset; answers the bytes used.
+    #[inline]
     fn parse_rfc3339(input: &[u8]) -> Option<(Civil, usize)> {
         let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T' | b't' | b' ', hms @ ..] = input.first_chunk::<19>()?
         else {
@@ -150,7 +151,7 @@ impl Civil {
         };
         let century = i32::from(two_digits(*y1, *y2)?);
         let civil = Civil {
-            year: century.checked_mul(100)?.checked_add(two_digits(*y3, *y4)?.into())?,
+            year: century.wrapping_mul(100).wrapping_add(two_digits(*y3, *y4)?.into()),
             month: two_digits(*m1, *m2)?,
             day: two_digits(*d1, *d2)?,
             hour: two_digits(*h1, *h2)?,
@@ -162,6 +163,7 @@ impl Civil {
     }
 
     /// The instant, when every part is in its range.
+    #[inline]
     pub fn to_time(self, offset: Offset) -> Option<Time> {
         let in_range = (1..=12).contains(&self.month)
             && (1..=days_in_month(self.year, self.month)).contains(&self.day)
@@ -172,15 +174,11 @@ impl Civil {
         if !in_range {
             return None;
         }
-        let of_day = i64::from(self.hour)
-            .checked_mul(60)?
-            .checked_add(self.minute.into())?
-            .checked_mul(60)?
-            .checked_add(self.second.into())?;
-        let seconds = days_from_civil(self.year, self.month, self.day)?
-            .checked_mul(DAY)?
-            .checked_add(of_day)?
-            .checked_sub(offset.0.into())?;
+        let of_day = u32::from(self.hour).wrapping_mul(3600).wrapping_add(u32::from(self.minute).wrapping_mul(60));
+        let of_day = i64::from(of_day.wrapping_add(self.second.into()));
+        let days = days_from_civil(self.year, self.month, self.day)?;
+        // Days are at most 3,000,000 either way: only the nanoseconds can overflow.
+        let seconds = days.wrapping_mul(DAY).wrapping_add(of_day).wrapping_sub(offset.0.into());
         Time::from_unix(seconds, self.nanos)
     }
 }
@@ -195,26 +193,23 @@ pub(crate) fn days_in_month(year: i32, month: u8) -> u8 {
     }
 }
 
-/// Whether February has 29 days.
+/// Whether February has 29 days: of the hundreds, those that 400 divides, which are those that 16 divides.
 pub(crate) fn is_leap(year: i32) -> bool {
-    (year.rem_euclid(4) == 0 && year.rem_euclid(100) != 0) || year.rem_euclid(400) == 0
+    year & 3 == 0 && (year.rem_euclid(100) != 0 || year & 15 == 0)
 }
 
-/// Days since 1970-01-01 of a Gregorian date: years are counted from March, so that the leap day
-/// is the last of its year and months before it need no case of their own.
+/// Days since 1970-01-01 of a Gregorian date that is in its range, years 0 to 9999: years are counted
+/// from March, so that the leap day is the last of its year and months before it need no case of their own.
+#[allow(clippy::arithmetic_side_effects, reason = "checked: no step leaves 32 bits")]
+#[inline]
 fn days_from_civil(year: i32, month: u8, day: u8) -> Option<i64> {
-    let year = i64::from(year).checked_sub(i64::from(month <= 2))?;
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let from_march = i64::from(month).checked_add(9)?.rem_euclid(12);
-    let of_year =
-        from_march.checked_mul(153)?.checked_add(2)?.div_euclid(5).checked_add(i64::from(day))?.checked_sub(1)?;
-    let day_of_era = of_era
-        .checked_mul(365)?
-        .checked_add(of_era.div_euclid(4))?
-        .checked_sub(of_era.div_euclid(100))?
-        .checked_add(of_year)?;
-    era.checked_mul(146_097)?.checked_add(day_of_era)?.checked_sub(719_468)
+    let year = u32::try_from(year).ok().filter(|year| *year <= 9999)?;
+    let (month, day) = (u32::from(month), u32::from(day));
+    // A whole era of 400 years earlier, so that the January of year 0 is no special case.
+    let year = year + 400 - u32::from(month <= 2);
+    let from_march = if month > 2 { month - 3 } else { month + 9 };
+    let days = year * 365 + year / 4 - year / 100 + year / 400 + (from_march * 153 + 2) / 5 + day - 1;
+    Some(i64::from(days) - 719_468 - 146_097)
 }
 
 /// The inverse of [`days_from_civil`] for the days a [`Time`] can hold (±106,752), so that no step overflows.
@@ -250,22 +245,26 @@ pub(crate) fn number(digits: &[u8]) -> Option<u32> {
 }
 
 /// Fraction digits from `at`: nanoseconds and where they end. Digits past the ninth are cut.
+#[inline]
 pub(crate) fn fraction(input: &[u8], at: usize) -> Option<(u32, usize)> {
+    /// What one unit is worth after so many digits.
+    const WORTH: [u32; 10] = [1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
     let digits = input.get(at..)?;
-    let mut nanos = 0_u32;
-    let mut worth = 100_000_000_u32;
+    let mut number = 0_u32;
     let mut len = 0_usize;
     for byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
             break;
         }
-        // At most 9 x 111,111,111: it fits. Past the ninth digit `worth` is 0.
-        nanos = nanos.wrapping_add(worth.wrapping_mul(digit.into()));
-        worth = worth.div_euclid(10);
-        len = len.saturating_add(1);
+        if len < 9 {
+            // At most 999,999,999: it fits.
+            number = number.wrapping_mul(10).wrapping_add(digit.into());
+        }
+        len = len.wrapping_add(1);
     }
-    (len > 0).then(|| (nanos, at.saturating_add(len)))
+    let worth = WORTH.get(len.min(9))?;
+    (len > 0).then(|| (number.wrapping_mul(*worth), at.wrapping_add(len)))
 }
 
 /// Appends `number` in `width` digits, zero-padded.

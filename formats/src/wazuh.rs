@@ -11,8 +11,8 @@ use std::borrow::Cow;
 
 use crate::docker_events::DockerEvent;
 use crate::json_members::{Members, whole};
-use crate::json_read::{self, JsonReader, Quoted};
-use crate::{Context, Event, Field, Format, ParseError, Time, Value};
+use crate::json_read::{self, JsonReader, JsonValue, Quoted};
+use crate::{Context, Event, Field, Format, ParseError, Time};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -64,10 +64,10 @@ struct Alert<'a> {
     indexed_at: Option<Cow<'a, str>>,
     full_log: Option<Cow<'a, str>>,
     rule_id: Option<Cow<'a, str>>,
-    level: Option<Value<'a>>,
+    level: Option<JsonValue<'a>>,
     description: Option<Cow<'a, str>>,
-    groups: Option<Value<'a>>,
-    fired_times: Option<Value<'a>>,
+    groups: Option<JsonValue<'a>>,
+    fired_times: Option<JsonValue<'a>>,
     agent_id: Option<Cow<'a, str>>,
     agent_name: Option<Cow<'a, str>>,
     agent_ip: Option<Cow<'a, str>>,
@@ -81,9 +81,9 @@ struct Alert<'a> {
 #[derive(Default)]
 struct Data<'a> {
     src_ip: Option<Cow<'a, str>>,
-    src_port: Option<Value<'a>>,
+    src_port: Option<JsonValue<'a>>,
     dst_ip: Option<Cow<'a, str>>,
-    dst_port: Option<Value<'a>>,
+    dst_port: Option<JsonValue<'a>>,
     src_user: Option<Cow<'a, str>>,
     dst_user: Option<Cow<'a, str>>,
     url: Option<Cow<'a, str>>,
@@ -173,7 +173,7 @@ impl<'a> Alert<'a> {
         event.set_text(Field::HostId, self.agent_id.unwrap_or_default());
         match self.agent_ip {
             // An agent may connect from anywhere: that is no address.
-            Some(ip) if ip == "any" => event.extra("agent", "ip", ip),
+            Some(ip) if ip == "any" => event.extra("agent", "ip", &ip),
             ip => event.set_text(Field::HostIp, ip.unwrap_or_default()),
         }
         event.set_text(Field::App, self.program.unwrap_or_default());
@@ -198,14 +198,14 @@ impl<'a> Alert<'a> {
         }
         for (name, text) in [("timestamp", self.timestamp.take()), ("@timestamp", self.indexed_at.take())] {
             if let Some(text) = text {
-                event.extra(WAZUH, name, text);
+                event.extra(WAZUH, name, &text);
             }
         }
     }
 
     fn set_rule(&mut self, event: &mut Event<'a>) {
         if let Some(description) = self.description.take() {
-            event.set_text(Field::Name, description.clone());
+            event.set_text(Field::Name, &description);
             event.set_text(Field::RuleName, description);
         }
         match self.level.as_ref().map(|level| whole(level).ok_or(level)) {
@@ -214,23 +214,23 @@ impl<'a> Alert<'a> {
                 // Wazuh's own scale for CEF: 11 to 15 all become 10.
                 event.set(Field::Severity, level.clamp(0, 10));
             }
-            Some(Err(level)) => event.extra("rule", "level", level.clone()),
+            Some(Err(level)) => event.extra("rule", "level", level),
             None => {}
         }
         if let Some(groups) = self.groups.take() {
-            event.set(Field::RuleGroups, groups);
+            event.set(Field::RuleGroups, &groups);
         }
         match self.fired_times.take() {
             Some(times) if whole(&times).is_some() => event.set(Field::Count, whole(&times).unwrap_or(0)),
-            Some(times) => event.extra("rule", "firedtimes", times),
+            Some(times) => event.extra("rule", "firedtimes", &times),
             None => {}
         }
         if let Some(id) = self.rule_id.take() {
-            if event.get(Field::EventClass).is_none() {
-                event.set(Field::EventClass, format!("wazuh.{id}"));
+            if !event.has(Field::EventClass) {
+                event.set(Field::EventClass, &format!("wazuh.{id}"));
             }
             event.set_text(Field::RuleId, id);
-        } else if event.get(Field::EventClass).is_none() {
+        } else if !event.has(Field::EventClass) {
             event.set(Field::EventClass, "wazuh");
         }
     }
@@ -253,7 +253,7 @@ impl<'a> Data<'a> {
         {
             match port.as_ref().map(|port| whole(port).ok_or(port)) {
                 Some(Ok(port)) => event.set(field, port),
-                Some(Err(port)) => event.extra("data", name, port.clone()),
+                Some(Err(port)) => event.extra("data", name, port),
                 None => {}
             }
         }
@@ -286,7 +286,7 @@ fn engine_time(full_log: &str) -> Option<i64> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::Offset;
+    use crate::{Offset, Value};
 
     fn parsed(input: &str) -> Event<'_> {
         let mut event = Event::new(input.as_bytes());
@@ -295,11 +295,9 @@ mod tests {
     }
 
     fn extra<'e>(event: &'e Event<'_>, group: &str, name: &str) -> Option<&'e str> {
-        event.extras().iter().find(|extra| extra.group == group && extra.name == name).and_then(|extra| {
-            match &extra.value {
-                Value::Str(text) | Value::Json(text) => Some(&**text),
-                _ => None,
-            }
+        event.extras().find(|extra| extra.group == group && extra.name == name).and_then(|extra| match &extra.value {
+            Value::Str(text) | Value::Json(text) => Some(&**text),
+            _ => None,
         })
     }
 

@@ -68,11 +68,11 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-fn shown(value: &Value<'_>) -> Json {
+fn shown(value: Value<'_>) -> Json {
     match value {
-        Value::Str(text) => Json::from(text.as_ref()),
-        Value::Int(number) => Json::from(*number),
-        Value::Bool(value) => Json::from(*value),
+        Value::Str(text) => Json::from(text),
+        Value::Int(number) => Json::from(number),
+        Value::Bool(value) => Json::from(value),
         Value::Json(text) => serde_json::from_str(text).unwrap_or(Json::Null),
         Value::Time(time) => {
             let mut out = Vec::new();
@@ -87,8 +87,8 @@ fn found(event: &Event<'_>, name: &str) -> Json {
         Some(field) => event.get(field).map_or(Json::Null, shown),
         None => {
             let (group, name) = name.split_once('/').unwrap_or_else(|| panic!("no field `{name}`"));
-            let extra = event.extras().iter().find(|extra| extra.group == group && extra.name == name);
-            extra.map_or(Json::Null, |extra| shown(&extra.value))
+            let extra = event.extras().find(|extra| extra.group == group && extra.name == name);
+            extra.map_or(Json::Null, |extra| shown(extra.value))
         }
     }
 }

@@ -5,7 +5,6 @@
 //! `{"time": RFC 3339}` or `{"json": text}`.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
-use std::borrow::Cow;
 use std::fs;
 use std::path::Path;
 
@@ -36,7 +35,7 @@ fn value(tree: &Tree) -> Value<'_> {
         Tree::Number(number) => Value::Int(number.as_i64().unwrap()),
         _ => match (text_of("time"), text_of("json")) {
             (Some(time), None) => Value::Time(Time::parse_rfc3339(time.as_bytes()).unwrap().0),
-            (None, Some(json)) => Value::Json(Cow::Borrowed(json)),
+            (None, Some(json)) => Value::Json(json),
             _ => panic!("no value: {tree}"),
         },
     }

@@ -161,7 +161,7 @@ impl Converter {
                 let error = format!(
                     "expected a line of at most {line_max}, found {bytes} bytes, of which this is the beginning"
                 );
-                event.set(Field::ParseError, error);
+                event.set(Field::ParseError, &error);
                 event
             }
         };

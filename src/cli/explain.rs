@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
-use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Value, parse};
+use wharfinger_formats::{Choice, Context, EmitContext, Event, Extra, FORMATS, Field, Offset, Value, parse};
 
 use super::convert::{now, readable, zone};
 use super::failure::{Exit, Failure};
@@ -90,17 +90,15 @@ impl Page {
     fn write(mut self, line: &[u8], choice: Choice, event: &Event<'_>) -> String {
         self.format(line, choice, event);
         self.heading("fields");
-        let of_field =
-            |(field, value): (Field, &Value<'_>)| (field.name().to_owned(), shown(value), place(line, value));
+        let of_field = |(field, value): (Field, Value<'_>)| (field.name().to_owned(), shown(value), place(line, value));
         self.rows(event.fields().filter(|(field, _)| !is_about_parsing(*field)).map(of_field).collect());
-        if !event.extras().is_empty() {
+        if event.extras().len() > 0 {
             self.heading("everything else");
             let name =
                 |group: &str, name: &str| if group.is_empty() { name.to_owned() } else { format!("{group}.{name}") };
-            let of_extra = |extra: &wharfinger_formats::Extra<'_>| {
-                (cut(&name(&extra.group, &extra.name)), shown(&extra.value), place(line, &extra.value))
-            };
-            self.rows(event.extras().iter().map(of_extra).collect());
+            let of_extra =
+                |extra: Extra<'_>| (cut(&name(extra.group, extra.name)), shown(extra.value), place(line, extra.value));
+            self.rows(event.extras().map(of_extra).collect());
         }
         let notes: Vec<Row> = event.fields().filter(|(field, _)| is_about_parsing(*field)).map(of_field).collect();
         if !notes.is_empty() {
@@ -171,7 +169,7 @@ fn is_about_parsing(field: Field) -> bool {
     field == Field::Format || field.name().starts_with("parse.")
 }
 
-fn shown(value: &Value<'_>) -> String {
+fn shown(value: Value<'_>) -> String {
     match value {
         Value::Str(text) | Value::Json(text) => cut(text),
         Value::Int(number) => number.to_string(),
@@ -196,7 +194,7 @@ fn cut_text(text: &str) -> String {
 }
 
 /// The range of bytes a value is a piece of; `made` when it is none.
-fn place(line: &[u8], value: &Value<'_>) -> String {
+fn place(line: &[u8], value: Value<'_>) -> String {
     let (Value::Str(text) | Value::Json(text)) = value else { return "made".to_owned() };
     // Compared as numbers: an owned value lies outside of the line, wherever that is.
     let (start, of_line) = (text.as_ptr() as usize, line.as_ptr() as usize);

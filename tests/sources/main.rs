@@ -136,8 +136,8 @@ impl Yard {
 
 fn seen(payload: &[u8]) -> Seen {
     let event = stored::decode(payload, Event::new(b"")).unwrap();
-    let text = |value: &Value<'_>| match value {
-        Value::Str(text) | Value::Json(text) => text.clone().into_owned(),
+    let text = |value: Value<'_>| match value {
+        Value::Str(text) | Value::Json(text) => text.to_owned(),
         other => format!("{other:?}"),
     };
     let fields = event.fields().map(|(field, value)| (field.name(), text(value))).collect();

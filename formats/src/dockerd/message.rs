@@ -64,7 +64,7 @@ fn judge<'a, 't>(event: &mut Event<'a>, text: &'t str, facts: Facts<'a>, keep: f
             }
         }
     }
-    if event.get(Field::EventClass).is_some() {
+    if event.has(Field::EventClass) {
         event.set(Field::Name, if wrong { "Docker API request failed" } else { "Docker API request" });
     } else if topic.as_deref() == Some("/tasks/delete") && text == "ignoring event" {
         request::set_class(event, "container.task_delete");
@@ -82,7 +82,7 @@ fn judge<'a, 't>(event: &mut Event<'a>, text: &'t str, facts: Facts<'a>, keep: f
         let told = handled.and_then(|(_, rest)| rest.strip_prefix(": ")).map(keep);
         event.set_text(Field::Reason, told.or(error).unwrap_or_default());
     } else if let Some(error) = error {
-        event.extra("dockerd", "error", error);
+        event.extra("dockerd", "error", &error);
     }
 }
 
@@ -101,9 +101,9 @@ fn logged(event: &mut Event<'_>, job: &str) {
     event.set(Field::Severity, row.severity);
     let (id, image) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     if kind == "container" {
-        request::set_container(event, id.to_owned());
-        event.set_text(Field::ImageRef, image.to_owned());
+        request::set_container(event, id);
+        event.set_text(Field::ImageRef, image);
     } else {
-        event.set_text(Field::ImageRef, id.to_owned());
+        event.set_text(Field::ImageRef, id);
     }
 }

@@ -114,8 +114,7 @@ pub(super) fn set_class(event: &mut Event<'_>, class: &'static str) {
 }
 
 /// Sets the container by its id, or by its name.
-pub(super) fn set_container<'a>(event: &mut Event<'a>, id_or_name: impl Into<Cow<'a, str>>) {
-    let text = id_or_name.into();
+pub(super) fn set_container(event: &mut Event<'_>, text: &str) {
     let field = if crate::syslog::is_container_id(text.as_bytes()) { Field::ContainerId } else { Field::ContainerName };
     event.set_text(field, text);
 }
@@ -146,10 +145,10 @@ fn named(event: &mut Event<'_>, class: &str, name: &str) {
         return;
     }
     match class.split_once('.') {
-        Some((_, "exec_start")) => event.extra("dockerd", "execID", name.to_owned()),
-        Some(("container", _)) => set_container(event, name.to_owned()),
-        Some(("image", _)) => event.set(Field::ImageRef, name.to_owned()),
-        Some((kind, _)) => event.extra("dockerd", kind.to_owned(), name.to_owned()),
+        Some((_, "exec_start")) => event.extra("dockerd", "execID", name),
+        Some(("container", _)) => set_container(event, name),
+        Some(("image", _)) => event.set(Field::ImageRef, name),
+        Some((kind, _)) => event.extra("dockerd", kind, name),
         None => {}
     }
 }
@@ -166,12 +165,12 @@ fn queried(event: &mut Event<'_>, class: &str, query: &str) {
         "container.kill" => text(event, Field::Signal, "signal"),
         "container.rename" => {
             if let Some(name) = param(query, "name") {
-                event.extra("dockerd", "newName", name);
+                event.extra("dockerd", "newName", &name);
             }
         }
         "container.commit" => {
             if let Some(container) = param(query, "container") {
-                set_container(event, container);
+                set_container(event, &container);
             }
         }
         "image.pull" | "image.import" => {

@@ -1,8 +1,6 @@
 //! Whatever an event holds comes out as one object of exactly that; `serde_json` is the reader.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
 
-use std::borrow::Cow;
-
 use proptest::prelude::*;
 use serde_json::{Value as Tree, json};
 
@@ -42,7 +40,7 @@ fn values_of_every_kind() {
         ("", json!("")),
         ("\"", json!("\"")),
     ] {
-        check_value(Value::Json(Cow::Borrowed(text)), expected);
+        check_value(Value::Json(text), expected);
     }
 }
 
@@ -84,16 +82,14 @@ proptest! {
     ) {
         let mut event = Event::new(&raw);
         for (field, text, is_json) in &fields {
-            let text = Cow::Borrowed(text.as_str());
             event.set(Field::ALL[*field], if *is_json { Value::Json(text) } else { Value::Str(text) });
         }
         for (group, name, text, is_json) in &extras {
-            let text = Cow::Borrowed(text.as_str());
             event.extra(group.as_str(), name.as_str(), if *is_json { Value::Json(text) } else { Value::Str(text) });
         }
-        let tree = |value: &Value<'_>| match value {
-            Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| Tree::from(&**text)),
-            Value::Str(text) => Tree::from(&**text),
+        let tree = |value: Value<'_>| match value {
+            Value::Json(text) => serde_json::from_str(text).unwrap_or_else(|_| Tree::from(text)),
+            Value::Str(text) => Tree::from(text),
             _ => Tree::Null,
         };
         let mut expected = serde_json::Map::new();
@@ -104,9 +100,9 @@ proptest! {
         for extra in event.extras() {
             let key = if extra.group.is_empty() { extra.name.to_string() } else { format!("{}.{}", extra.group, extra.name) };
             if inside.contains_key(&key) {
-                dup.push(json!([key, tree(&extra.value)]));
+                dup.push(json!([key, tree(extra.value)]));
             } else {
-                inside.insert(key, tree(&extra.value));
+                inside.insert(key, tree(extra.value));
             }
         }
         let mut got = emitted(&event);
@@ -114,7 +110,7 @@ proptest! {
         let (text, base64) = (got.remove("raw"), got.remove("raw_base64"));
         prop_assert_eq!(text, std::str::from_utf8(&raw).ok().filter(|raw| !raw.is_empty()).map(Tree::from));
         prop_assert_eq!(base64.is_some(), std::str::from_utf8(&raw).is_err());
-        prop_assert_eq!(got.remove("fields"), Some(Tree::from(inside)).filter(|_| !event.extras().is_empty()));
+        prop_assert_eq!(got.remove("fields"), Some(Tree::from(inside)).filter(|_| event.extras().len() > 0));
         prop_assert_eq!(got.remove("_dup"), Some(Tree::from(dup.clone())).filter(|_| !dup.is_empty()));
         prop_assert_eq!(&*got, &expected);
     }

@@ -17,11 +17,10 @@ fn tree<'a>(reader: &mut JsonReader<'a>) -> Read<Tree> {
         return Ok(Tree::Object(object));
     }
     Ok(match reader.value()? {
-        Value::Str(text) => Tree::from(text.into_owned()),
-        Value::Int(number) => Tree::from(number),
-        Value::Bool(truth) => Tree::from(truth),
-        Value::Json(text) => serde_json::from_str(&text).unwrap_or(Tree::Null),
-        Value::Time(_) => unreachable!("JSON has no times"),
+        JsonValue::Str(text) => Tree::from(text.into_owned()),
+        JsonValue::Int(number) => Tree::from(number),
+        JsonValue::Bool(truth) => Tree::from(truth),
+        JsonValue::Json(text) => serde_json::from_str(text).unwrap_or(Tree::Null),
     })
 }
 

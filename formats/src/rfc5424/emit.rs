@@ -32,7 +32,7 @@ pub(super) fn emit(event: &Event<'_>, _context: &EmitContext<'_>, out: &mut Vec<
     let message = message(event, &mut exact);
     let start = out.len();
     own_element(event, &exact, out);
-    extra_elements(event.extras(), out);
+    extra_elements(event, out);
     if out.len() == start {
         out.push(b'-');
     }
@@ -163,12 +163,11 @@ fn own_element(event: &Event<'_>, exact: &Exact, out: &mut Vec<u8>) {
 
 /// Extras as one element a group, in input order. §6.3.2: "the same SD-ID MUST NOT exist more than
 /// once": groups that come again are joined.
-fn extra_elements(extras: &[Extra<'_>], out: &mut Vec<u8>) {
-    let runs = || extras.chunk_by(|a, b| a.group == b.group).filter_map(|run| run.first().map(|first| (first, run)));
+fn extra_elements(event: &Event<'_>, out: &mut Vec<u8>) {
     let mut ids: [Cow<'_, str>; GROUPS_COMPARED] = Default::default();
     let mut len = 0_usize;
-    let distinct = runs().all(|(first, _)| {
-        let id = sd_id(&first.group);
+    let distinct = runs(event).all(|(group, _)| {
+        let id = sd_id(group);
         let new = len < GROUPS_COMPARED && !ids.iter().take(len).any(|known| *known == id);
         if let Some(slot) = ids.get_mut(len) {
             *slot = id;
@@ -177,12 +176,12 @@ fn extra_elements(extras: &[Extra<'_>], out: &mut Vec<u8>) {
         new
     });
     if distinct {
-        for ((_, run), id) in runs().zip(&ids) {
-            element(id, run.iter(), out);
+        for ((_, run), id) in runs(event).zip(&ids) {
+            element(id, run, out);
         }
         return;
     }
-    let mut sorted: Vec<_> = extras.iter().map(|extra| (sd_id(&extra.group), extra)).collect();
+    let mut sorted: Vec<_> = event.extras().map(|extra| (sd_id(extra.group), extra)).collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     for run in sorted.chunk_by(|a, b| a.0 == b.0) {
         if let Some((id, _)) = run.first() {
@@ -191,7 +190,19 @@ fn extra_elements(extras: &[Extra<'_>], out: &mut Vec<u8>) {
     }
 }
 
-fn element<'e, 'v: 'e>(id: &str, params: impl Iterator<Item = &'e Extra<'v>>, out: &mut Vec<u8>) {
+/// Extras of one group that stand together, group by group.
+fn runs<'e>(event: &'e Event<'_>) -> impl Iterator<Item = (&'e str, impl Iterator<Item = Extra<'e>>)> {
+    let mut rest = event.extras();
+    std::iter::from_fn(move || {
+        let group = rest.clone().next()?.group;
+        let len = rest.clone().take_while(|extra| extra.group == group).count();
+        let run = rest.clone().take(len);
+        rest.nth(len.checked_sub(1)?);
+        Some((group, run))
+    })
+}
+
+fn element<'e>(id: &str, params: impl Iterator<Item = Extra<'e>>, out: &mut Vec<u8>) {
     out.push(b'[');
     out.extend_from_slice(id.as_bytes());
     let mut params = params.peekable();
@@ -199,8 +210,8 @@ fn element<'e, 'v: 'e>(id: &str, params: impl Iterator<Item = &'e Extra<'v>>, ou
     while let Some(extra) = params.next() {
         // An element that had no parameters is one extra without name and value.
         let alone = std::mem::take(&mut first) && params.peek().is_none();
-        if !(alone && extra.name.is_empty() && extra.value == Value::Str(Cow::Borrowed(""))) {
-            param(&sd_name(&extra.name, NAME_MAX), &extra.value, out);
+        if !(alone && extra.name.is_empty() && extra.value == Value::Str("")) {
+            param(&sd_name(extra.name, NAME_MAX), extra.value, out);
         }
     }
     out.push(b']');
@@ -245,16 +256,16 @@ fn is_name(byte: u8) -> bool {
 }
 
 /// ` NAME="VALUE"`.
-fn param(name: &str, value: &Value<'_>, out: &mut Vec<u8>) {
+fn param(name: &str, value: Value<'_>, out: &mut Vec<u8>) {
     out.push(b' ');
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"=\"");
     match value {
         // §6.3.3: `"`, `\` and `]` MUST be escaped.
         Value::Str(text) | Value::Json(text) => visible(text.as_bytes(), true, out),
-        Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes()),
-        Value::Time(time) => Time::write_rfc3339(*time, 9, out),
-        Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
+        Value::Time(time) => Time::write_rfc3339(time, 9, out),
+        Value::Bool(value) => out.extend_from_slice(if value { b"true" } else { b"false" }),
     }
     out.push(b'"');
 }

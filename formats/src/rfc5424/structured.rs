@@ -2,9 +2,8 @@
 //!
 //! Invariant: either all elements are read or the event is left as it was.
 
-use std::borrow::Cow;
-
 use super::OWN_ID;
+use crate::near;
 use crate::text::Text;
 use crate::{Event, Field, Kind, Time, Value};
 
@@ -55,7 +54,10 @@ fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(
         let value_at = value_start(bytes, at)?;
         let (end, escaped) = value_end(bytes, value_at)?;
         let value = text.piece(value_at..end);
-        event.extra(id.clone(), name, if escaped { Cow::Owned(unescape(&value, own)) } else { value });
+        match escaped {
+            false => event.extra(&id, name, &value),
+            true => event.extra(&id, name, &unescape(&value, own)),
+        }
         at = end.saturating_add(1);
         // A quote is followed by a space or the end of the element.
         if !matches!(bytes.get(at)?, b' ' | b']') {
@@ -66,29 +68,9 @@ fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(
 
 /// Where the name that begins at `start` ends: at a control, or §6.3.2's `=`, SP, `]` and `"`. Its
 /// length is not checked: too long is still a name.
+#[inline]
 fn name_end(bytes: &[u8], start: usize) -> Option<usize> {
-    let mut at = start;
-    while let Some(eight) = bytes.get(at..)?.first_chunk() {
-        let ends = ends_of_names(u64::from_le_bytes(*eight));
-        if ends != 0 {
-            at = at.saturating_add(usize::try_from(ends.trailing_zeros() >> 3).ok()?);
-            return (at > start).then_some(at);
-        }
-        at = at.saturating_add(8);
-    }
-    let tail = bytes.get(at..)?.iter().position(|byte| matches!(byte, 0..=b' ' | b'=' | b']' | b'"'))?;
-    at = at.saturating_add(tail);
-    (at > start).then_some(at)
-}
-
-/// Eight bytes at once: the lowest bit set is the high bit of the first byte that ends a name. A
-/// subtraction borrows only from bytes above one that has matched, so the lowest bit is always true.
-fn ends_of_names(eight: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let below = |bytes: u64, limit: u64| bytes.wrapping_sub(ONES.wrapping_mul(limit)) & !bytes;
-    let equal = |byte: u8| below(eight ^ ONES.wrapping_mul(byte.into()), 1);
-    (below(eight, 0x21) | equal(b'=') | equal(b']') | equal(b'"')) & HIGH
+    near::find_name_end(bytes, start).filter(|end| *end > start)
 }
 
 /// Steps over `="`, and over the spaces before the quote that some senders write.
@@ -104,11 +86,12 @@ fn value_start(bytes: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Where the closing quote stands, and whether a backslash is before it.
+#[inline]
 fn value_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
     let mut at = start;
     let mut escaped = false;
     loop {
-        let found = at.saturating_add(memchr::memchr2(b'"', b'\\', bytes.get(at..)?)?);
+        let found = near::find2(bytes, at, b'"', b'\\')?;
         if bytes.get(found) == Some(&b'"') {
             return Some((found, escaped));
         }
@@ -150,10 +133,10 @@ fn hex(digits: &[u8]) -> Option<char> {
 
 /// Makes fields of the parameters of our own element. What only the gateway may set stays an extra.
 fn adopt(event: &mut Event<'_>, mark: usize) {
-    for (name, value) in event.take_extras(mark, |extra| {
-        extra.group == OWN_ID && Field::from_name(&extra.name).is_some_and(|field| !field.is_reserved())
+    for (name, text) in event.take_extras(mark, |extra| {
+        extra.group == OWN_ID && Field::from_name(extra.name).is_some_and(|field| !field.is_reserved())
     }) {
-        let (Some(field), Value::Str(text)) = (Field::from_name(&name), value) else { continue };
+        let Some(field) = Field::from_name(&name) else { continue };
         match typed(field, &text) {
             Some(value) => event.set(field, value),
             None => event.set_text(field, text),

@@ -6,7 +6,7 @@ use wharfinger_formats::{Event, Time, Value};
 /// Panics with the word that is gone. The raw bytes do not count: they hold everything.
 pub(crate) fn check(tree: &Tree, event: &Event<'_>) {
     let mut written = String::new();
-    for value in event.fields().map(|(_, value)| value).chain(event.extras().iter().map(|extra| &extra.value)) {
+    for value in event.fields().map(|(_, value)| value).chain(event.extras().map(|extra| extra.value)) {
         match value {
             // What is kept as JSON may write its words with other escapes: read it as JSON.
             Value::Json(text) => match serde_json::from_str(text) {

@@ -80,11 +80,11 @@ impl Envelope {
                 Value::Str(text) | Value::Json(text) => string(text, out),
                 Value::Int(number) => {
                     out.push(b'"');
-                    out.extend_from_slice(itoa::Buffer::new().format(*number).as_bytes());
+                    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
                     out.push(b'"');
                 }
-                Value::Bool(value) => string(if *value { "true" } else { "false" }, out),
-                Value::Time(value) => time(*value, out),
+                Value::Bool(value) => string(if value { "true" } else { "false" }, out),
+                Value::Time(value) => time(value, out),
             }
         }
         out.extend_from_slice(b"}}\n");
