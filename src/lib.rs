@@ -1,6 +1,9 @@
 //! Wharfinger: takes container-security logs into custody, says on which virtual machine each
 //! event happened, and hands it on to a SIEM. ARCHITECTURE.md is the map.
 
+#[macro_use]
+mod planted;
+
 pub mod admin;
 pub mod cli;
 pub mod config;
@@ -15,3 +18,7 @@ pub mod sources;
 pub mod stats;
 pub mod tls;
 pub mod tls_server;
+
+#[cfg(test)]
+#[path = "../tests/sim/mod.rs"]
+mod sim;

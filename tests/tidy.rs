@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 /// Rooms of `src/` and the rooms their files may name beside themselves. The formats crate is open
 /// to all but the `BLIND` ones. ARCHITECTURE.md tells why.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("planted", &[]),
     ("part", &[]),
     ("stats", &[]),
     ("document", &["part"]),

@@ -58,6 +58,15 @@ pub(super) struct Catalogue {
     pub(super) spare_bytes: u64,
 }
 
+/// A cursor's file that was written since its last sync.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    pub(super) name: String,
+    pub(super) generation: u64,
+    /// None if a new file must take its place.
+    pub(super) file: Option<Arc<dyn StorageFile>>,
+}
+
 /// Where a reader finds its next record.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct View {
@@ -93,9 +102,12 @@ impl Catalogue {
     pub(super) fn place_of(&self, position: u64, next: u64) -> Place {
         let behind = self.segments.partition_point(|segment| segment.first <= position);
         match self.segments.get(behind.saturating_sub(1)) {
-            Some(segment) => {
-                Place { segment: segment.id, offset: super::segment::HEADER_BYTES as u64, position: segment.first }
-            }
+            // An event older than all that is kept stands before the oldest: readers name the gap.
+            Some(segment) => Place {
+                segment: segment.id,
+                offset: super::segment::HEADER_BYTES as u64,
+                position: segment.first.min(position),
+            },
             None => Place { segment: 0, offset: super::segment::HEADER_BYTES as u64, position: next },
         }
     }
@@ -108,15 +120,21 @@ impl Catalogue {
         oldest_needed.map_or(wanted, |oldest| oldest >= second.first)
     }
 
-    /// Cursor files that were written since their last sync: name, what was written, file.
-    pub(super) fn unsynced_cursors(&self) -> Vec<(String, u64, Arc<dyn StorageFile>)> {
+    /// Cursor files that were written since their last sync.
+    pub(super) fn unsynced_cursors(&self) -> Vec<Unsynced> {
         let unsynced = self.cursors.iter().filter(|(_, cursor)| cursor.file.unsynced());
-        unsynced.map(|(name, cursor)| (name.clone(), cursor.file.generation(), cursor.file.file())).collect()
+        let unsynced = unsynced.map(|(name, CursorState { file, .. })| Unsynced {
+            name: name.clone(),
+            generation: file.generation(),
+            file: file.trusted_file(),
+        });
+        unsynced.collect()
     }
 
     /// The first number some cursor may still need.
     pub(super) fn oldest_needed(&self) -> Option<u64> {
-        self.cursors.values().map(|cursor| cursor.at.position).min()
+        let committed = self.cursors.values().map(|cursor| cursor.at.position);
+        if planted!(ReleasedTooEarly) { committed.max() } else { committed.min() }
     }
 
     /// Bytes that files of segments take on disk.

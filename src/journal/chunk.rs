@@ -153,7 +153,7 @@ impl Walk {
         let from = self.expected.max(self.wanted);
         let bytes = std::mem::take(&mut self.damaged_bytes);
         // With no record missing it was a mark, or a note that the group before had been synced.
-        if sequence > from {
+        if sequence > from && !planted!(GapNotDeclared) {
             chunk.damage.push(Damage { missing: (Position(from), Position(sequence - 1)), bytes });
         }
         self.expected = self.expected.max(sequence);

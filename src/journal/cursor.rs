@@ -98,6 +98,7 @@ impl Cursor {
                 Stopped::Short { at: 0, needed } if more => {
                     // One record longer than what was asked for is read whole.
                     want = needed.max(want);
+                    chunk.clear();
                     continue;
                 }
                 Stopped::Short { at, .. } if !more => {

@@ -1,14 +1,15 @@
-//! Cursor file: how far a sink has got, in two slots that are written by turns.
+//! Cursor file: how far a sink has got, in three slots that are written by turns.
 //!
 //! ```text
-//! 0 magic · 8 version u32 · 12 header bytes u32 · 16 zero       512, 1024: the slots
+//! 0 magic · 8 version u32 · 12 header bytes u32 · 16 zero       512, 1024, 1536: the slots
 //! slot: generation u64 · position u64 · segment u64 · offset u64 · position there u64 · begun u64
 //!       delivered u64 · filtered u64 · quarantined u64 · lost u64 · CRC32C u32
 //! ```
 //! A commit is one small write into the page cache: kill -9 loses none. It is synced before a
 //! segment is released, so after a power loss the cursor may lag, and events come twice.
 //!
-//! Invariant: never ahead of what was committed; a torn slot leaves the other one.
+//! Invariant: never ahead of what was committed. A torn slot leaves the one written before it, and
+//! the one that was synced last: segments were released because of that one.
 
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -21,17 +22,23 @@ use super::storage::{Storage, StorageFile};
 const MAGIC: [u8; 8] = *b"WHARFCUR";
 const VERSION: u32 = 1;
 /// A slot has a sector of its own: a torn write spoils one slot at most.
-const SLOT_AT: u64 = 512;
+const SLOT_AT: usize = 512;
 const SLOT_BYTES: usize = 84;
-const FILE_BYTES: usize = 3 * 512;
+const SLOTS: usize = 3;
+const FILE_BYTES: usize = (1 + SLOTS) * 512;
 
 #[derive(Debug)]
 pub(super) struct CursorFile {
     path: PathBuf,
     file: Arc<dyn StorageFile>,
     generation: u64,
+    /// What stands in each slot, zero for nothing.
+    slots: [u64; SLOTS],
     /// The generation that was synced last.
     synced: u64,
+    /// Its next sync tells the truth. Not after one that failed, in this process or before it: the
+    /// pages look clean then and are not on disk.
+    trusted: bool,
 }
 
 /// What a cursor file says.
@@ -65,24 +72,28 @@ impl CursorFile {
         let file = storage.open(&path)?;
         let mut bytes = [0; FILE_BYTES];
         let count = file.read_at(&mut bytes, 0)?;
-        let slots = [0, 1].map(|slot| {
-            let at = (SLOT_AT * (slot + 1)) as usize;
-            read_slot(bytes[..count].get(at..at + SLOT_BYTES)?)
-        });
-        let newest = slots.into_iter().flatten().max_by_key(|(generation, _)| *generation);
-        let generation = newest.map_or(0, |(generation, _)| generation);
-        Ok((CursorFile { path, file, generation, synced: 0 }, newest.map(|(_, committed)| committed)))
+        let found: [_; SLOTS] = std::array::from_fn(|slot| read_slot(bytes[..count].get(slot_at(slot)..)?));
+        let newest = found.iter().flatten().max_by_key(|(generation, _)| *generation);
+        let committed = newest.map(|(_, committed)| *committed);
+        let generation = newest.map_or(0, |(generation, _)| *generation);
+        let slots = found.map(|slot| slot.map_or(0, |(generation, _)| generation));
+        Ok((CursorFile { path, file, generation, slots, synced: 0, trusted: false }, committed))
     }
 
-    /// Writes what is committed into the older slot.
+    /// Writes what is committed into a slot that is neither the newest nor the one synced last.
     pub(super) fn write(&mut self, committed: Committed) -> io::Result<()> {
         let generation = self.generation + 1;
-        self.file.write_at(&mut [IoSlice::new(&slot_bytes(generation, committed))], slot_at(generation))?;
+        let free = |slot: &usize| ![self.generation, self.synced].contains(&self.slots[*slot]);
+        let free = (0..SLOTS).filter(free).min_by_key(|slot| self.slots[*slot]);
+        let slot = free.filter(|_| !planted!(SlotOverwritten)).unwrap_or(0);
+        self.slots[slot] = 0;
+        self.file.write_at(&mut [IoSlice::new(&slot_bytes(generation, committed))], slot_at(slot) as u64)?;
+        self.slots[slot] = generation;
         self.generation = generation;
         Ok(())
     }
 
-    /// Writes a new file in place of this one: a file whose sync failed is not to be trusted.
+    /// Writes a new file in place of one that is not to be trusted.
     pub(super) fn renew(&mut self, storage: &dyn Storage, committed: Committed) -> io::Result<()> {
         *self = Self::replace(storage, self.path.clone(), committed, self.generation + 1)?;
         Ok(())
@@ -95,13 +106,13 @@ impl CursorFile {
         bytes[..8].copy_from_slice(&MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
         bytes[12..16].copy_from_slice(&(SLOT_AT as u32).to_le_bytes());
-        let at = slot_at(generation) as usize;
+        let at = slot_at(0);
         bytes[at..at + SLOT_BYTES].copy_from_slice(&slot_bytes(generation, committed));
         file.write_at(&mut [IoSlice::new(&bytes)], 0)?;
         file.sync_data()?;
         storage.rename(&temporary, &path)?;
         storage.sync_dir(path.parent().unwrap_or(Path::new(".")))?;
-        Ok(CursorFile { path, file, generation, synced: generation })
+        Ok(CursorFile { path, file, generation, slots: [generation, 0, 0], synced: generation, trusted: true })
     }
 
     /// Written since it was synced.
@@ -118,8 +129,14 @@ impl CursorFile {
         self.synced = self.synced.max(generation);
     }
 
-    pub(super) fn file(&self) -> Arc<dyn StorageFile> {
-        self.file.clone()
+    /// The file, unless a new one must take its place.
+    pub(super) fn trusted_file(&self) -> Option<Arc<dyn StorageFile>> {
+        self.trusted.then(|| self.file.clone())
+    }
+
+    /// A sync failed: never again on this file.
+    pub(super) fn distrust(&mut self) {
+        self.trusted = false;
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -127,8 +144,8 @@ impl CursorFile {
     }
 }
 
-fn slot_at(generation: u64) -> u64 {
-    SLOT_AT * (1 + generation % 2)
+fn slot_at(slot: usize) -> usize {
+    SLOT_AT * (1 + slot)
 }
 
 fn slot_bytes(generation: u64, committed: Committed) -> [u8; SLOT_BYTES] {
@@ -146,7 +163,7 @@ fn slot_bytes(generation: u64, committed: Committed) -> [u8; SLOT_BYTES] {
 }
 
 fn read_slot(bytes: &[u8]) -> Option<(u64, Committed)> {
-    let (words, crc) = bytes.split_last_chunk::<4>()?;
+    let (words, crc) = bytes.get(..SLOT_BYTES)?.split_last_chunk::<4>()?;
     if crc32c::crc32c(words).to_le_bytes() != *crc {
         return None;
     }
@@ -208,15 +225,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = path(dir.path(), "splunk").unwrap();
         let mut file = CursorFile::create(&Disk, path.clone(), at(1)).unwrap();
-        for position in [5, 9] {
+        for position in [3, 4, 5, 9] {
             file.write(at(position)).unwrap();
         }
         let (reopened, committed) = CursorFile::open(&Disk, path.clone()).unwrap();
         assert_eq!(committed, Some(at(9)));
-        assert_eq!(reopened.generation(), 3);
-        file.file().write_at(&mut [IoSlice::new(b"torn")], slot_at(3) + 8).unwrap();
+        assert_eq!(reopened.generation(), 5);
+        let tear = |slot: usize| file.file.write_at(&mut [IoSlice::new(b"torn")], slot_at(slot) as u64 + 8).unwrap();
+        tear(2);
         assert_eq!(CursorFile::open(&Disk, path.clone()).unwrap().1, Some(at(5)));
-        file.file().write_at(&mut [IoSlice::new(b"torn")], slot_at(2) + 8).unwrap();
+        tear(1);
+        assert_eq!(CursorFile::open(&Disk, path.clone()).unwrap().1, Some(at(1)), "the one that was synced");
+        tear(0);
         assert_eq!(CursorFile::open(&Disk, path).unwrap().1, None);
     }
 

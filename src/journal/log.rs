@@ -132,11 +132,13 @@ impl Log {
             self.begin(bytes)?;
         }
         let Some(active) = &mut self.active else { return Ok(()) };
-        let number = self.group.wrapping_add(1);
+        // Groups written since the last sync are one group to recovery: any of them may be torn.
+        let synced_before = self.unsynced_since.is_none();
+        let number = if synced_before { self.group.wrapping_add(1) } else { self.group };
         let mut next = self.next;
         let mut offset = active.end + active.head.len() as u64;
         for (index, pending) in group.iter_mut().enumerate() {
-            let first_of_group = index == 0 && active.head.is_empty();
+            let first_of_group = index == 0 && active.head.is_empty() && synced_before;
             let seed = Seed { offset, ..active.seed };
             pending.batch.number(Numbering { seed, first: next, group: number, first_of_group });
             offset += pending.batch.bytes() as u64;
@@ -147,9 +149,12 @@ impl Log {
         parts.extend((!active.head.is_empty()).then(|| IoSlice::new(&active.head)));
         parts.extend(group.iter().map(|pending| IoSlice::new(pending.batch.as_bytes())));
         active.file.write_at(&mut parts, active.end).map_err(WriteError::while_writing)?;
-        if self.shared.settings.sync == Sync::Always {
+        if planted!(ReadBeforeSync) {
+            self.shared.publish(Synced { next, segment: active.id, offset });
+        }
+        if self.shared.settings.sync == Sync::Always && !planted!(AckBeforeSync) {
             self.shared.timed_sync(&*active.file).map_err(WriteError::Io)?;
-            if !active.head.is_empty() {
+            if !active.head.is_empty() && !planted!(FolderNotSynced) {
                 self.shared.storage.sync_dir(&self.shared.settings.dir).map_err(WriteError::Io)?;
             }
         }
@@ -204,7 +209,8 @@ impl Log {
             bytes_before: self.bytes,
             unsynced: settings.sync == Sync::Never,
         };
-        let head = header.with_checkpoint(&self.marks, self.group.wrapping_add(1));
+        let marks = if planted!(MarksLostWithSegment) { &Marks::new() } else { &self.marks };
+        let head = header.with_checkpoint(marks, self.group.wrapping_add(1));
         let (spare_bytes, segment_bytes) = {
             let mut catalogue = locked(&self.shared.catalogue);
             (std::mem::take(&mut catalogue.spare_bytes), catalogue.segment_bytes())

@@ -9,7 +9,7 @@
 //! Invariants: what becomes readable is synced first. A segment found here is never written again.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 
 use super::Settings;
@@ -70,8 +70,9 @@ pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<
             last.file.set_bytes(tail.seen)?;
             last.bytes = tail.seen;
         }
-        // A killed process leaves its last write in the page cache: make durable what is readable.
-        last.file.sync_data()?;
+        if !planted!(RecoveredUnsynced) {
+            make_durable(&*last.file, tail.seen)?;
+        }
     }
     storage.sync_dir(&settings.dir)?;
 
@@ -94,6 +95,24 @@ pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<
     let before = candidates.last().map_or((0, 0), |last| (last.header.batches_before, last.header.bytes_before));
     let start = Start { next: tail.next, next_id, marks, batches: before.0 + tail.batches, bytes: before.1 + tail.end };
     Ok(Recovered { identity, catalogue, synced, start })
+}
+
+/// A killed process leaves its last write in the page cache. If its last sync failed, the pages look
+/// clean and are not on disk, and syncing again says yes all the same; so the bytes are written once
+/// more.
+fn make_durable(file: &dyn StorageFile, bytes: u64) -> io::Result<()> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let wanted = piece.len().min((bytes - at) as usize);
+        let count = file.read_at(&mut piece[..wanted], at)?;
+        if count == 0 {
+            break;
+        }
+        file.write_at(&mut [IoSlice::new(&piece[..count])], at)?;
+        at += count as u64;
+    }
+    file.sync_data()
 }
 
 /// All segments by id, each with a header, and the next free id.
@@ -203,7 +222,7 @@ fn scan(candidate: &Candidate, following: Option<u64>, marks: Marks) -> io::Resu
     let seen = tail.seen;
     match before_hole {
         // A hole in the last group of the log: nobody was told that it is stored.
-        Some(before) if following.is_none() => Ok(Tail { seen, ..before }),
+        Some(before) if following.is_none() && !planted!(HoleTaken) => Ok(Tail { seen, ..before }),
         _ => Ok(tail),
     }
 }
@@ -222,9 +241,10 @@ impl Tail {
             Kind::Mark | Kind::Tally => self.open_marks.push((header.kind, payload.to_vec())),
             Kind::Event | Kind::Synced => {}
         }
-        if header.has(LAST_OF_BATCH) {
+        if header.has(LAST_OF_BATCH) || planted!(TornBatchTaken) {
             self.end = end;
-            self.next = header.sequence + u64::from(header.kind == Kind::Event);
+            let is_event = header.kind == Kind::Event && !(planted!(SequenceReused) && header.place == 0);
+            self.next = header.sequence + u64::from(is_event);
             self.batches += u64::from(matches!(header.kind, Kind::Event | Kind::Mark | Kind::Tally));
             for (kind, payload) in self.open_marks.drain(..) {
                 match kind {
@@ -377,6 +397,9 @@ fn read_cursors(
                 committed
             }
         };
+        // A new file, durable as a whole: what the old one was synced with is not known. On a full
+        // disk the old one serves.
+        let _ = file.renew(storage, committed);
         catalogue.cursors.insert(name, CursorState { file, at: committed, open: false });
     }
     Ok(rolled_back)

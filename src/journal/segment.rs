@@ -40,6 +40,7 @@ impl Identity {
     pub(super) fn seed(&self, id: u64) -> Seed {
         let words = [self.secret, self.incarnation.0, id];
         let segment = words.iter().fold(0, |crc, word| crc32c::crc32c_append(crc, &word.to_le_bytes()));
+        let segment = if planted!(SeedIgnored) { 0 } else { segment };
         Seed { segment, offset: 0 }
     }
 }

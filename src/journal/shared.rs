@@ -135,7 +135,10 @@ impl Shared {
 
     pub(super) fn timed_sync(&self, file: &dyn StorageFile) -> io::Result<()> {
         let start = Instant::now();
-        let result = file.sync_data();
+        let mut result = file.sync_data();
+        if planted!(SyncTriedTwice) {
+            result = result.or_else(|_| file.sync_data());
+        }
         let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.counters.syncs.fetch_add(1, Relaxed);
         self.counters.sync_nanos.fetch_add(nanos, Relaxed);

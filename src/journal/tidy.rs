@@ -10,7 +10,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::catalogue::Segment;
+use super::catalogue::{Segment, Unsynced};
 use super::locked;
 use super::segment;
 use super::shared::Shared;
@@ -20,7 +20,7 @@ pub(super) fn tidy(shared: &Arc<Shared>) {
     let wanted = shared.wanted.swap(false, Relaxed);
     // What the cursors say now is in their files already; the sync makes it durable.
     let oldest = locked(&shared.catalogue).oldest_needed();
-    if !locked(&shared.catalogue).releasable(oldest, wanted) || !sync_cursors(shared) {
+    if !locked(&shared.catalogue).releasable(oldest, wanted) || !(planted!(CursorsNotSynced) || sync_cursors(shared)) {
         return;
     }
     while let Some(segment) = take_oldest(shared, oldest, wanted) {
@@ -64,14 +64,16 @@ fn put_away(shared: &Shared, segment: &Segment) -> io::Result<()> {
 pub(super) fn sync_cursors(shared: &Arc<Shared>) -> bool {
     let unsynced = locked(&shared.catalogue).unsynced_cursors();
     let mut durable = true;
-    for (name, generation, file) in unsynced {
-        let result = file.sync_data();
+    for Unsynced { name, generation, file } in unsynced {
+        let synced = file.is_some_and(|file| file.sync_data().is_ok());
         let mut catalogue = locked(&shared.catalogue);
         let Some(cursor) = catalogue.cursors.get_mut(&name) else { continue };
-        let result = result.or_else(|_| {
-            // Never again on a file whose sync failed: a new one takes its place.
+        let result = if synced {
+            Ok(())
+        } else {
+            cursor.file.distrust();
             cursor.file.renew(&*shared.storage, cursor.at)
-        });
+        };
         match result {
             Ok(()) => cursor.file.synced(generation),
             Err(error) => {

@@ -4,6 +4,7 @@
 
 mod damage;
 mod faults;
+mod known;
 mod model;
 mod tallies;
 

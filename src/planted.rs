@@ -1,0 +1,85 @@
+//! Planted bugs: mistakes that somebody could make, built in on purpose to see that the simulations
+//! catch them. An oracle that never failed proves nothing.
+//!
+//! `planted!(AckBeforeSync)` stands in the code where the mistake would be. It is true only in the
+//! unit tests of this crate, on a thread that asked for that bug; in every other build it is the
+//! constant `false`, and nothing of it is left.
+
+#[cfg(test)]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is_planted($crate::planted::Bug::$bug)
+    };
+}
+
+#[cfg(not(test))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
+#[cfg(test)]
+pub(crate) use present::{Bug, is_planted, with};
+
+#[cfg(test)]
+mod present {
+    use std::cell::Cell;
+
+    /// The bugs there are.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum Bug {
+        /// A batch is acknowledged before it is synced.
+        AckBeforeSync,
+        /// A sync that failed is tried again on the same file.
+        SyncTriedTwice,
+        /// The name of a new segment is not synced.
+        FolderNotSynced,
+        /// Readers may go on before the sync.
+        ReadBeforeSync,
+        /// A new segment begins without the marks.
+        MarksLostWithSegment,
+        /// Recovery forgets a number: that of an event that was alone in its batch.
+        SequenceReused,
+        /// Recovery takes the first part of a batch for a batch.
+        TornBatchTaken,
+        /// Recovery goes on behind a hole in the last group.
+        HoleTaken,
+        /// Recovery makes readable what is only in the page cache.
+        RecoveredUnsynced,
+        /// What recycled files hold is taken for records.
+        SeedIgnored,
+        /// A record's payload is not checked.
+        PayloadUnchecked,
+        /// A segment goes when the fastest cursor has passed it, not the slowest.
+        ReleasedTooEarly,
+        /// A segment goes before the cursors that passed it are durable.
+        CursorsNotSynced,
+        /// A cursor is written over the slot that is good.
+        SlotOverwritten,
+        /// Records lost to damage are passed over in silence.
+        GapNotDeclared,
+    }
+
+    thread_local! {
+        static PLANTED: Cell<Option<Bug>> = const { Cell::new(None) };
+    }
+
+    /// Whether this thread runs with that bug.
+    pub(crate) fn is_planted(bug: Bug) -> bool {
+        PLANTED.get() == Some(bug)
+    }
+
+    /// Runs `work` with that bug in this thread.
+    pub(crate) fn with<T>(bug: Bug, work: impl FnOnce() -> T) -> T {
+        struct Weed;
+        impl Drop for Weed {
+            fn drop(&mut self) {
+                PLANTED.set(None);
+            }
+        }
+        let _weed = Weed;
+        PLANTED.set(Some(bug));
+        work()
+    }
+}
