@@ -3,11 +3,13 @@
 //! Invariant: total. Whatever the bytes are, exactly one event comes out, and
 //! [`Intake::append`] returns only after it is on disk.
 
+mod gap;
+
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
 use wharfinger_formats::{Choice, Context, Event, Field, Offset, Time, stored};
@@ -16,6 +18,7 @@ use crate::identity::{Snapshot, Who};
 use crate::journal::{Batch, Journal};
 use crate::stats::{self, SourceStats};
 
+pub use self::gap::{Dropped, Gap, Numbered};
 pub use crate::identity::Trust;
 pub use crate::journal::AppendError;
 
@@ -34,6 +37,20 @@ pub struct Origin {
     pub format: Option<&'static str>,
     /// Zone of timestamps that name none, in seconds east of UTC.
     pub zone_seconds: i32,
+}
+
+impl Origin {
+    /// Of events that the gateway makes itself.
+    pub fn own() -> Origin {
+        Origin {
+            peer: OWN_SOURCE.into(),
+            address: None,
+            address_unverified: false,
+            trust: Trust::Local,
+            format: None,
+            zone_seconds: 0,
+        }
+    }
 }
 
 /// Frames of one origin on their way into the journal. Keep one per connection and reuse it.
@@ -82,11 +99,18 @@ pub struct Intake {
     identity: Arc<ArcSwap<Snapshot>>,
     source: Arc<str>,
     stats: Arc<SourceStats>,
+    /// Events dropped since the last gap record.
+    dropped: Arc<Mutex<Option<Dropped>>>,
 }
+
+/// How often it is tried to declare a gap while there is no room at all.
+const FULL_INTERVAL: Duration = Duration::from_millis(500);
+/// How long dropped events wait for the end of the interval they belong to.
+const DECLARE_AFTER: Duration = Duration::from_secs(60);
 
 impl Intake {
     pub fn new(journal: Journal, identity: Arc<ArcSwap<Snapshot>>, source: &str, stats: Arc<SourceStats>) -> Self {
-        Intake { journal, identity, source: source.into(), stats }
+        Intake { journal, identity, source: source.into(), stats, dropped: Arc::default() }
     }
 
     /// An empty batch for frames of that origin.
@@ -180,83 +204,138 @@ impl Intake {
     }
 
     /// The same for sources that cannot wait: what does not fit is dropped, counted, and declared
-    /// by a gap record as soon as there is room again. Answers how many events were dropped.
+    /// by a gap record as soon as there is room again, or after [`DECLARE_AFTER`]. Answers how many
+    /// events were dropped.
     ///
     /// # Errors
     /// The journal cannot store.
     pub async fn append_or_drop(&self, frames: &mut Frames) -> Result<u64, AppendError> {
         let events = frames.len() as u64;
-        match self.try_append(frames).await {
-            Ok(()) => {}
+        let dropped = match self.try_append(frames).await {
+            Ok(()) => 0,
             Err(AppendError::Full { .. }) => {
                 stats::add(&self.stats.undeclared, events);
-                return Ok(events);
+                Dropped::add(&mut self.dropped(), events);
+                events
             }
             Err(error) => return Err(error),
+        };
+        let waited =
+            self.dropped().is_some_and(|dropped| dropped.to.0 - dropped.from.0 >= DECLARE_AFTER.as_nanos() as i64);
+        if dropped == 0 || waited {
+            self.declare_dropped(frames.origin()).await?;
         }
-        let lost = self.stats.undeclared.swap(0, Relaxed);
-        if lost > 0 {
-            let origin = frames.origin.clone();
-            self.declare(&origin, Some(lost), "the journal was full").await?;
-        }
-        Ok(0)
+        Ok(dropped)
     }
 
-    /// Declares that events were lost before they could be taken in: a gap record, an event of its
-    /// own that goes to every sink.
+    /// Declares what [`append_or_drop`](Self::append_or_drop) has dropped, if there is room at least
+    /// in the reserve: for the end of a source.
     ///
     /// # Errors
     /// The journal cannot store.
-    pub async fn gap(&self, origin: &Origin, lost: Option<u64>, cause: &str) -> Result<(), AppendError> {
-        self.declare(origin, lost, cause).await
-    }
-
-    async fn declare(&self, origin: &Origin, lost: Option<u64>, cause: &str) -> Result<(), AppendError> {
-        let count = lost.map_or_else(|| "an unknown number of".to_owned(), |lost| lost.to_string());
-        let text = format!("gap: {count} events of source `{}` were lost: {cause}", self.source);
-        tracing::warn!(source = &*self.source, lost, cause, "events were lost");
-        self.tell(origin.clone(), &text, lost.unwrap_or(0), |event| {
-            event.set(Field::EventClass, "gap");
-            event.set(Field::Name, "Events were lost");
-            event.set(Field::Severity, 8);
-            event.set(Field::Outcome, "failure");
-            event.set(Field::Reason, cause);
-            if let Some(lost) = lost {
-                event.set(Field::Count, i64::try_from(lost).unwrap_or(i64::MAX));
+    pub async fn declare_dropped(&self, origin: &Origin) -> Result<(), AppendError> {
+        let Some(dropped) = self.dropped().take() else { return Ok(()) };
+        match self.gap(origin, &dropped.gap("the journal was full")).await {
+            Err(AppendError::Full { .. }) => {
+                // Declared with what is dropped next.
+                let mut later = self.dropped();
+                let known = later.get_or_insert(Dropped { count: 0, ..dropped });
+                known.count += dropped.count;
+                known.from = dropped.from;
+                Ok(())
             }
-        })
-        .await
+            declared => {
+                self.stats.undeclared.fetch_sub(dropped.count, Relaxed);
+                declared
+            }
+        }
     }
 
-    /// An event of the gateway about itself.
+    fn dropped(&self) -> MutexGuard<'_, Option<Dropped>> {
+        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As [`gap`](Self::gap), and waits when even the reserve is used up.
+    ///
+    /// # Errors
+    /// The journal cannot store.
+    pub async fn declare(&self, origin: &Origin, gap: &Gap) -> Result<(), AppendError> {
+        loop {
+            match self.gap(origin, gap).await {
+                Err(AppendError::Full { .. }) => tokio::time::sleep(FULL_INTERVAL).await,
+                declared => return declared,
+            }
+        }
+    }
+
+    /// Declares that events were lost: a gap record, an event of its own that goes to every sink. It
+    /// may use the reserve of the journal.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`]: even the reserve is used up. Or the journal cannot store.
+    pub async fn gap(&self, origin: &Origin, gap: &Gap) -> Result<(), AppendError> {
+        self.gap_with(origin, gap, None).await
+    }
+
+    /// The same, and stores under a name of this source that it was declared, whole or not at all.
+    ///
+    /// # Errors
+    /// As [`gap`](Self::gap).
+    pub async fn gap_with(&self, origin: &Origin, gap: &Gap, mark: Option<(&str, &[u8])>) -> Result<(), AppendError> {
+        let text = gap.text(&self.source);
+        // What had a number was received; it is lost behind the journal, not before it.
+        let lost = if gap.numbered.is_some() { 0 } else { gap.count.unwrap_or(0) };
+        let mut frames = self.own(origin.clone(), &text, |event| gap.fill(&self.source, event));
+        if lost > 0 {
+            Tally { taken: 0, lost }.add_to(&mut frames.batch, &self.source);
+        }
+        if let Some((name, value)) = mark {
+            self.mark(&mut frames, name, value);
+        }
+        self.journal.append_reserved(frames.batch).await?;
+        tracing::warn!(source = &*self.source, "{text}");
+        Ok(())
+    }
+
+    /// An event of the gateway about itself; it may use the reserve of the journal.
     ///
     /// # Errors
     /// The journal cannot store.
     pub async fn report(&self, class: &'static str, severity: i64, text: &str) -> Result<(), AppendError> {
-        let origin = Origin {
-            peer: "wharfinger".into(),
-            address: None,
-            address_unverified: false,
-            trust: Trust::Local,
-            format: None,
-            zone_seconds: 0,
-        };
-        self.tell(origin, text, 0, |event| {
+        self.report_with(class, severity, text, None).await
+    }
+
+    /// The same, with a mark of this source that is stored with it.
+    ///
+    /// # Errors
+    /// The journal cannot store.
+    pub async fn report_with(
+        &self,
+        class: &'static str,
+        severity: i64,
+        text: &str,
+        mark: Option<(&str, &[u8])>,
+    ) -> Result<(), AppendError> {
+        let mut frames = self.own(Origin::own(), text, |event| {
             event.set(Field::EventClass, class);
             event.set(Field::Name, class);
             event.set(Field::Severity, severity);
-        })
-        .await
+        });
+        if let Some((name, value)) = mark {
+            self.mark(&mut frames, name, value);
+        }
+        match self.journal.append_reserved(frames.batch).await {
+            Err(AppendError::Full { .. }) => {
+                // Nothing of anybody's is lost, and whoever waits for this must not wait for a sink.
+                tracing::error!(class, text, "no room in the journal for an event of the gateway itself");
+                Ok(())
+            }
+            appended => appended.map(drop),
+        }
     }
 
-    /// The gateway's own events count under its own name; what they declare lost, under the source's.
-    async fn tell(
-        &self,
-        origin: Origin,
-        text: &str,
-        lost: u64,
-        fill: impl for<'a> Fn(&mut Event<'a>),
-    ) -> Result<(), AppendError> {
+    /// An event of the gateway's own, counted under its own name.
+    fn own(&self, origin: Origin, text: &str, fill: impl for<'a> Fn(&mut Event<'a>)) -> Frames {
         let mut frames = self.frames(origin);
         self.add(&mut frames, text.as_bytes(), |context, event| {
             event.set(Field::Time, context.received);
@@ -266,10 +345,7 @@ impl Intake {
             fill(event);
         });
         Tally { taken: 1, lost: 0 }.add_to(&mut frames.batch, OWN_SOURCE);
-        if lost > 0 {
-            Tally { taken: 0, lost }.add_to(&mut frames.batch, &self.source);
-        }
-        self.journal.append(frames.batch).await.map(drop)
+        frames
     }
 }
 

@@ -4,9 +4,12 @@
 
 mod support;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -45,9 +48,9 @@ fn row<'p>(page: &'p Value, section: &str, name: &str) -> &'p Value {
     page[section].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()
 }
 
-/// One request with `count` events; whether it was acknowledged.
-fn post(gateway: &Gateway, count: usize) -> bool {
-    let body = r#"{"event":"x"}"#.repeat(count);
+/// One request with `count` events of so many bytes; whether it was acknowledged.
+fn post(gateway: &Gateway, count: usize, bytes: usize) -> bool {
+    let body = format!(r#"{{"event":"{}"}}"#, "x".repeat(bytes)).repeat(count);
     let Ok(mut stream) = TcpStream::connect(gateway.address("hec", "http")) else { return false };
     let head = format!(
         "POST /services/collector/event HTTP/1.1\r\nHost: gateway\r\nAuthorization: Splunk {TOKEN}\r\n\
@@ -74,7 +77,7 @@ fn the_accounts_are_exact_over_kill_9() {
     let (mut acknowledged, mut restarts) = (0, 1);
     for cycle in 0..6 {
         for count in 1..=20 {
-            assert!(post(&gateway, count), "cycle {cycle}");
+            assert!(post(&gateway, count, 1), "cycle {cycle}");
             acknowledged += count as u64;
             if count % 7 == 0 {
                 status(&gateway).unwrap();
@@ -116,4 +119,113 @@ fn the_accounts_are_exact_over_kill_9() {
     assert_eq!(gone.status.code(), Some(69));
     let message = String::from_utf8(gone.stderr).unwrap();
     assert!(message.contains("cannot ask the gateway") && message.contains("hint: "), "{message}");
+}
+
+/// The lines that a syslog receiver got, from the moment it is there.
+fn collect(port: u16) -> Arc<Mutex<Vec<Value>>> {
+    let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&events);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let kept = Arc::clone(&kept);
+            thread::spawn(move || {
+                for line in BufReader::new(stream.unwrap()).lines().map_while(Result::ok) {
+                    kept.lock().unwrap().push(serde_json::from_str(&line).unwrap());
+                }
+            });
+        }
+    });
+    events
+}
+
+#[test]
+fn a_sink_that_is_away_too_long_holds_up_nobody_and_is_told_what_it_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, port) = (SinkFile::in_folder(folder.path()), free_port());
+    let config = format!(
+        "journal:\n  bytes_max: 16MiB\nsources:\n  hec: {{type: hec, address: 127.0.0.1:0, token: {TOKEN}}}\nsinks:\n{}  \
+         away: {{type: syslog, address: \"127.0.0.1:{port}\", format: json, header: none}}\n",
+        file.config(),
+    );
+    let mut gateway = Gateway::start(folder.path(), &config);
+    // Twice what the journal holds, a kill in between.
+    for round in 0..40 {
+        // The file sets the pace: while it is behind, 503 says to come again.
+        eventually("taken in", WITHIN, || post(&gateway, 100, 8000).then_some(()));
+        if round == 25 {
+            gateway = gateway.kill().start();
+        }
+    }
+    let page = eventually("the file has everything", WITHIN, || {
+        status(&gateway).filter(|page| row(page, "sinks", "out")["queued"] == 0)
+    });
+    let away = row(&page, "sinks", "away");
+    let lost = away["lost"].as_u64().unwrap();
+    assert!(lost > 500 && away["undeclared"] == lost, "{away}");
+    assert_eq!(row(&page, "sinks", "out")["lost"], 0);
+    let theirs = |events: &[Value]| events.iter().filter(|event| event["source"] == "hec").count();
+    assert_eq!(theirs(&file.events()) as u64, row(&page, "sources", "hec")["taken"].as_u64().unwrap());
+    let alarms = |class: &str| file.events().iter().filter(|event| event["event_class"] == class).count();
+    eventually("the alarm", WITHIN, || (alarms("journal.full") == 1).then_some(()));
+    assert!(alarms("journal.filling") <= 1);
+
+    let arrived = collect(port);
+    let page = eventually("what is left has arrived", WITHIN, || {
+        status(&gateway).filter(|page| row(page, "sinks", "away")["queued"] == 0)
+    });
+    let away = row(&page, "sinks", "away");
+    assert_eq!((away["lost"].as_u64(), away["undeclared"].as_u64()), (Some(lost), Some(0)));
+    gateway.stop();
+    let events = arrived.lock().unwrap().clone();
+    let gaps: Vec<&Value> = events.iter().filter(|event| event["event_class"] == "gap").collect();
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    assert_eq!(gaps[0]["count"], lost, "{}", gaps[0]);
+    assert_eq!(gaps[0]["fields"]["gap.sink"], "away", "{}", gaps[0]);
+    // What the record names and what arrived are all there was.
+    let number = |id: &str| id[17..].parse::<u64>().unwrap();
+    let text = |field: &str| gaps[0]["fields"][field].as_str().unwrap().to_owned();
+    let (first, last) = (number(&text("gap.first_id")), number(&text("gap.last_id")));
+    assert_eq!(last - first + 1, lost);
+    let mut all: BTreeSet<u64> = events.iter().map(|event| number(event["event_id"].as_str().unwrap())).collect();
+    assert!(all.range(first..=last).next().is_none());
+    all.extend(first..=last);
+    assert_eq!(all.len() as u64, *all.last().unwrap(), "dense from the first to the last");
+}
+
+#[test]
+fn with_no_sink_ahead_senders_wait_and_nothing_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (free_port(), free_port());
+    let config = format!(
+        "journal:\n  bytes_max: 16MiB\nsources:\n  hec: {{type: hec, address: 127.0.0.1:0, token: {TOKEN}}}\nsinks:\n  \
+         one: {{type: syslog, address: \"127.0.0.1:{one}\", format: json, header: none}}\n  \
+         two: {{type: syslog, address: \"127.0.0.1:{two}\", format: json, header: none}}\n",
+    );
+    let gateway = Gateway::start(folder.path(), &config);
+    let mut sent = 0;
+    while post(&gateway, 100, 8000) {
+        sent += 100;
+        assert!(sent < 4000, "16 MiB hold no more");
+    }
+    assert!(sent > 1000, "{sent}");
+    let arrived = [collect(one), collect(two)];
+    eventually("all of it has arrived", WITHIN, || {
+        let page = status(&gateway)?;
+        let done = |name| row(&page, "sinks", name)["queued"] == 0;
+        (done("one") && done("two")).then_some(())
+    });
+    assert!(post(&gateway, 1, 1), "there is room again");
+    gateway.stop();
+    for events in arrived {
+        let events = events.lock().unwrap().clone();
+        assert!(!events.iter().any(|event| event["event_class"] == "gap"));
+        let ids: BTreeSet<&str> = events
+            .iter()
+            .filter(|event| event["source"] == "hec")
+            .map(|event| event["event_id"].as_str().unwrap())
+            .collect();
+        // A request that was refused may have been stored in part.
+        assert!((sent..sent + 101).contains(&ids.len()), "{} of {sent}", ids.len());
+    }
 }

@@ -45,6 +45,8 @@ pub struct SourceView {
 /// What the page reads: answered by the gateway, which knows its parts after each reload.
 pub trait View: Send + Sync {
     fn journal(&self) -> &Journal;
+    /// How long the journal takes what comes in at the present rate, if nothing leaves it.
+    fn seconds_left(&self) -> Option<u64>;
     fn sources(&self) -> Vec<SourceView>;
     fn sinks(&self) -> Vec<SinkView>;
 }

@@ -31,6 +31,10 @@ pub struct JournalRow {
     pub stalled: bool,
     pub bytes_used: u64,
     pub bytes_max: u64,
+    /// Of `bytes_max`: the rest is a reserve for gap records and alarms.
+    pub bytes_ordinary: u64,
+    /// How long it takes what comes in at the present rate, if nothing leaves it.
+    pub seconds_left: Option<u64>,
     /// Numbered since the journal began.
     pub events: u64,
     /// Of these, those whose source is not known: damage took the tally with it.
@@ -72,6 +76,8 @@ pub struct SinkRow {
     pub quarantined: u64,
     /// Declared by gap records.
     pub lost: u64,
+    /// Of these, given up because the journal was full; the gap record follows when the sink is back.
+    pub undeclared: u64,
     pub queued: u64,
     pub queued_bytes: u64,
     /// In none of the counts: always zero.
@@ -89,6 +95,8 @@ pub fn page(view: &dyn View) -> Page {
         stalled: status.stalled,
         bytes_used: status.bytes_used,
         bytes_max: status.bytes_max,
+        bytes_ordinary: status.bytes_ordinary,
+        seconds_left: view.seconds_left(),
         events: status.appended_total,
         unattributed: status.appended_total.cast_signed() - taken.cast_signed(),
         damaged: status.damaged_total,
@@ -138,6 +146,7 @@ fn sinks(view: &dyn View, status: &Status) -> Vec<SinkRow> {
             filtered: cursor.passed.filtered,
             quarantined: cursor.passed.quarantined,
             lost: cursor.passed.lost,
+            undeclared: cursor.given_up,
             queued: cursor.lag_records,
             queued_bytes: cursor.lag_bytes,
             unaccounted: cursor.unaccounted(),

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use super::config_file::ConfigFile;
 use super::failure::{Exit, Failure};
 use super::output;
-use super::table::{grouped, size, table};
+use super::table::{grouped, size, table, time};
 use super::visible::visible;
 use crate::admin::status::{JournalRow, Page};
 
@@ -111,6 +111,10 @@ fn describe(page: &Page) -> String {
         if let Some(error) = &row.error {
             text.push_str(&format!("  {}: {}\n", visible(&row.name), visible(error)));
         }
+        if row.undeclared > 0 {
+            let count = grouped(row.undeclared);
+            text.push_str(&format!("  {}: gave up {count} events, a gap record follows\n", visible(&row.name)));
+        }
         if row.unaccounted != 0 {
             let count = row.unaccounted;
             text.push_str(&format!("  {}: {count} events are unaccounted for: please report it\n", visible(&row.name)));
@@ -120,13 +124,16 @@ fn describe(page: &Page) -> String {
 }
 
 fn describe_journal(journal: &JournalRow) -> String {
-    let percent = journal.bytes_used.saturating_mul(100) / journal.bytes_max.max(1);
+    let percent = journal.bytes_used.saturating_mul(100) / journal.bytes_ordinary.max(1);
     let mut text = format!(
         "journal  {} of {} ({percent} %), {} events since it began\n",
         size(journal.bytes_used),
-        size(journal.bytes_max),
+        size(journal.bytes_ordinary),
         grouped(journal.events)
     );
+    if let Some(seconds) = journal.seconds_left {
+        text.push_str(&format!("         room for {} at the present rate, if nothing leaves it\n", time(seconds)));
+    }
     if !journal.healthy {
         text.push_str("         cannot store: nothing is acknowledged, the disk fails\n");
     }

@@ -85,6 +85,18 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// Seconds as people say them: `40 s`, `12 min`, `7.5 h`, `3.1 days`.
+pub(super) fn time(seconds: u64) -> String {
+    const HOUR: f64 = 3600.0;
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{:.1} h", seconds as f64 / HOUR),
+        172_800..31_536_000 => format!("{:.1} days", seconds as f64 / HOUR / 24.0),
+        _ => "more than a year".to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,7 @@ pub use sections::{Admin, Identity, Journal, Sync, default_data_dir};
 use crate::document::{
     self, Entry, Language, Mistake, Mistakes, Node, Place, Table, Value, hint_for_name, list, read_options,
 };
+use crate::journal::OnFull;
 use crate::part::Kind;
 use crate::sinks::{SINKS, SinkConfig};
 use crate::sources::{SOURCES, SourceConfig};
@@ -55,6 +56,8 @@ pub struct Part<T: ?Sized> {
     /// What stands after `type:`.
     pub kind: &'static str,
     pub options: Box<T>,
+    /// Of a sink: what it does when the journal is full.
+    pub on_full: OnFull,
     /// Where its name stands.
     pub place: Place,
     node: Node,
@@ -148,7 +151,7 @@ impl Config {
 fn section<T: serde::de::DeserializeOwned>(root: &Node, name: &str, errors: &mut Vec<Mistake>) -> Option<T> {
     let nothing = Node { place: root.place, value: Value::Null };
     let (node, place) = root.entry(name).map_or((&nothing, root.place), |entry| (&entry.node, entry.place));
-    let table = Table { path: name, place, except: None };
+    let table = Table { path: name, place, except: &[] };
     read_options(node, table, |options| erased_serde::deserialize(options)).map_err(|found| errors.extend(found)).ok()
 }
 
@@ -201,9 +204,35 @@ fn read_part<T: ?Sized>(entry: &Entry, section: &str, kinds: &[Kind<T>]) -> Resu
         let cause = format!("`{path}`: unknown type `{}`", name.text);
         return one(of_type.node.place, cause, hint_for_name(&name.text, &names));
     };
-    let table = Table { path: &path, place: entry.place, except: Some("type") };
-    let options = read_options(&entry.node, table, kind.read)?;
-    Ok(Part { name: entry.name.clone(), kind: kind.name, options, place: entry.place, node: entry.node.clone() })
+    let is_sink = section == "sinks";
+    let except: &[&str] = if is_sink { &["type", "on_full"] } else { &["type"] };
+    let table = Table { path: &path, place: entry.place, except };
+    let on_full = if is_sink { read_on_full(&entry.node, &path) } else { Ok(OnFull::Block) };
+    let options = match (read_options(&entry.node, table, kind.read), on_full) {
+        (Ok(options), Ok(on_full)) => (options, on_full),
+        (options, on_full) => return Err(options.err().into_iter().flatten().chain(on_full.err()).collect()),
+    };
+    let (options, on_full) = options;
+    let (name, node) = (entry.name.clone(), entry.node.clone());
+    Ok(Part { name, kind: kind.name, options, on_full, place: entry.place, node })
+}
+
+/// What a sink does when the journal is full.
+fn read_on_full(node: &Node, path: &str) -> Result<OnFull, Mistake> {
+    const NAMES: [&str; 2] = ["block", "drop_with_gap"];
+    let Some(entry) = node.entry("on_full") else { return Ok(OnFull::GiveUp) };
+    match &entry.node.value {
+        Value::String(text) if text.text == NAMES[0] => Ok(OnFull::Block),
+        Value::String(text) if text.text == NAMES[1] => Ok(OnFull::GiveUp),
+        Value::String(text) => {
+            let cause = format!("`{path}.on_full`: unknown value `{}`", text.text);
+            Err(Mistake::new(entry.node.place, cause, hint_for_name(&text.text, &NAMES)))
+        }
+        _ => {
+            let cause = format!("`{path}.on_full`: expected a word, found {}", entry.node.kind());
+            Err(Mistake::new(entry.node.place, cause, format!("one of {}", list(&NAMES))))
+        }
+    }
 }
 
 /// Names become folders, metric labels and fields of events.

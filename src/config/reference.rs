@@ -35,6 +35,15 @@ ends with a message, and `$$` is a dollar sign.
 `$XDG_STATE_HOME/wharfinger` or `~/.local/state/wharfinger` for everybody else.
 ";
 
+const SINKS_HEAD: &str = "\
+Where events go: `sinks: {name: {type: …}}`. Every sink also takes:
+
+| option | value | default | what it does |
+|---|---|---|---|
+| `on_full` | `block`, `drop_with_gap` | `drop_with_gap` | What happens when the journal is full because this sink \
+is behind: it loses the oldest events, counted and declared by a gap record, and no other sink is held up; or nothing \
+is lost, and all sources wait. The sink that is furthest ahead never loses any: sources wait for it. |";
+
 /// The whole reference.
 pub fn reference() -> String {
     let mut out = HEAD.to_owned();
@@ -46,7 +55,7 @@ pub fn reference() -> String {
         options(&schema, &mut out);
     }
     parts(&mut out, "sources", "Where events come from: `sources: {name: {type: …}}`.", SOURCES);
-    parts(&mut out, "sinks", "Where events go: `sinks: {name: {type: …}}`.", SINKS);
+    parts(&mut out, "sinks", SINKS_HEAD, SINKS);
     out
 }
 

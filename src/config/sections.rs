@@ -91,7 +91,7 @@ pub fn default_data_dir() -> PathBuf {
 
 pub(super) fn data_dir(root: &Node, errors: &mut Vec<Mistake>) -> Option<PathBuf> {
     let Some(entry) = root.entry("data_dir") else { return Some(default_data_dir()) };
-    let table = Table { path: "data_dir", place: entry.place, except: None };
+    let table = Table { path: "data_dir", place: entry.place, except: &[] };
     let path: Option<PathBuf> = read_options(&entry.node, table, |options| erased_serde::deserialize(options))
         .map_err(|found| errors.extend(found))
         .ok();

@@ -25,8 +25,8 @@ pub struct Table<'t> {
     pub path: &'t str,
     /// Where mistakes of the table as a whole are shown: at its name.
     pub place: Place,
-    /// An entry that somebody else reads: `type`.
-    pub except: Option<&'t str>,
+    /// Entries that somebody else reads: `type`.
+    pub except: &'t [&'t str],
 }
 
 /// Reads the options in `node` by `read`, which is serde's `deserialize` in some dress.
@@ -39,7 +39,7 @@ pub fn read_options<T>(
     read: impl Fn(&mut dyn erased_serde::Deserializer<'_>) -> Result<T, erased_serde::Error>,
 ) -> Result<T, Vec<Mistake>> {
     let mut left_out: HashSet<Place> =
-        table.except.and_then(|name| node.entry(name)).map(|entry| entry.place).into_iter().collect();
+        table.except.iter().filter_map(|name| node.entry(name)).map(|entry| entry.place).collect();
     let mut errors = Vec::new();
     for _ in 0..MISTAKES_MAX {
         let attempt = Attempt { left_out: &left_out, first: RefCell::new(None) };

@@ -2,6 +2,7 @@
 //!
 //! Invariant: sources stop before sinks, and the journal is closed last.
 
+mod custody;
 mod greeting;
 mod inventory;
 mod parts;
@@ -23,6 +24,7 @@ use crate::intake::{Intake, OWN_SOURCE};
 use crate::journal::{self, Journal, storage::Disk};
 use crate::stats;
 
+use custody::Custody;
 use parts::{Parts, Yard};
 
 /// Runs until SIGTERM, SIGINT, or the end of the last source; SIGHUP calls `load` again. `left_out`
@@ -44,7 +46,9 @@ pub async fn run(
     let identity = Arc::new(ArcSwap::from_pointee(snapshot));
     let source_stats = stats::Sources::default();
     let own = Intake::new(journal.clone(), Arc::clone(&identity), OWN_SOURCE, source_stats.named(OWN_SOURCE));
+    let custody = Arc::new(Custody::new(own.clone(), journal.clone()));
     let mut parts = Parts::new(Yard {
+        custody: Arc::clone(&custody),
         journal: journal.clone(),
         identity: Arc::clone(&identity),
         data_dir: config.data_dir.clone(),
@@ -63,6 +67,8 @@ pub async fn run(
     let stop = CancellationToken::new();
     let page = serve_admin(&config, &parts, stop.clone()).await?;
     let watch = tokio::spawn(inventory.run(identity, own.clone(), stop.clone()));
+    let custody_stop = stop.clone();
+    let custody = tokio::spawn(async move { custody.watch(custody_stop).await });
     own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
     greeting::print(&config, left_out, &local);
 
@@ -73,6 +79,7 @@ pub async fn run(
     parts.drain_sinks().await;
     stop.cancel();
     let _ = watch.await;
+    let _ = custody.await;
     page.abort();
     journal.close().await;
     outcome

@@ -12,13 +12,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::custody::Custody;
 use crate::admin::{SinkView, SourceView, View};
 use crate::config::Part;
 use crate::identity::Snapshot;
 use crate::intake::Intake;
 use crate::journal::Journal;
 use crate::part::{PartContext, SetupError};
-use crate::sinks::{self, SinkConfig, SinkStats, drive};
+use crate::sinks::{self, Declare, SinkConfig, SinkStats, drive};
 use crate::sources::SourceConfig;
 use crate::stats;
 
@@ -36,6 +37,7 @@ struct Running<T: ?Sized> {
 
 /// What every part is started with.
 pub(super) struct Yard {
+    pub(super) custody: Arc<Custody>,
     pub(super) journal: Journal,
     pub(super) identity: Arc<ArcSwap<Snapshot>>,
     pub(super) data_dir: std::path::PathBuf,
@@ -55,6 +57,7 @@ pub(super) struct Parts {
 /// The parts as the admin page sees them.
 pub(super) struct Shown {
     journal: Journal,
+    custody: Arc<Custody>,
     sources: Mutex<Vec<SourceView>>,
     sinks: Mutex<Vec<SinkView>>,
 }
@@ -62,6 +65,10 @@ pub(super) struct Shown {
 impl View for Shown {
     fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    fn seconds_left(&self) -> Option<u64> {
+        self.custody.seconds_left()
     }
 
     fn sources(&self) -> Vec<SourceView> {
@@ -75,7 +82,8 @@ impl View for Shown {
 
 impl Parts {
     pub(super) fn new(yard: Yard) -> Parts {
-        let shown = Shown { journal: yard.journal.clone(), sources: Mutex::default(), sinks: Mutex::default() };
+        let (journal, custody) = (yard.journal.clone(), Arc::clone(&yard.custody));
+        let shown = Shown { journal, custody, sources: Mutex::default(), sinks: Mutex::default() };
         Parts { yard, sources: BTreeMap::new(), sinks: BTreeMap::new(), shown: Arc::new(shown) }
     }
 
@@ -122,6 +130,8 @@ impl Parts {
         let quarantine = self.yard.data_dir.join("quarantine");
         let mut settings = sinks::Settings::new(&part.name, quarantine);
         settings.drain_max = DRAIN_MAX;
+        settings.declare = Some(Arc::clone(&self.yard.custody) as Arc<dyn Declare>);
+        cursor.set_on_full(part.on_full);
         let stats = Arc::new(SinkStats::default());
         let stop = CancellationToken::new();
         let work = drive(cursor, sink, settings, Arc::clone(&stats), stop.clone());

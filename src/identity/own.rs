@@ -55,7 +55,7 @@ pub(super) fn read_list(root: &Node) -> Result<Vec<Entry>, Vec<Mistake>> {
     let mut errors = Vec::new();
     let mut entries = Vec::with_capacity(machines.len());
     for node in machines {
-        let table = Table { path: "machines", place: node.place, except: None };
+        let table = Table { path: "machines", place: node.place, except: &[] };
         let read = read_options(node, table, |options| erased_serde::deserialize::<Machine>(options));
         match read.and_then(|machine| machine.entry(node).map_err(|error| vec![error])) {
             Ok(entry) => entries.push(entry),

@@ -79,6 +79,11 @@ impl Budget {
         self.room.add_permits(usize::try_from(bytes - repaid).unwrap_or(0));
     }
 
+    /// Free bytes for ordinary appends.
+    pub(super) fn free(&self) -> u64 {
+        self.room.available_permits() as u64
+    }
+
     pub(super) fn used(&self) -> u64 {
         locked(&self.ledger).used
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::batch::Marks;
 use super::cursor_file::{Committed, CursorFile};
 use super::segment::Identity;
+use super::settings::OnFull;
 use super::storage::StorageFile;
 
 /// A segment, as much as readers and the budget need.
@@ -44,6 +45,7 @@ pub(super) struct CursorState {
     /// What the file says.
     pub(super) at: Committed,
     pub(super) open: bool,
+    pub(super) on_full: OnFull,
 }
 
 #[derive(Debug)]

@@ -34,13 +34,29 @@ pub struct Record<'a> {
     pub payload: &'a [u8],
 }
 
-/// Bytes that were set aside because a checksum did not hold.
+/// Records that are missing: set aside because a checksum did not hold, or given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Damage {
     /// The first and the last record that is missing.
     pub missing: (Position, Position),
     /// How many bytes do not make a record; zero if the file is gone or cut.
     pub bytes: u64,
+    /// The journal was full, and this cursor gave them up.
+    pub given_up: bool,
+}
+
+impl Damage {
+    /// The parts before, in and behind the range that was given up: its first, and one past its last.
+    pub(super) fn split(self, given_up: (u64, u64)) -> impl Iterator<Item = Damage> {
+        let (first, behind) = (self.missing.0.0, self.missing.1.0 + 1);
+        let from = given_up.0.clamp(first, behind);
+        let to = given_up.1.clamp(from, behind);
+        let part = move |first: u64, behind: u64, given_up: bool| {
+            let missing = (Position(first), Position(behind.saturating_sub(1)));
+            (first < behind).then_some(Damage { missing, given_up, ..self })
+        };
+        [part(first, from, false), part(from, to, true), part(to, behind, false)].into_iter().flatten()
+    }
 }
 
 impl Chunk {
@@ -63,6 +79,11 @@ impl Chunk {
     /// What was missing before or between the records.
     pub fn damaged(&self) -> &[Damage] {
         &self.damage
+    }
+
+    /// Under which incarnation it was written; none before the first read.
+    pub fn incarnation(&self) -> Option<Incarnation> {
+        self.incarnation
     }
 
     /// How many records it holds.
@@ -154,7 +175,7 @@ impl Walk {
         let bytes = std::mem::take(&mut self.damaged_bytes);
         // With no record missing it was a mark, or a note that the group before had been synced.
         if sequence > from && !planted!(GapNotDeclared) {
-            chunk.damage.push(Damage { missing: (Position(from), Position(sequence - 1)), bytes });
+            chunk.damage.push(Damage { missing: (Position(from), Position(sequence - 1)), bytes, given_up: false });
         }
         self.expected = self.expected.max(sequence);
     }

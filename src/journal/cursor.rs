@@ -20,7 +20,7 @@ use super::record::Seed;
 use super::segment::{self, HEADER_BYTES};
 use super::shared::{Published, Shared};
 use super::storage::StorageFile;
-use super::{CursorError, Incarnation, Position, ReadError, locked};
+use super::{CursorError, Incarnation, OnFull, Position, ReadError, locked};
 
 /// Places remembered between the committed and the read position. With more, every second one goes.
 const PLACES_MAX: usize = 1024;
@@ -35,6 +35,7 @@ pub struct Cursor {
     next: u64,
     /// Where to read on: at or before `next`.
     place: Place,
+    /// Everything before it is accounted for.
     committed: u64,
     /// Where pieces began that are not committed yet, for `rewind` and for the cursor's file.
     places: VecDeque<Place>,
@@ -112,8 +113,8 @@ impl Cursor {
             self.advance(&walk, used);
             if !chunk.is_empty() || !chunk.damage.is_empty() {
                 self.next = self.next.max(walk.expected);
-                self.report(chunk);
                 chunk.incarnation = Some(span.incarnation);
+                self.report(chunk);
                 return Ok(true);
             }
             want = bytes_max.max(HEADER_BYTES);
@@ -197,8 +198,15 @@ impl Cursor {
         self.places.push_back(place);
     }
 
-    fn report(&self, chunk: &Chunk) {
-        for damage in &chunk.damage {
+    fn report(&self, chunk: &mut Chunk) {
+        if chunk.damage.is_empty() {
+            return;
+        }
+        let catalogue = locked(&self.shared.catalogue);
+        let given_up = catalogue.cursors.get(&self.name).map_or((0, 0), |state| state.at.given_up);
+        drop(catalogue);
+        chunk.damage = chunk.damage.iter().flat_map(|damage| damage.split(given_up)).collect();
+        for damage in chunk.damage.iter().filter(|damage| !damage.given_up) {
             let (first, last) = damage.missing;
             tracing::error!(
                 "the journal in `{}` is damaged: records {first} to {last} are lost ({} bytes)",
@@ -220,9 +228,9 @@ impl Cursor {
         if self.place.position > to {
             self.place = self.places.back().copied().unwrap_or(self.place);
         }
-        // Far ahead: begin in the segment that holds it.
+        // Far ahead: begin in the segment that holds it. One that is gone is still to be named.
         let far = locked(&self.shared.catalogue).place_of(to, to);
-        if far.segment > self.place.segment {
+        if far.segment > self.place.segment && far.position <= to {
             self.place = far;
         }
     }
@@ -263,6 +271,18 @@ impl Cursor {
             self.rewind(next);
         }
         Ok(())
+    }
+
+    /// What happens to what it needs when the journal has no more room.
+    pub fn set_on_full(&self, on_full: OnFull) {
+        if let Some(state) = locked(&self.shared.catalogue).cursors.get_mut(&self.name) {
+            state.on_full = on_full;
+        }
+    }
+
+    /// Half of every new event's id.
+    pub fn incarnation(&self) -> Incarnation {
+        self.shared.identity.incarnation
     }
 
     /// What became of the events before that, since the cursor began.

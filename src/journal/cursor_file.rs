@@ -3,7 +3,8 @@
 //! ```text
 //! 0 magic · 8 version u32 · 12 header bytes u32 · 16 zero       512, 1024, 1536: the slots
 //! slot: generation u64 · position u64 · segment u64 · offset u64 · position there u64 · begun u64
-//!       delivered u64 · filtered u64 · quarantined u64 · lost u64 · CRC32C u32
+//!       delivered u64 · filtered u64 · quarantined u64 · lost u64 · given up from u64 · to u64
+//!       CRC32C u32
 //! ```
 //! A commit is one small write into the page cache: kill -9 loses none. It is synced before a
 //! segment is released, so after a power loss the cursor may lag, and events come twice.
@@ -23,7 +24,7 @@ const MAGIC: [u8; 8] = *b"WHARFCUR";
 const VERSION: u32 = 1;
 /// A slot has a sector of its own: a torn write spoils one slot at most.
 const SLOT_AT: usize = 512;
-const SLOT_BYTES: usize = 84;
+const SLOT_BYTES: usize = 100;
 const SLOTS: usize = 3;
 const FILE_BYTES: usize = (1 + SLOTS) * 512;
 
@@ -52,12 +53,43 @@ pub(super) struct Committed {
     pub(super) begun: u64,
     /// What became of the events from there to `position`.
     pub(super) passed: Passed,
+    /// Events that were given up because the journal was full, and are not declared yet: the first,
+    /// and the one behind the last, which is `position`. Equal when there are none.
+    pub(super) given_up: (u64, u64),
 }
 
 impl Committed {
     /// A cursor that has passed nothing yet.
     pub(super) fn new(position: u64, place: Place) -> Self {
-        Committed { position, place, begun: position, passed: Passed::default() }
+        Committed { position, place, begun: position, passed: Passed::default(), given_up: (position, position) }
+    }
+
+    /// Gives up everything before `to`, where the segment with that id begins.
+    pub(super) fn give_up(self, to: u64, segment: u64, offset: u64) -> Self {
+        let from = self.resume();
+        // The reader goes on at `from`, finds that it is gone, and so knows what is missing.
+        let place = Place { segment, offset, position: from };
+        let lost = self.passed.lost + to.saturating_sub(self.position);
+        Committed { position: to, place, given_up: (from, to), passed: Passed { lost, ..self.passed }, ..self }
+    }
+
+    /// The next event its reader has to account for.
+    pub(super) fn resume(&self) -> u64 {
+        if self.given_up.0 < self.given_up.1 { self.given_up.0 } else { self.position }
+    }
+
+    /// The reader has accounted for everything before `next`, from [`resume`](Self::resume) on.
+    pub(super) fn pass(self, next: u64, place: Place, passed: Passed) -> Self {
+        let (from, to) = self.given_up;
+        let lost = self.passed.lost.saturating_sub(to.saturating_sub(from));
+        let counted = Passed { lost, ..self.passed }.and(&passed);
+        if next >= self.position {
+            return Committed { position: next, place, passed: counted, given_up: (next, next), ..self };
+        }
+        // It had some of them in hand when they were given up: these are not lost.
+        let lost = counted.lost + (to - next);
+        let place = Place { position: next, ..self.place };
+        Committed { place, passed: Passed { lost, ..counted }, given_up: (next, to), ..self }
     }
 }
 
@@ -149,12 +181,16 @@ fn slot_at(slot: usize) -> usize {
 }
 
 fn slot_bytes(generation: u64, committed: Committed) -> [u8; SLOT_BYTES] {
-    let Committed { position, place, begun, passed } = committed;
+    let Committed { position, place, begun, passed, given_up } = committed;
     let Passed { delivered, filtered, quarantined, lost } = passed;
     let Place { segment, offset, position: there } = place;
-    let words = [generation, position, segment, offset, there, begun, delivered, filtered, quarantined, lost];
+    let words = [
+        [generation, position, segment, offset],
+        [there, begun, delivered, filtered],
+        [quarantined, lost, given_up.0, given_up.1],
+    ];
     let mut bytes = [0; SLOT_BYTES];
-    for (slot, word) in bytes.chunks_exact_mut(8).zip(words) {
+    for (slot, word) in bytes.chunks_exact_mut(8).zip(words.as_flattened()) {
         slot.copy_from_slice(&word.to_le_bytes());
     }
     let crc = crc32c::crc32c(&bytes[..SLOT_BYTES - 4]);
@@ -172,7 +208,8 @@ fn read_slot(bytes: &[u8]) -> Option<(u64, Committed)> {
     // A slot never written is all zero, and the checksum of zeros is not zero; a position of zero
     // was never written either.
     let passed = Passed { delivered: word(6)?, filtered: word(7)?, quarantined: word(8)?, lost: word(9)? };
-    Some((word(0)?, Committed { position: word(1)?, place, begun: word(5)?, passed }))
+    let given_up = (word(10)?, word(11)?);
+    Some((word(0)?, Committed { position: word(1)?, place, begun: word(5)?, passed, given_up }))
         .filter(|(_, committed)| committed.position > 0)
 }
 
@@ -217,7 +254,7 @@ mod tests {
     fn at(position: u64) -> Committed {
         let place = Place { segment: 3, offset: 128 + position, position: position - 1 };
         let passed = Passed { delivered: position, filtered: 2, quarantined: 3, lost: u64::MAX };
-        Committed { position, place, begun: 1, passed }
+        Committed { position, place, begun: 1, passed, given_up: (position, position) }
     }
 
     #[test]
@@ -238,6 +275,24 @@ mod tests {
         assert_eq!(CursorFile::open(&Disk, path.clone()).unwrap().1, Some(at(1)), "the one that was synced");
         tear(0);
         assert_eq!(CursorFile::open(&Disk, path).unwrap().1, None);
+    }
+
+    #[test]
+    fn what_is_given_up_is_lost_unless_it_was_in_hand() {
+        let place = |position| Place { segment: 9, offset: 128, position };
+        let at = Committed::new(10, place(10)).pass(20, place(20), Passed::delivered(10));
+        let given_up = at.give_up(50, 9, 128).give_up(80, 12, 128);
+        assert_eq!((given_up.position, given_up.resume(), given_up.passed.lost), (80, 20, 60));
+        // Five were on their way to the peer.
+        let in_hand = given_up.pass(25, place(20), Passed::delivered(5));
+        assert_eq!((in_hand.position, in_hand.resume()), (80, 25));
+        assert_eq!(in_hand.passed, Passed { delivered: 15, lost: 55, ..Passed::default() });
+        let back = in_hand.pass(90, place(80), Passed { delivered: 10, lost: 55, ..Passed::default() });
+        assert_eq!((back.position, back.resume()), (90, 90));
+        assert_eq!(back.passed, Passed { delivered: 25, lost: 55, ..Passed::default() });
+        for at in [at, given_up, in_hand, back] {
+            assert_eq!(at.passed.total(), at.position - at.begun);
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::recovery;
 use super::shared::Shared;
 use super::storage::{LockError, Storage};
 use super::writer::Writer;
-use super::{AppendError, CursorError, Incarnation, OpenError, Position, Settings, Status, locked};
+use super::{AppendError, CursorError, Incarnation, OnFull, OpenError, Position, Settings, Status, locked};
 
 /// A handle on the log. Cheap to clone; with the last one the journal closes.
 #[derive(Debug, Clone)]
@@ -169,7 +169,7 @@ impl Journal {
             let place = catalogue.place_of(oldest, next);
             let at = Committed::new(oldest, place);
             let file = CursorFile::create(&*shared.storage, path, at)?;
-            let state = CursorState { file, at, open: false };
+            let state = CursorState { file, at, open: false, on_full: OnFull::Block };
             catalogue.cursors.insert(name.to_owned(), state);
         }
         let Some(state) = catalogue.cursors.get_mut(name) else { return Err(CursorError::Gone(name.to_owned())) };
@@ -178,7 +178,7 @@ impl Journal {
         }
         let at = state.at;
         drop(catalogue);
-        Ok(Cursor::new(shared.clone(), name.to_owned(), at.position, at.place))
+        Ok(Cursor::new(shared.clone(), name.to_owned(), at.resume(), at.place))
     }
 
     /// A sink left the configuration: its cursor no longer holds anything. Fine if there is none.

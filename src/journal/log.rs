@@ -249,6 +249,9 @@ impl Log {
             charged: 0,
         });
         self.active = Some(Active { id, seed: header.seed(), file, head, end: 0, file_bytes });
+        if shared.budget.free() < settings.segment_bytes() {
+            shared.want_room();
+        }
         Ok(())
     }
 

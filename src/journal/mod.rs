@@ -42,7 +42,7 @@ pub use cursor::Cursor;
 pub use error::{AppendError, CursorError, OpenError, ReadError};
 pub use handle::{Journal, Receipt, Stepper};
 pub use passed::Passed;
-pub use settings::{Settings, Sync};
+pub use settings::{OnFull, Settings, Sync};
 pub use status::{CursorStatus, Status};
 
 /// Random for each life of a data directory: half of every event's id. Sixteen hex digits in text.

@@ -12,7 +12,6 @@ use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 
-use super::Settings;
 use super::batch::{Marks, add_tallies, take_marks};
 use super::catalogue::{Catalogue, CursorState, Segment};
 use super::cursor_file::{self, Committed, CursorFile};
@@ -22,6 +21,7 @@ use super::record::{self, FIRST_OF_GROUP, Found, HEADER_BYTES as RECORD_HEADER_B
 use super::segment::{self, HEADER_BYTES, Header, Identity};
 use super::shared::Synced;
 use super::storage::{Storage, StorageFile};
+use super::{OnFull, Settings};
 
 /// Bytes read at once while scanning.
 const PIECE_BYTES: usize = 1 << 20;
@@ -400,7 +400,7 @@ fn read_cursors(
         // A new file, durable as a whole: what the old one was synced with is not known. On a full
         // disk the old one serves.
         let _ = file.renew(storage, committed);
-        catalogue.cursors.insert(name, CursorState { file, at: committed, open: false });
+        catalogue.cursors.insert(name, CursorState { file, at: committed, open: false, on_full: OnFull::Block });
     }
     Ok(rolled_back)
 }

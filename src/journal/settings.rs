@@ -25,6 +25,17 @@ pub struct Settings {
     pub commit_delay_max: Duration,
 }
 
+/// What a cursor does when the journal has no more room.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnFull {
+    /// It keeps all it needs: appends wait.
+    #[default]
+    Block,
+    /// It gives up the oldest records for the cursors that are ahead of it. They are counted, and the
+    /// reader is told. The one that is furthest ahead never does: there appends wait.
+    GiveUp,
+}
+
 /// When `append` returns, and what that is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {

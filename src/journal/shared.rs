@@ -9,7 +9,6 @@ use tokio::sync::watch;
 
 use super::budget::Budget;
 use super::catalogue::{Catalogue, Place};
-use super::cursor_file::Committed;
 use super::passed::Passed;
 use super::queue::Queue;
 use super::segment::Identity;
@@ -46,7 +45,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     /// No space on the disk: groups wait.
     stalled: AtomicBool,
-    /// Somebody waits for room in a journal without cursors.
+    /// Somebody waits for room, or soon will.
     pub(super) wanted: AtomicBool,
     failure: Mutex<Option<Arc<str>>>,
     /// Let go of when the log's thread ends.
@@ -62,6 +61,8 @@ pub(super) struct Counters {
     pub(super) sync_nanos: AtomicU64,
     pub(super) sync_failures: AtomicU64,
     pub(super) damaged: AtomicU64,
+    /// Appends that found no room, and segments that were given up to make some.
+    pub(super) full: AtomicU64,
     /// Damage before this position is counted already: four cursors read the same bytes.
     damage_seen: AtomicU64,
 }
@@ -108,12 +109,16 @@ impl Shared {
         self.published.send_modify(|published| published.synced = synced);
     }
 
-    /// An append found no room: without cursors the oldest segment makes it.
+    /// An append found no room: the log's thread sees who can make some.
     pub(super) fn make_room(&self) {
-        if locked(&self.catalogue).cursors.is_empty() {
-            self.wanted.store(true, Relaxed);
-            self.queue.tidy();
-        }
+        self.counters.full.fetch_add(1, Relaxed);
+        self.want_room();
+    }
+
+    /// Room is short, or will be.
+    pub(super) fn want_room(&self) {
+        self.wanted.store(true, Relaxed);
+        self.queue.tidy();
     }
 
     /// Stores how far a cursor has got.
@@ -122,11 +127,16 @@ impl Shared {
         let before = catalogue.oldest_needed();
         let cursor = catalogue.cursors.get_mut(name).filter(|_| !self.published.borrow().closed);
         let cursor = cursor.ok_or_else(|| CursorError::Gone(name.to_owned()))?;
-        let at = Committed { position: next, place, passed: cursor.at.passed.and(&passed), ..cursor.at };
+        let at = cursor.at.pass(next, place, passed);
         cursor.file.write(at)?;
+        let moved_on = at.place.segment != cursor.at.place.segment;
         cursor.at = at;
         let after = catalogue.oldest_needed();
-        if before != after && catalogue.releasable(after, false) {
+        if moved_on && self.budget.free() < self.settings.segment_bytes() {
+            // Somebody may wait for what others can give up now that this one is ahead of them.
+            drop(catalogue);
+            self.want_room();
+        } else if before != after && catalogue.releasable(after, false) {
             drop(catalogue);
             self.queue.tidy();
         }

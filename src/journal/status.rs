@@ -15,6 +15,10 @@ pub struct Status {
     pub bytes_used: u64,
     /// The budget.
     pub bytes_max: u64,
+    /// How much of it ordinary appends may use; the rest is a reserve for gap records.
+    pub bytes_ordinary: u64,
+    /// Appends that found no room since the start, and segments that were given up to make some.
+    pub full_total: u64,
     /// The oldest record that is kept; behind `last` when there is none.
     pub first: Position,
     /// The newest record that is synced; zero before the first.
@@ -51,6 +55,8 @@ pub struct CursorStatus {
     pub passed: Passed,
     /// Records from `position` on.
     pub lag_records: u64,
+    /// Records it gave up because the journal was full, and that are not declared yet.
+    pub given_up: u64,
     pub lag_bytes: u64,
     /// Somebody reads with it; otherwise it only holds records.
     pub open: bool,
@@ -86,12 +92,15 @@ impl Status {
             begun: Position(cursor.at.begun),
             passed: cursor.at.passed,
             lag_records: next.saturating_sub(cursor.at.position),
+            given_up: cursor.at.position - cursor.at.resume(),
             lag_bytes: if cursor.at.position >= next { 0 } else { lag_bytes(cursor.at.place) },
             open: cursor.open,
         });
         Status {
             bytes_used: shared.budget.used(),
             bytes_max: shared.settings.bytes_max,
+            bytes_ordinary: shared.settings.bytes_max - shared.settings.reserve_bytes(),
+            full_total: counters.full.load(Relaxed),
             first: Position(catalogue.segments.front().map_or(next, |segment| segment.first)),
             last: Position(synced - 1),
             cursors: cursors.collect(),

@@ -3,10 +3,11 @@
 //! It makes each refused event stand alone, keeps trying what is not taken, and drains at the end.
 //! The journal is its only memory: what must be delivered again is read again.
 //!
-//! Invariants: the cursor moves only past events that were delivered or are in quarantine, synced.
-//! Nothing that a peer answers ends the loop. No allocation for an ordinary event.
+//! Invariants: the cursor moves only past events that were delivered, are in quarantine, synced,
+//! or were declared lost. Nothing that a peer answers ends the loop. No allocation for an ordinary event.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -16,8 +17,10 @@ use wharfinger_formats::{Event, Field, Time, stored};
 
 use super::drain::Drain;
 use super::event_id::EventId;
+use super::loss::{Loss, LossCause};
 use super::missing::Missing;
 use super::quarantine::{Entry, Quarantine};
+use super::request::{Delivered, More, Request, Taken, Went};
 use super::{Limits, Outcome, Push, Settings, Sink, SinkState, SinkStats};
 use crate::journal::{Chunk, Cursor, Passed, Position, ReadError, Record};
 
@@ -52,6 +55,7 @@ pub async fn drive(
         skip: Vec::new(),
         unsynced: Vec::new(),
         missing: Missing::default(),
+        given_up: Missing::default(),
         taken: Taken::default(),
         redo: None,
         suspects: 0,
@@ -83,6 +87,8 @@ struct Drive {
     unsynced: Vec<Position>,
     /// What the journal had lost between the committed position and where reading is.
     missing: Missing,
+    /// Of these, what was given up because the journal was full: declared when the sink is back.
+    given_up: Missing,
     /// What the peer has and the cursor has not passed, because its file could not be written.
     taken: Taken,
     /// A request is being made again: it ends here, so that the same events make the same request
@@ -95,50 +101,6 @@ struct Drive {
     doubtful: VecDeque<Delivered>,
     /// Failures in a row: the exponent of the backoff.
     failures: u32,
-}
-
-/// The request under construction.
-#[derive(Debug)]
-struct Request {
-    /// The first record it looked at.
-    first: Position,
-    /// One past the last record it looked at.
-    next: Position,
-    /// The events in it.
-    positions: Vec<Position>,
-    bytes: usize,
-    /// When its first event came.
-    since: Option<Instant>,
-}
-
-/// What the peer has.
-#[derive(Debug, Default)]
-struct Taken {
-    events: usize,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Delivered {
-    next: Position,
-    events: usize,
-    bytes: usize,
-}
-
-/// What `more` found.
-enum More {
-    Records,
-    /// Nothing to read: deliver what there is.
-    Nothing,
-    /// Stopped and nothing left, or the deadline has passed, or the journal is closed.
-    End,
-}
-
-/// Whether the work went on or the cursor was put back.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Went {
-    On,
-    Back,
 }
 
 impl Drive {
@@ -157,7 +119,7 @@ impl Drive {
         self.sink.clear();
         let all_there = tokio::time::timeout(CLOSE_MAX, self.sink.close()).await.unwrap_or(false);
         if all_there {
-            self.commit_delivered(0);
+            self.commit_delivered(0).await;
         }
         self.stats.enter(SinkState::Stopped, None);
     }
@@ -197,10 +159,8 @@ impl Drive {
 
     /// Pushes the records of a chunk; delivers whenever the request is full.
     async fn fill(&mut self, chunk: &Chunk) {
-        for damage in chunk.damaged() {
-            if self.missing.add(damage.missing) {
-                SinkStats::add(&self.stats.damaged, 1);
-            }
+        if !self.note_missing(chunk).await {
+            return;
         }
         for record in chunk.records() {
             // A record past the end of a request that is made again belongs to the next one.
@@ -229,6 +189,49 @@ impl Drive {
         for damage in chunk.damaged() {
             // Between records the next record says where to go on; at the end only this does.
             self.request.next = self.request.next.max(damage.missing.1.next());
+        }
+    }
+
+    /// Notes what the journal has lost before anything behind it is passed; damage is declared now.
+    /// False if that failed, and everything begins again.
+    async fn note_missing(&mut self, chunk: &Chunk) -> bool {
+        for damage in chunk.damaged() {
+            let (first, last) = damage.missing;
+            if damage.given_up {
+                // A request that held some of it cannot be made again as it was.
+                if self.redo.is_some_and(|end| first < end) {
+                    self.redo = None;
+                    self.suspects = 0;
+                }
+                self.given_up.add(damage.missing);
+            } else if !self.missing.has(damage.missing) {
+                let count = last.0 - first.0 + 1;
+                if let Err(reason) = self.declare(LossCause::Damaged, (first, last), count).await {
+                    self.again(None, format!("damage of the journal cannot be declared: {reason}")).await;
+                    return false;
+                }
+                SinkStats::add(&self.stats.damaged, 1);
+            }
+            self.missing.add(damage.missing);
+        }
+        true
+    }
+
+    /// Holds nothing of `self`: a sink cannot be looked at from two threads.
+    fn declare(
+        &self,
+        cause: LossCause,
+        (first, last): (Position, Position),
+        count: u64,
+    ) -> impl Future<Output = Result<(), String>> + use<> {
+        let id = |position| EventId::new(self.cursor.incarnation(), position);
+        let loss = Loss { sink: self.settings.name.to_string(), first: id(first), last: id(last), count, cause };
+        let declare = self.settings.declare.clone();
+        async move {
+            match declare {
+                Some(declare) => declare.declare(loss).await,
+                None => Ok(()),
+            }
         }
     }
 
@@ -322,11 +325,13 @@ impl Drive {
             // Refused events need no receipt: they ride along with the request before them.
             Some(last) if delivered.events == 0 => last.next = delivered.next,
             _ if delivered.next == self.request.first => {}
+            // Nothing was delivered, so the peer is not back: what is given up may become more.
+            None if delivered.events == 0 && self.given_up.before(delivered.next) > 0 => {}
             _ => self.doubtful.push_back(delivered),
         }
         self.begin(self.request.next);
         match self.sink.in_doubt() {
-            Ok(in_doubt) => self.commit_delivered(in_doubt),
+            Ok(in_doubt) => self.commit_delivered(in_doubt).await,
             Err(lost) => return self.again(None, lost.0).await,
         }
         if let Some(pause) = pause {
@@ -336,7 +341,7 @@ impl Drive {
     }
 
     /// Commits all delivered requests but the latest `in_doubt`.
-    fn commit_delivered(&mut self, in_doubt: usize) {
+    async fn commit_delivered(&mut self, in_doubt: usize) {
         let mut next = None;
         while self.doubtful.len() > in_doubt
             && let Some(delivered) = self.doubtful.pop_front()
@@ -348,6 +353,14 @@ impl Drive {
         let Some(next) = next else { return };
         // Not before: a peer that takes requests and loses them each time is backed off from too.
         self.failures = 0;
+        if let Some(span) = self.given_up.span_before(next) {
+            // The sink is back: now it is known how much it has lost, and one record says so.
+            let count = self.given_up.before(next);
+            if let Err(reason) = self.declare(LossCause::GivenUp, span, count).await {
+                tracing::error!(sink = &*self.settings.name, reason, "what was given up cannot be declared yet");
+                return;
+            }
+        }
         let passed = Passed {
             delivered: self.taken.events as u64,
             filtered: 0,
@@ -363,6 +376,7 @@ impl Drive {
         SinkStats::add(&self.stats.delivered_bytes, std::mem::take(&mut self.taken).bytes);
         self.skip.retain(|position| *position >= next);
         self.missing.forget_before(next);
+        self.given_up.forget_before(next);
     }
 
     /// Not now: the same again after a while.
@@ -461,12 +475,6 @@ impl Drive {
         self.request.next = first;
         self.request.bytes = 0;
         self.request.since = None;
-    }
-}
-
-impl Request {
-    fn is_empty(&self) -> bool {
-        self.next == self.first
     }
 }
 

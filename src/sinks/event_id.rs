@@ -24,6 +24,18 @@ impl EventId {
         EventId(id)
     }
 
+    /// The position in it.
+    pub fn position(&self) -> Position {
+        Position(self.text().get(17..).and_then(|digits| digits.parse().ok()).unwrap_or(0))
+    }
+
+    /// The id of another position in the same incarnation.
+    #[must_use]
+    pub fn at(&self, position: u64) -> EventId {
+        let incarnation = u64::from_str_radix(self.text().get(..16).unwrap_or_default(), 16).unwrap_or(0);
+        EventId::new(Incarnation(incarnation), Position(position))
+    }
+
     /// The id as text.
     pub fn text(&self) -> &str {
         // Hex digits, digits and a dash.
@@ -34,6 +46,12 @@ impl EventId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn has_its_parts() {
+        let id = EventId::new(Incarnation(7), Position(42));
+        assert_eq!((id.position(), id.at(43)), (Position(42), EventId::new(Incarnation(7), Position(43))));
+    }
 
     #[test]
     fn is_hex_and_digits_of_fixed_width() {

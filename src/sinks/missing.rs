@@ -11,11 +11,8 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    /// Adds a range; false if all of it was known.
-    pub(super) fn add(&mut self, (first, last): (Position, Position)) -> bool {
-        if self.ranges.iter().any(|known| known.0 <= first.0 && last.0 <= known.1) {
-            return false;
-        }
+    /// Adds a range.
+    pub(super) fn add(&mut self, (first, last): (Position, Position)) {
         let (mut first, mut last) = (first.0, last.0);
         self.ranges.retain(|known| {
             let apart = known.1 + 1 < first || last + 1 < known.0;
@@ -27,7 +24,18 @@ impl Missing {
         });
         let at = self.ranges.partition_point(|known| known.1 < first);
         self.ranges.insert(at, (first, last));
-        true
+    }
+
+    /// Whether all of a range is known.
+    pub(super) fn has(&self, (first, last): (Position, Position)) -> bool {
+        self.ranges.iter().any(|known| known.0 <= first.0 && last.0 <= known.1)
+    }
+
+    /// The first and the last missing position before `next`.
+    pub(super) fn span_before(&self, next: Position) -> Option<(Position, Position)> {
+        let first = self.ranges.first().filter(|range| range.0 < next.0)?.0;
+        let last = self.ranges.iter().take_while(|range| range.0 < next.0).last()?.1;
+        Some((Position(first), Position(last.min(next.0 - 1))))
     }
 
     /// How many positions before `next` are missing.
@@ -51,10 +59,14 @@ mod tests {
     #[test]
     fn every_position_counts_once() {
         let mut missing = Missing::default();
-        let mut add = |first, last| missing.add((Position(first), Position(last)));
-        assert!(add(5, 6) && add(10, 12) && add(1, 1));
-        assert!(!add(11, 12));
-        assert!(add(6, 11), "closes the hole between two");
+        for (first, last) in [(5, 6), (10, 12), (1, 1), (11, 12)] {
+            missing.add((Position(first), Position(last)));
+        }
+        assert!(missing.has((Position(11), Position(12))) && !missing.has((Position(6), Position(11))));
+        assert_eq!(missing.span_before(Position(11)), Some((Position(1), Position(10))));
+        assert_eq!(missing.span_before(Position(1)), None);
+        // Closes the hole between two.
+        missing.add((Position(6), Position(11)));
         assert_eq!(missing.ranges, [(1, 1), (5, 12)]);
         assert_eq!([1, 2, 5, 7, 13, 99].map(|next| missing.before(Position(next))), [0, 1, 1, 3, 9, 9]);
         missing.forget_before(Position(7));

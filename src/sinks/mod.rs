@@ -11,8 +11,10 @@ mod drive;
 mod emitter;
 mod event_id;
 pub mod file;
+mod loss;
 mod missing;
 pub mod quarantine;
+mod request;
 #[cfg(feature = "s3")]
 pub mod s3;
 mod settings;
@@ -30,6 +32,7 @@ use crate::part::{Kind, PartContext, Problem, SetupError};
 
 pub use drive::drive;
 pub use event_id::EventId;
+pub use loss::{Declare, Loss, LossCause};
 pub use settings::Settings;
 pub use stats::{SinkState, SinkStats};
 

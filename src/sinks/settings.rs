@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::loss::Declare;
+
 /// What `drive` is told.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -15,6 +17,8 @@ pub struct Settings {
     pub quarantine_dir: PathBuf,
     /// Cap of this sink's quarantine file.
     pub quarantine_bytes_max: u64,
+    /// Who declares what this sink loses; without one it is only counted and logged.
+    pub declare: Option<Arc<dyn Declare>>,
     /// How long what is left is delivered after `stop`.
     pub drain_max: Duration,
     /// The first wait after a request that was not taken; doubles up to `backoff_max`.
@@ -30,6 +34,7 @@ impl Settings {
             name: name.into(),
             quarantine_dir,
             quarantine_bytes_max: super::quarantine::BYTES_MAX,
+            declare: None,
             drain_max: Duration::from_secs(8),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),

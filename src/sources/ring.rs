@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::intake::Dropped;
+
 /// What a ring holds before it drops.
 pub(super) const RING_BYTES: usize = 8 * 1024 * 1024;
 
@@ -22,13 +24,13 @@ pub(super) struct Load<K> {
     bytes: Vec<u8>,
     entries: Vec<(K, usize)>,
     /// Frames that found the ring full since the load before.
-    pub(super) dropped: u64,
+    pub(super) dropped: Option<Dropped>,
     closed: bool,
 }
 
 impl<K: Copy> Load<K> {
     pub(super) fn new() -> Self {
-        Load { bytes: Vec::new(), entries: Vec::new(), dropped: 0, closed: false }
+        Load { bytes: Vec::new(), entries: Vec::new(), dropped: None, closed: false }
     }
 
     /// The frames in the order they came.
@@ -53,7 +55,7 @@ impl<K: Copy> Ring<K> {
         let mut load = self.lock();
         let about_bytes = (load.entries.len() + 1) * size_of::<(K, usize)>();
         if load.bytes.len() + frame.len() + about_bytes > self.bytes_max {
-            load.dropped += 1;
+            Dropped::add(&mut load.dropped, 1);
         } else {
             load.bytes.extend_from_slice(frame);
             load.entries.push((about, frame.len()));
@@ -73,7 +75,7 @@ impl<K: Copy> Ring<K> {
     pub(super) async fn take(&self, load: &mut Load<K>) -> bool {
         load.bytes.clear();
         load.entries.clear();
-        load.dropped = 0;
+        load.dropped = None;
         // A flood leaves no memory behind.
         load.bytes.shrink_to(super::fill::PIECE_BYTES);
         load.entries.shrink_to(4096);
@@ -81,7 +83,7 @@ impl<K: Copy> Ring<K> {
             {
                 let mut current = self.lock();
                 let closed = current.closed;
-                if !current.entries.is_empty() || current.dropped > 0 {
+                if !current.entries.is_empty() || current.dropped.is_some() {
                     std::mem::swap(&mut *current, load);
                     current.closed = closed;
                     return true;
@@ -114,12 +116,12 @@ mod tests {
         assert!(ring.take(&mut load).await);
         let frames: Vec<_> = load.frames().map(|(about, frame)| (about, frame.to_vec())).collect();
         assert_eq!(frames, (0..3).map(|number| (number, vec![number; 10])).collect::<Vec<_>>());
-        assert_eq!(load.dropped, 7);
+        assert_eq!(load.dropped.unwrap().count, 7);
 
         ring.push(11, b"after");
         ring.close();
         assert!(ring.take(&mut load).await);
-        assert_eq!((load.frames().count(), load.dropped), (1, 0));
+        assert_eq!((load.frames().count(), load.dropped), (1, None));
         assert!(!ring.take(&mut load).await);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use wharfinger::identity::Snapshot;
-use wharfinger::intake::{Intake, Origin, Tally, Trust};
+use wharfinger::intake::{Dropped, Intake, Origin, Tally};
 use wharfinger::journal::{CursorStatus, Journal, Passed, Settings, Sync, storage};
 use wharfinger::sinks::Outcome;
 
@@ -59,14 +59,7 @@ async fn a_sink_accounts_for_every_event() {
 async fn sources_and_the_journal_agree_over_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let settings = || Settings { sync: Sync::Never, ..Settings::new(dir.path().join("journal")) };
-    let origin = Origin {
-        peer: "test".into(),
-        address: None,
-        address_unverified: false,
-        trust: Trust::Local,
-        format: None,
-        zone_seconds: 0,
-    };
+    let origin = Origin::own();
     for life in 1..=3_u64 {
         let journal = Journal::open(settings(), Arc::new(storage::Disk)).unwrap();
         let identity = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
@@ -77,7 +70,9 @@ async fn sources_and_the_journal_agree_over_restarts() {
                 intake.take(&mut frames, b"<13>x");
             }
             intake.append(&mut frames).await.unwrap();
-            intake.gap(&origin, Some(7), "a test").await.unwrap();
+            let mut dropped = None;
+            Dropped::add(&mut dropped, 7);
+            intake.gap(&origin, &dropped.unwrap().gap("a test")).await.unwrap();
         }
         let status = journal.status();
         let tally = |name: &str| Tally::from_sums(&status.tallies[name]);

@@ -26,7 +26,7 @@ use super::options::{FormatName, Reading, Zone};
 use super::ring::{Load, RING_BYTES, Ring};
 use super::weight::Weight;
 use super::{Source, SourceConfig, journal_failed};
-use crate::intake::{Frames, Intake, Trust};
+use crate::intake::{Frames, Gap, Intake, Trust};
 use crate::part::{Kind, PartContext, Problem, SetupError};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
@@ -169,6 +169,7 @@ impl Session<'_> {
             }
             self.declare_gap().await?;
         }
+        self.intake.declare_dropped(self.frames.origin()).await.map_err(journal_failed)?;
         // A panic in the reader is a bug that must not look like an engine that went away.
         if let Some(Err(error)) = reader.join_next().await
             && error.is_panic()
@@ -195,10 +196,9 @@ impl Session<'_> {
             }
         }
         self.append().await?;
-        if load.dropped > 0 {
-            let cause = "the engine sent faster than events could be stored";
-            let origin = self.frames.origin().clone();
-            self.intake.gap(&origin, Some(load.dropped), cause).await.map_err(journal_failed)?;
+        if let Some(dropped) = load.dropped {
+            let gap = dropped.gap("the engine sent faster than events could be stored");
+            self.intake.declare(self.frames.origin(), &gap).await.map_err(journal_failed)?;
         }
         Ok(())
     }
@@ -213,8 +213,7 @@ impl Session<'_> {
 
     async fn declare_gap(&mut self) -> Result<(), SetupError> {
         let Some(cause) = self.resume.take_gap() else { return Ok(()) };
-        let origin = self.frames.origin().clone();
-        self.intake.gap(&origin, None, cause).await.map_err(journal_failed)
+        self.intake.declare(self.frames.origin(), &Gap::unknown(cause)).await.map_err(journal_failed)
     }
 }
 

@@ -23,7 +23,7 @@ use self::glob::Glob;
 use self::watch::Watch;
 use super::options::{FormatName, Reading, Zone};
 use super::{Source, SourceConfig, journal_failed};
-use crate::intake::{Intake, Trust};
+use crate::intake::{Gap, Intake, Trust};
 use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, SetupError};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
@@ -150,7 +150,7 @@ impl Source for Files {
             let Round { more, gaps, folders } = round;
             intake.append(&mut follow.frames).await.map_err(journal_failed)?;
             for (origin, cause) in gaps {
-                intake.gap(&origin, None, &cause).await.map_err(journal_failed)?;
+                intake.declare(&origin, &Gap::unknown(cause)).await.map_err(journal_failed)?;
             }
             watch.add(folders);
             if stop.is_cancelled() {

@@ -91,11 +91,12 @@ pub(super) async fn serve(
             }
         }
         intake.append_or_drop(&mut frames).await.map_err(journal_failed)?;
-        if load.dropped > 0 {
-            let cause = "datagrams came faster than they could be stored";
-            intake.gap(&reading.origin("udp"), Some(load.dropped), cause).await.map_err(journal_failed)?;
+        if let Some(dropped) = load.dropped {
+            let gap = dropped.gap("datagrams came faster than they could be stored");
+            intake.declare(&reading.origin("udp"), &gap).await.map_err(journal_failed)?;
         }
     }
+    intake.declare_dropped(&reading.origin("udp")).await.map_err(journal_failed)?;
     match reader.join_next().await {
         Some(ended) => accept::outcome(ended),
         None => Ok(()),
