@@ -59,6 +59,18 @@ mod present {
         SlotOverwritten,
         /// Records lost to damage are passed over in silence.
         GapNotDeclared,
+        /// A batch that the journal refused is acknowledged.
+        RefusalAcknowledged,
+        /// A cursor moves before the peer has answered.
+        CommitBeforeDelivery,
+        /// A cursor moves past requests that the peer may still lose.
+        DoubtIgnored,
+        /// What a peer did not take is not tried again.
+        RetrySkips,
+        /// Of a refused batch the first event is set aside, whichever was bad.
+        NeighbourRefused,
+        /// A batch is not counted.
+        TallyForgotten,
     }
 
     thread_local! {

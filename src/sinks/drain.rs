@@ -60,6 +60,7 @@ impl Drain {
             return;
         }
         tokio::select! {
+            biased;
             () = tokio::time::sleep(wait) => {}
             () = self.stop.cancelled() => self.until = Some(Instant::now()),
         }
@@ -68,8 +69,22 @@ impl Drain {
     /// Waits because the peer asked for a pause; `stop` ends the pause.
     pub(super) async fn pause(&mut self, pause: Duration) {
         tokio::select! {
+            biased;
             () = tokio::time::sleep(pause) => {}
             () = self.stopping() => {}
         }
     }
+}
+
+/// Until that moment; for ever without one.
+pub(super) async fn sleep_until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => tokio::time::sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Between half of `wait` and all of it, so that many sinks do not come back in step.
+pub(super) fn jitter(wait: Duration) -> Duration {
+    wait.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

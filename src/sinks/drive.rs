@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharfinger_formats::{Event, Field, Time, stored};
 
-use super::drain::Drain;
+use super::drain::{Drain, jitter, sleep_until};
 use super::event_id::EventId;
 use super::loss::{Loss, LossCause};
 use super::missing::Missing;
@@ -148,6 +148,7 @@ impl Drive {
             return More::Nothing;
         }
         tokio::select! {
+            biased;
             read = self.cursor.read(chunk, CHUNK_BYTES) => match read {
                 Ok(()) => More::Records,
                 Err(error) => self.journal_failed(error).await,
@@ -293,6 +294,9 @@ impl Drive {
         if self.request.positions.is_empty() {
             return self.went_on(None).await;
         }
+        if planted!(CommitBeforeDelivery) {
+            let _ = self.cursor.commit(self.request.next);
+        }
         let Some(outcome) = self.drain.unless_over(self.sink.deliver()).await else {
             return Went::Back;
         };
@@ -331,7 +335,7 @@ impl Drive {
         }
         self.begin(self.request.next);
         match self.sink.in_doubt() {
-            Ok(in_doubt) => self.commit_delivered(in_doubt).await,
+            Ok(in_doubt) => self.commit_delivered(if planted!(DoubtIgnored) { 0 } else { in_doubt }).await,
             Err(lost) => return self.again(None, lost.0).await,
         }
         if let Some(pause) = pause {
@@ -401,7 +405,7 @@ impl Drive {
         SinkStats::add(&self.stats.retries, 1);
         self.failures = self.failures.saturating_add(1);
         self.redo = self.redo.or(Some(self.request.next).filter(|next| *next > self.request.first));
-        self.back_to(self.cursor.committed());
+        self.back_to(if planted!(RetrySkips) { self.request.next } else { self.cursor.committed() });
         self.doubtful.clear();
         self.taken = Taken::default();
         self.drain.back_off(wait).await;
@@ -413,7 +417,7 @@ impl Drive {
     async fn refused(&mut self, which: Option<usize>, reason: &str) -> Went {
         self.redo = self.redo.or(Some(self.request.next));
         let (first, count) = (self.request.first, self.request.positions.len());
-        let alone = if count == 1 { Some(0) } else { which };
+        let alone = if count == 1 || planted!(NeighbourRefused) { Some(0) } else { which };
         match alone.and_then(|which| self.request.positions.get(which).copied()) {
             Some(position) if !self.set_aside(position, reason).await => {
                 return self.again(None, format!("the journal cannot be read at {}", position.0)).await;
@@ -476,18 +480,6 @@ impl Drive {
         self.request.bytes = 0;
         self.request.since = None;
     }
-}
-
-async fn sleep_until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => tokio::time::sleep_until(wake).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Between half of `wait` and all of it, so that many sinks do not come back in step.
-fn jitter(wait: Duration) -> Duration {
-    wait.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
 fn now() -> Time {

@@ -396,7 +396,7 @@ const SEEDS: u64 = 500;
 #[test]
 fn random_lives() {
     let crashes = AtomicUsize::new(0);
-    let lived = seeds::live("random_lives", SEEDS, |seed| {
+    let lived = seeds::live("journal::tests::model::random_lives", SEEDS, |seed| {
         crashes.fetch_add(Model::live(seed), Relaxed);
     });
     println!("{lived} seeds, {} crashes", crashes.load(Relaxed));
