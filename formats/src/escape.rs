@@ -142,7 +142,7 @@ impl<const N: usize> Specials<N> {
 
     /// Bit 7 of each special byte, exact for the lowest one.
     #[inline(always)]
-    fn marks(&self, word: u64) -> u64 {
+    pub(crate) fn marks(&self, word: u64) -> u64 {
         // Less than 0x20, or equal: one less than nothing sets bit 7, as does a byte that had it.
         let mut below = word.wrapping_sub(eight(0x20));
         let mut above = 0;

@@ -11,100 +11,125 @@
 //! stand for a canonical field, no key occurs twice (later ones move to `_dup`), and control
 //! characters, C1 and the line separators of Unicode are escaped.
 
-use crate::escape::Specials;
+use crate::escape::{Specials, all, bytes_before};
 use crate::json_read::JsonReader;
-use crate::repeats::repeats;
-use crate::{EmitContext, Event, Extra, Format, Value};
+use crate::lead::{Lead, lead};
+use crate::repeats::{Seen, repeats};
+use crate::{EmitContext, Event, Extra, Field, Format, Value};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format =
     Format { name: "json", about: "native JSON, one flat object a line", detect: None, parse: None, emit: Some(emit) };
 
+/// A comma, the name of a field and a colon.
+static LEADS: [Lead; Field::COUNT] = Lead::of_fields(",\"", b'.', "\":");
+
 fn emit(event: &Event<'_>, _: &EmitContext<'_>, out: &mut Vec<u8>) {
     // The raw bytes, and about as much again for what was read from them.
-    out.reserve(event.raw().len().saturating_mul(2).saturating_add(512));
-    out.push(b'{');
+    out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));
     let start = out.len();
     for (field, value) in event.fields() {
-        separate(out, start);
-        out.push(b'"');
-        out.extend_from_slice(field.name().as_bytes());
-        out.extend_from_slice(b"\":");
+        lead(&LEADS, field).write(out);
         write_value(out, value);
     }
-    write_extras(event, start, out);
-    write_raw(event.raw(), start, out);
+    write_extras(event, out);
+    write_raw(event, out);
+    // Each member brought the comma before it; the brace stands in the place of the first one.
+    open(out, start, b'{');
     out.push(b'}');
 }
 
-fn separate(out: &mut Vec<u8>, start: usize) {
-    if out.len() > start {
-        out.push(b',');
+/// Puts a bracket in the place of the first comma since `start`, or at the end when there is none.
+fn open(out: &mut Vec<u8>, start: usize, bracket: u8) {
+    match out.get_mut(start) {
+        Some(comma) => *comma = bracket,
+        None => out.push(bracket),
     }
 }
 
-fn write_extras(event: &Event<'_>, start: usize, out: &mut Vec<u8>) {
+fn write_extras(event: &Event<'_>, out: &mut Vec<u8>) {
     let extras = event.extras();
     if extras.len() == 0 {
         return;
     }
-    let repeated = repeats(extras.clone().map(|extra| (extra.group, extra.name)));
-    separate(out, start);
-    out.extend_from_slice(b"\"fields\":{");
+    out.extend_from_slice(b",\"fields\":");
     let inside = out.len();
-    for (at, extra) in extras.clone().enumerate() {
-        if repeated.binary_search(&at).is_err() {
-            separate(out, inside);
-            write_key(out, &extra);
-            out.push(b':');
-            write_value(out, extra.value);
-        }
+    let mut seen = Seen::default();
+    let is_each_new = extras.clone().all(|extra| {
+        write_extra(out, &extra);
+        seen.is_new((extra.group, extra.name))
+    });
+    let mut repeated = Vec::new();
+    if !is_each_new {
+        // Two may have the same name: from the start again, with a closer look.
+        out.truncate(inside);
+        repeated = repeats(extras.clone().map(|extra| (extra.group, extra.name)));
+        let first = extras.clone().enumerate().filter(|(at, _)| repeated.binary_search(at).is_err());
+        first.for_each(|(_, extra)| write_extra(out, &extra));
     }
+    open(out, inside, b'{');
     out.push(b'}');
-    if repeated.is_empty() {
-        return;
+    if !repeated.is_empty() {
+        write_repeated(extras, &repeated, out);
     }
-    out.extend_from_slice(b",\"_dup\":[");
+}
+
+fn write_repeated<'e>(extras: impl Iterator<Item = Extra<'e>>, repeated: &[usize], out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"_dup\":");
     let inside = out.len();
-    for extra in repeated.iter().filter_map(|at| extras.clone().nth(*at)) {
-        separate(out, inside);
-        out.push(b'[');
+    for (_, extra) in extras.enumerate().filter(|(at, _)| repeated.binary_search(at).is_ok()) {
+        out.extend_from_slice(b",[\"");
         write_key(out, &extra);
-        out.push(b',');
+        out.extend_from_slice(b"\",");
         write_value(out, extra.value);
         out.push(b']');
     }
+    open(out, inside, b'[');
     out.push(b']');
 }
 
-fn write_key(out: &mut Vec<u8>, extra: &Extra<'_>) {
-    out.push(b'"');
-    if !extra.group.is_empty() {
-        write_escaped(out, extra.group, Outside::Escape);
-        out.push(b'.');
-    }
-    write_escaped(out, extra.name, Outside::Escape);
-    out.push(b'"');
-}
-
-fn write_raw(raw: &[u8], start: usize, out: &mut Vec<u8>) {
-    if raw.is_empty() {
+fn write_extra(out: &mut Vec<u8>, extra: &Extra<'_>) {
+    out.extend_from_slice(b",\"");
+    write_key(out, extra);
+    if let Value::Str(text) = extra.value {
+        out.extend_from_slice(b"\":\"");
+        write_escaped(out, text);
+        out.push(b'"');
         return;
     }
-    separate(out, start);
-    match simdutf8::basic::from_utf8(raw) {
-        Ok(text) => {
-            out.extend_from_slice(b"\"raw\":");
-            write_string(out, text);
+    out.extend_from_slice(b"\":");
+    write_value(out, extra.value);
+}
+
+/// The name of an extra, inside of quotes.
+#[inline]
+fn write_key(out: &mut Vec<u8>, extra: &Extra<'_>) {
+    if !extra.group.is_empty() {
+        write_escaped(out, extra.group);
+        out.push(b'.');
+    }
+    write_escaped(out, extra.name);
+}
+
+fn write_raw(event: &Event<'_>, out: &mut Vec<u8>) {
+    if event.raw().is_empty() {
+        return;
+    }
+    match event.raw_text() {
+        Some(text) => {
+            out.extend_from_slice(b",\"raw\":\"");
+            write_odd(out, text, Outside::Escape);
+            out.push(b'"');
         }
-        Err(_) => {
-            out.extend_from_slice(b"\"raw_base64\":\"");
-            write_base64(out, raw);
+        None => {
+            out.extend_from_slice(b",\"raw_base64\":\"");
+            write_base64(out, event.raw());
             out.push(b'"');
         }
     }
 }
 
+#[inline(always)]
 fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
     match value {
         Value::Str(text) => write_string(out, text),
@@ -119,10 +144,27 @@ fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
     }
 }
 
+#[inline]
 fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
-    write_escaped(out, text, Outside::Escape);
+    write_escaped(out, text);
     out.push(b'"');
+}
+
+/// Writes a text as it stands inside of a string, which nearly all texts do.
+#[inline]
+fn write_escaped(out: &mut Vec<u8>, text: &str) {
+    match is_plain(text.as_bytes()) {
+        true => out.extend_from_slice(text.as_bytes()),
+        false => write_odd(out, text, Outside::Escape),
+    }
+}
+
+// Not inlined: by itself the check becomes a few vector instructions, and no registers are saved around it.
+#[inline(never)]
+fn is_plain(bytes: &[u8]) -> bool {
+    // As signed numbers, the controls and all that is not ASCII are below the space.
+    all(bytes, |byte| !((byte.cast_signed() < 0x20) | (byte == b'"') | (byte == b'\\') | (byte == 0x7f)))
 }
 
 /// JSON as it stood in the input, checked once more: this text could end the record. What is not
@@ -132,13 +174,14 @@ fn write_json(out: &mut Vec<u8>, text: &str) {
     let mut reader = JsonReader::over(text);
     let is_json = reader.skip().and_then(|_| reader.end()).is_ok() && !reader.is_unportable();
     if is_json {
-        write_escaped(out, text, Outside::Keep);
+        write_odd(out, text, Outside::Keep);
     } else {
         write_string(out, text);
     }
 }
 
 /// 0xC2 leads the C1 controls and 0xE2 the line separators; both lead harmless characters too.
+static ASCII_SPECIALS: Specials<3> = Specials::controls_and([b'"', b'\\', 0x7f]);
 static SPECIALS: Specials<5> = Specials::controls_and([b'"', b'\\', 0x7f, 0xc2, 0xe2]);
 
 /// What to do with characters that mean something outside of strings.
@@ -150,44 +193,72 @@ enum Outside {
     Keep,
 }
 
-fn write_escaped(out: &mut Vec<u8>, text: &str, outside: Outside) {
+/// How many bytes from the start may stand in a string as they are. In a text without characters
+/// beyond ASCII there is less to look for.
+#[inline(always)]
+fn plain_len(bytes: &[u8], is_ascii: bool) -> usize {
+    let mut rest = bytes;
+    // Quotes come in groups: after one, the next is looked for close by.
+    let mut words = 3_u8;
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        if words == 0 {
+            while let Some((chunk, after)) = rest.split_first_chunk::<32>()
+                && is_plain(chunk)
+            {
+                rest = after;
+            }
+            words = 4;
+            continue;
+        }
+        words = words.saturating_sub(1);
+        let word = u64::from_le_bytes(*word);
+        let marks = if is_ascii { ASCII_SPECIALS.marks(word) } else { SPECIALS.marks(word) };
+        if marks != 0 {
+            return bytes.len().wrapping_sub(rest.len()).wrapping_add(bytes_before(marks));
+        }
+        rest = after;
+    }
+    bytes.len().wrapping_sub(rest.len()).wrapping_add(SPECIALS.plain_len(rest))
+}
+
+fn write_odd(out: &mut Vec<u8>, text: &str, outside: Outside) {
+    let is_ascii = text.is_ascii();
     let mut rest = text.as_bytes();
     loop {
-        let Some((plain, from_special)) = rest.split_at_checked(SPECIALS.plain_len(rest)) else { return };
+        let Some((plain, from_special)) = rest.split_at_checked(plain_len(rest, is_ascii)) else { return };
         out.extend_from_slice(plain);
-        let taken = match (from_special, outside) {
-            ([], _) => return,
-            ([byte @ (b'"' | b'\\'), ..], Outside::Keep) => {
-                out.push(*byte);
-                1
-            }
-            ([0..=0x1f, ..], Outside::Keep) => {
-                out.push(b' ');
-                1
-            }
-            ([byte @ (b'"' | b'\\'), ..], _) => {
-                out.extend_from_slice(&[b'\\', *byte]);
-                1
-            }
-            ([byte @ (0..=0x1f | 0x7f), ..], _) => {
-                write_control(out, *byte);
-                1
-            }
-            ([0xc2, byte @ 0x80..=0x9f, ..], _) => {
-                write_unit(out, [0, *byte]);
-                2
-            }
-            ([0xe2, 0x80, byte @ (0xa8 | 0xa9), ..], _) => {
-                write_unit(out, [0x20, byte.wrapping_sub(0x80)]);
-                3
-            }
-            ([byte, ..], _) => {
-                out.push(*byte);
-                1
-            }
-        };
+        if let ([byte @ (b'"' | b'\\'), after @ ..], Outside::Escape) = (from_special, outside) {
+            out.extend_from_slice(&[b'\\', *byte]);
+            rest = after;
+            continue;
+        }
+        let taken = write_special(out, from_special, outside);
+        if taken == 0 {
+            return;
+        }
         rest = from_special.get(taken..).unwrap_or_default();
     }
+}
+
+/// Writes what stands at the start and answers how many bytes that took: none at the end of the text.
+fn write_special(out: &mut Vec<u8>, from_special: &[u8], outside: Outside) -> usize {
+    match (from_special, outside) {
+        ([], _) => return 0,
+        ([byte @ (b'"' | b'\\'), ..], Outside::Keep) => out.push(*byte),
+        ([0..=0x1f, ..], Outside::Keep) => out.push(b' '),
+        ([byte @ (b'"' | b'\\'), ..], _) => out.extend_from_slice(&[b'\\', *byte]),
+        ([byte @ (0..=0x1f | 0x7f), ..], _) => write_control(out, *byte),
+        ([0xc2, byte @ 0x80..=0x9f, ..], _) => {
+            write_unit(out, [0, *byte]);
+            return 2;
+        }
+        ([0xe2, 0x80, byte @ (0xa8 | 0xa9), ..], _) => {
+            write_unit(out, [0x20, byte.wrapping_sub(0x80)]);
+            return 3;
+        }
+        ([byte, ..], _) => out.push(*byte),
+    }
+    1
 }
 
 fn write_control(out: &mut Vec<u8>, byte: u8) {

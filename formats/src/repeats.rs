@@ -14,8 +14,35 @@ pub(crate) fn repeats<'k>(keys: impl ExactSizeIterator<Item = Key<'k>> + Clone) 
     if keys.len() > FEW {
         return among_many(keys);
     }
+    let mut seen = Seen::default();
+    if keys.clone().all(|key| seen.is_new(key)) {
+        return Vec::new();
+    }
+    among_few(keys)
+}
+
+/// A bit for each mark: while all bits are new, so are all keys.
+#[derive(Default)]
+pub(crate) struct Seen([u64; 16]);
+
+impl Seen {
+    /// Whether no key before can be the same; it is one of them from now on.
+    #[inline]
+    pub(crate) fn is_new(&mut self, key: Key<'_>) -> bool {
+        // The odd number spreads every bit of the mark over the highest ten.
+        let mixed = u64::from(mark(key)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(54);
+        let bit = 1_u64.wrapping_shl(u32::try_from(mixed & 63).unwrap_or(0));
+        self.0.get_mut(usize::try_from(mixed.wrapping_shr(6)).unwrap_or(0)).is_some_and(|word| {
+            let is_new = *word & bit == 0;
+            *word |= bit;
+            is_new
+        })
+    }
+}
+
+fn among_few<'k>(keys: impl Iterator<Item = Key<'k>> + Clone) -> Vec<usize> {
     let mut found = Vec::new();
-    // Length and last byte of each key: those that differ there need no comparison.
+    // Length and last bytes of each key: those that differ there need no comparison.
     let mut marks = [0_u32; FEW];
     for (at, key) in keys.clone().enumerate() {
         let mark = mark(key);
@@ -43,8 +70,12 @@ fn among_many<'k>(keys: impl Iterator<Item = Key<'k>>) -> Vec<usize> {
 fn mark((group, name): Key<'_>) -> u32 {
     let dot = usize::from(!group.is_empty());
     let len = group.len().saturating_add(dot).saturating_add(name.len());
-    let last = name.as_bytes().last().copied().unwrap_or(b'.');
-    u32::try_from(len).unwrap_or(u32::MAX).wrapping_shl(8) | u32::from(last)
+    let last = match name.as_bytes() {
+        [.., third, second, last] => u32::from_le_bytes([*last, *second, *third, 0]),
+        // Where the group ends and the name begins makes no difference.
+        _ => bytes((group, name)).fold(0_u32, |last, byte| last.wrapping_shl(8) | u32::from(byte)) & 0x00ff_ffff,
+    };
+    u32::try_from(len).unwrap_or(u32::MAX).wrapping_shl(24) ^ last
 }
 
 fn compare(one: Key<'_>, other: Key<'_>) -> Ordering {

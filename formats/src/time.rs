@@ -61,41 +61,62 @@ impl Time {
     pub fn civil(self) -> Civil {
         let seconds = self.seconds();
         let (year, month, day) = civil_from_days(seconds.div_euclid(DAY));
-        let of_day = seconds.rem_euclid(DAY);
-        let small = |n: i64| u8::try_from(n).unwrap_or(0);
+        let of_day = u32::try_from(seconds.rem_euclid(DAY)).unwrap_or(0);
+        let of_hour = of_day.rem_euclid(3_600);
+        let small = |n: u32| u8::try_from(n).unwrap_or(0);
         Civil {
             year,
             month,
             day,
-            hour: small(of_day.div_euclid(3600)),
-            minute: small(of_day.div_euclid(60).rem_euclid(60)),
-            second: small(of_day.rem_euclid(60)),
+            hour: small(of_day.div_euclid(3_600)),
+            minute: small(of_hour.div_euclid(60)),
+            second: small(of_hour.rem_euclid(60)),
             nanos: self.subsec_nanos(),
         }
     }
 
     /// Appends RFC 3339 in UTC with `digits` (0 to 9) fraction digits: `2026-11-21T09:00:00.000Z`.
     pub fn write_rfc3339(self, digits: u8, out: &mut Vec<u8>) {
+        let (block, len) = self.rfc3339(digits);
+        out.extend_from_slice(block.get(..len).unwrap_or_default());
+    }
+
+    /// The same as the first bytes of a block, and how many they are.
+    fn rfc3339(self, digits: u8) -> ([u8; 32], usize) {
         let c = self.civil();
         let year = u32::try_from(c.year).unwrap_or(0);
-        push_digits(out, year, 4);
-        out.push(b'-');
-        push_digits(out, c.month.into(), 2);
-        out.push(b'-');
-        push_digits(out, c.day.into(), 2);
-        out.push(b'T');
-        push_digits(out, c.hour.into(), 2);
-        out.push(b':');
-        push_digits(out, c.minute.into(), 2);
-        out.push(b':');
-        push_digits(out, c.second.into(), 2);
-        let digits = digits.min(9);
-        if digits > 0 {
-            out.push(b'.');
-            let cut = 10_u32.saturating_pow(u32::from(9_u8.saturating_sub(digits)));
-            push_digits(out, c.nanos.checked_div(cut).unwrap_or(0), usize::from(digits));
+        // Nine digits: four, four and the last one.
+        let (first, rest) = (c.nanos.div_euclid(100_000), c.nanos.rem_euclid(100_000));
+        let second = rest.div_euclid(10);
+        let [_, last] = pair(rest.rem_euclid(10));
+        let mut block = *b"0000-00-00T00:00:00.000000000Z\0\0";
+        let pairs = [
+            (0, pair(year.div_euclid(100))),
+            (2, pair(year.rem_euclid(100))),
+            (5, pair(c.month.into())),
+            (8, pair(c.day.into())),
+            (11, pair(c.hour.into())),
+            (14, pair(c.minute.into())),
+            (17, pair(c.second.into())),
+            (20, pair(first.div_euclid(100))),
+            (22, pair(first.rem_euclid(100))),
+            (24, pair(second.div_euclid(100))),
+            (26, pair(second.rem_euclid(100))),
+            (28, [last, b'Z']),
+        ];
+        for (at, pair) in pairs {
+            if let Some(place) = block.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+                *place = pair;
+            }
         }
-        out.push(b'Z');
+        let len = match digits {
+            0 => 20,
+            _ => usize::from(digits.min(9)).saturating_add(21),
+        };
+        if let Some(last) = block.get_mut(len.saturating_sub(1)) {
+            *last = b'Z';
+        }
+        (block, len)
     }
 
     /// Reads RFC 3339 at the start of `input`; answers the instant and the bytes used.
@@ -213,16 +234,22 @@ fn days_from_civil(year: i32, month: u8, day: u8) -> Option<i64> {
 }
 
 /// The inverse of [`days_from_civil`] for the days a [`Time`] can hold (±106,752), so that no step overflows.
+/// Years are counted from March here too. The factors stand for divisions by 365¼ and by the 30.6
+/// days of a month (Neri and Schneider, "Euclidean affine functions and their application to
+/// calendar algorithms", 2023).
 #[allow(clippy::arithmetic_side_effects)]
 fn civil_from_days(days: i64) -> (i32, u8, u8) {
-    let days = days.clamp(-1_000_000, 1_000_000) + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let days = u32::try_from(days.clamp(-700_000, 1_000_000) + 719_468).unwrap_or(0);
+    let quarters = 4 * days + 3;
+    let century = quarters / 146_097;
+    let quarters = (quarters % 146_097) | 3;
+    let product = 2_939_745 * u64::from(quarters);
+    let year = 100 * century + (product >> 32) as u32;
+    let day_of_year = product as u32 / 2_939_745 / 4;
+    let months = 2_141 * day_of_year + 197_913;
+    let (month, day) = (months >> 16, (months & 0xffff) / 2_141 + 1);
+    // January and February are of the next year.
+    let (year, month) = if day_of_year >= 306 { (year + 1, month - 12) } else { (year, month) };
     (i32::try_from(year).unwrap_or(0), u8::try_from(month).unwrap_or(1), u8::try_from(day).unwrap_or(1))
 }
 
@@ -267,17 +294,23 @@ pub(crate) fn fraction(input: &[u8], at: usize) -> Option<(u32, usize)> {
     (len > 0).then(|| (number.wrapping_mul(*worth), at.wrapping_add(len)))
 }
 
-/// Appends `number` in `width` digits, zero-padded.
-pub(crate) fn push_digits(out: &mut Vec<u8>, number: u32, width: usize) {
-    let mut digits = [b'0'; 10];
-    let mut rest = number;
-    for slot in digits.iter_mut().rev() {
-        *slot = b'0'.saturating_add(u8::try_from(rest.rem_euclid(10)).unwrap_or(0));
-        rest = rest.div_euclid(10);
-    }
-    let from = digits.len().saturating_sub(width);
-    out.extend_from_slice(digits.get(from..).unwrap_or_default());
+/// The two digits of a number below 100.
+#[inline]
+fn pair(number: u32) -> [u8; 2] {
+    usize::try_from(number).ok().and_then(|number| PAIRS.get(number)).copied().unwrap_or(*b"00")
 }
+
+// Evaluated when the crate is compiled: an index out of bounds would be an error there.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0_u8;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]

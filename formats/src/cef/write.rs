@@ -73,14 +73,9 @@ pub(super) fn write_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
     }
 }
 
-// Two checks, each of which the compiler makes of vector instructions; of one for both it does not.
 fn is_plain_in_header(text: &str) -> bool {
-    text.is_empty() || is_plain(text) && has_no_pipe(text.as_bytes())
-}
-
-#[inline(never)]
-fn has_no_pipe(bytes: &[u8]) -> bool {
-    all(bytes, |byte| byte != b'|')
+    let bytes = text.as_bytes();
+    !matches!(bytes, [b' ', ..] | [.., b' ']) && IN_HEADER.plain_len(bytes) == bytes.len()
 }
 
 #[cold]

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 
 use super::OWN_ID;
+use crate::escape::all;
+use crate::lead::{Lead, lead};
 use crate::{EmitContext, Event, Extra, Field, Time, Value, syslog};
 
 /// Facility of events that bring none: 13, "log audit". These records are audit evidence, and the
@@ -16,8 +18,6 @@ const FACILITY_DEFAULT: u8 = 13;
 
 /// An SD-ID without `@` "MUST NOT be used unless registered" (§6.3.2): others get this number.
 const ENTERPRISE: &str = "@32473";
-/// The registered ones (§7, and IANA's list).
-const REGISTERED: [&str; 3] = ["timeQuality", "origin", "meta"];
 /// §6.3.2 and §6.3.3: SD-ID and PARAM-NAME have at most 32 characters.
 const NAME_MAX: usize = 32;
 /// So many groups are compared with one another; more are sorted.
@@ -25,8 +25,8 @@ const GROUPS_COMPARED: usize = 16;
 
 /// Appends one record.
 pub(super) fn emit(event: &Event<'_>, _context: &EmitContext<'_>, out: &mut Vec<u8>) {
-    out.reserve(event.raw().len().saturating_add(256));
-    let mut exact = Exact::default();
+    out.reserve(event.raw().len().saturating_add(1_024));
+    let mut exact = Exact([false; Field::COUNT]);
     header(event, &mut exact, out);
     out.push(b' ');
     let message = message(event, &mut exact);
@@ -45,20 +45,18 @@ pub(super) fn emit(event: &Event<'_>, _context: &EmitContext<'_>, out: &mut Vec<
     }
 }
 
-/// Fields that header or MSG hold exactly, a bit for each: our own element leaves them out.
-#[derive(Default)]
-struct Exact(u128);
-
-// One bit a field.
-const _: () = assert!(Field::COUNT <= 128);
+/// Whether header or MSG hold a field exactly, by its number: our own element leaves it out then.
+struct Exact([bool; Field::COUNT]);
 
 impl Exact {
     fn add(&mut self, field: Field) {
-        self.0 |= 1_u128.wrapping_shl(field as u32);
+        if let Some(exact) = self.0.get_mut(field as usize) {
+            *exact = true;
+        }
     }
 
     fn has(&self, field: Field) -> bool {
-        self.0 & 1_u128.wrapping_shl(field as u32) != 0
+        self.0.get(field as usize).copied().unwrap_or(false)
     }
 }
 
@@ -122,7 +120,7 @@ fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
         out.push(b'-');
         return text.is_empty();
     }
-    if text.len() <= max && all(text.as_bytes(), |byte| byte.is_ascii_graphic()) {
+    if text.len() <= max && is_word(text.as_bytes()) {
         out.extend_from_slice(text.as_bytes());
         return true;
     }
@@ -134,7 +132,7 @@ fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
 /// neither to tell: its bytes stand there as text.
 fn message<'e>(event: &'e Event<'_>, exact: &mut Exact) -> Cow<'e, str> {
     if let Some(text) = event.text(Field::Msg) {
-        if !text.starts_with('\u{FEFF}') && all(text.as_bytes(), |byte| !is_hidden(byte)) {
+        if !text.starts_with('\u{FEFF}') && is_shown(text.as_bytes()) {
             exact.add(Field::Msg);
         }
         return Cow::Borrowed(text);
@@ -154,7 +152,8 @@ fn own_element(event: &Event<'_>, exact: &Exact, out: &mut Vec<u8>) {
             out.extend_from_slice(OWN_ID.as_bytes());
             open = true;
         }
-        param(field.name(), value, out);
+        lead(&PARAM_LEADS, field).write(out);
+        param_value(value, out);
     }
     if open {
         out.push(b']');
@@ -164,23 +163,11 @@ fn own_element(event: &Event<'_>, exact: &Exact, out: &mut Vec<u8>) {
 /// Extras as one element a group, in input order. §6.3.2: "the same SD-ID MUST NOT exist more than
 /// once": groups that come again are joined.
 fn extra_elements(event: &Event<'_>, out: &mut Vec<u8>) {
-    let mut ids: [Cow<'_, str>; GROUPS_COMPARED] = Default::default();
-    let mut len = 0_usize;
-    let distinct = runs(event).all(|(group, _)| {
-        let id = sd_id(group);
-        let new = len < GROUPS_COMPARED && !ids.iter().take(len).any(|known| *known == id);
-        if let Some(slot) = ids.get_mut(len) {
-            *slot = id;
-            len = len.saturating_add(1);
-        }
-        new
-    });
-    if distinct {
-        for ((_, run), id) in runs(event).zip(&ids) {
-            element(id, run, out);
-        }
+    let start = out.len();
+    if distinct_elements(event, out) {
         return;
     }
+    out.truncate(start);
     let mut sorted: Vec<_> = event.extras().map(|extra| (sd_id(extra.group), extra)).collect();
     sorted.sort_by(|a, b| a.0.cmp(&b.0));
     for run in sorted.chunk_by(|a, b| a.0 == b.0) {
@@ -190,16 +177,40 @@ fn extra_elements(event: &Event<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Extras of one group that stand together, group by group.
-fn runs<'e>(event: &'e Event<'_>) -> impl Iterator<Item = (&'e str, impl Iterator<Item = Extra<'e>>)> {
-    let mut rest = event.extras();
-    std::iter::from_fn(move || {
-        let group = rest.clone().next()?.group;
-        let len = rest.clone().take_while(|extra| extra.group == group).count();
-        let run = rest.clone().take(len);
-        rest.nth(len.checked_sub(1)?);
-        Some((group, run))
-    })
+/// Writes each run of extras of one group as an element, as long as all of them have different ids;
+/// answers whether they do.
+fn distinct_elements(event: &Event<'_>, out: &mut Vec<u8>) -> bool {
+    let mut ids: [Cow<'_, str>; GROUPS_COMPARED] = Default::default();
+    let mut len = 0_usize;
+    let mut extras = event.extras().peekable();
+    let mut is_first = true;
+    while let Some(extra) = extras.next() {
+        if is_first {
+            let id = sd_id(extra.group);
+            if ids.iter().take(len).any(|known| *known == id) {
+                return false;
+            }
+            out.push(b'[');
+            out.extend_from_slice(id.as_bytes());
+            let Some(slot) = ids.get_mut(len) else { return false };
+            *slot = id;
+            len = len.saturating_add(1);
+        }
+        let is_last = extras.peek().is_none_or(|next| next.group != extra.group);
+        if !(is_first && is_last && is_nothing(&extra)) {
+            extra_param(&extra, out);
+        }
+        if is_last {
+            out.push(b']');
+        }
+        is_first = is_last;
+    }
+    true
+}
+
+/// An element that had no parameters is one extra without name and value.
+fn is_nothing(extra: &Extra<'_>) -> bool {
+    extra.name.is_empty() && extra.value == Value::Str("")
 }
 
 fn element<'e>(id: &str, params: impl Iterator<Item = Extra<'e>>, out: &mut Vec<u8>) {
@@ -208,10 +219,9 @@ fn element<'e>(id: &str, params: impl Iterator<Item = Extra<'e>>, out: &mut Vec<
     let mut params = params.peekable();
     let mut first = true;
     while let Some(extra) = params.next() {
-        // An element that had no parameters is one extra without name and value.
         let alone = std::mem::take(&mut first) && params.peek().is_none();
-        if !(alone && extra.name.is_empty() && extra.value == Value::Str("")) {
-            param(&sd_name(extra.name, NAME_MAX), extra.value, out);
+        if !(alone && is_nothing(&extra)) {
+            extra_param(&extra, out);
         }
     }
     out.push(b']');
@@ -222,12 +232,13 @@ fn sd_id(group: &str) -> Cow<'_, str> {
     if group == OWN_ID {
         return Cow::Borrowed("claimed@32473");
     }
-    if REGISTERED.contains(&group) {
+    // The registered ones (§7, and IANA's list).
+    if matches!(group, "timeQuality" | "origin" | "meta") {
         return Cow::Borrowed(group);
     }
     let legal = |at: usize| {
         let (name, number) = (group.get(..at), group.get(at.saturating_add(1)..));
-        name.is_some_and(|name| !name.is_empty() && name.bytes().all(is_name))
+        name.is_some_and(|name| !name.is_empty() && is_sd_name(name.as_bytes()))
             && number
                 .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
     };
@@ -244,7 +255,7 @@ fn sd_name(name: &str, max: usize) -> Cow<'_, str> {
     if name.is_empty() {
         return Cow::Borrowed("extra");
     }
-    if name.len() <= max && all(name.as_bytes(), is_name) {
+    if name.len() <= max && is_sd_name(name.as_bytes()) {
         return Cow::Borrowed(name);
     }
     let legal = |c: char| u8::try_from(c).ok().filter(|byte| is_name(*byte)).map_or('_', char::from);
@@ -255,11 +266,24 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'=' | b']' | b'"')
 }
 
+/// What stands before the value of a canonical field.
+static PARAM_LEADS: [Lead; Field::COUNT] = Lead::of_fields(" ", b'.', "=\"");
+
 /// ` NAME="VALUE"`.
-fn param(name: &str, value: Value<'_>, out: &mut Vec<u8>) {
+fn extra_param(extra: &Extra<'_>, out: &mut Vec<u8>) {
     out.push(b' ');
-    out.extend_from_slice(name.as_bytes());
+    if !extra.name.is_empty() && extra.name.len() <= NAME_MAX && is_sd_name(extra.name.as_bytes()) {
+        out.extend_from_slice(extra.name.as_bytes());
+    } else {
+        out.extend_from_slice(sd_name(extra.name, NAME_MAX).as_bytes());
+    }
     out.extend_from_slice(b"=\"");
+    param_value(extra.value, out);
+}
+
+/// `VALUE"`.
+#[inline]
+fn param_value(value: Value<'_>, out: &mut Vec<u8>) {
     match value {
         // §6.3.3: `"`, `\` and `]` MUST be escaped.
         Value::Str(text) | Value::Json(text) => visible(text.as_bytes(), true, out),
@@ -270,13 +294,6 @@ fn param(name: &str, value: Value<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Whether all bytes are so. It looks at every one of them: without an early end the compiler looks
-/// at many at once, and nearly all texts are so to their end.
-#[inline]
-fn all(bytes: &[u8], is_so: impl Fn(u8) -> bool) -> bool {
-    bytes.iter().fold(true, |so, byte| so & is_so(*byte))
-}
-
 /// A byte that could end a record or change how a terminal shows it.
 const fn is_hidden(byte: u8) -> bool {
     byte.is_ascii_control() && byte != b'\t'
@@ -285,11 +302,40 @@ const fn is_hidden(byte: u8) -> bool {
 /// Appends text with a backslash before `"`, `\` and `]` when it is a value, and control characters as
 /// `\n`, `\r`, `\0` or `\x1B`. RFC 6587 §3.4.2: LF and NUL end a frame on many transports.
 fn visible(text: &[u8], is_value: bool, out: &mut Vec<u8>) {
-    let is_plain = |byte: u8| !(is_hidden(byte) || is_value && matches!(byte, b'"' | b'\\' | b']'));
-    if all(text, is_plain) {
+    if if is_value { is_plain_value(text) } else { is_shown(text) } {
         out.extend_from_slice(text);
         return;
     }
+    visibly(text, is_value, out);
+}
+
+// Not inlined, these: by itself a check becomes a few vector instructions, and no registers are
+// saved around it.
+#[inline(never)]
+fn is_shown(text: &[u8]) -> bool {
+    all(text, |byte| !is_hidden(byte))
+}
+
+#[inline(never)]
+fn is_plain_value(text: &[u8]) -> bool {
+    // A quote, or a backslash or bracket, which differ in one bit; a tab is plain, and not looked for here.
+    all(text, |byte| (byte >= 0x20) & (byte != 0x7f) & (byte != b'"') & (byte | 1 != b']'))
+}
+
+#[inline(never)]
+fn is_word(text: &[u8]) -> bool {
+    all(text, |byte| byte.wrapping_sub(b'!') < 94)
+}
+
+#[inline(never)]
+fn is_sd_name(text: &[u8]) -> bool {
+    all(text, |byte| (byte.wrapping_sub(b'!') < 94) & (byte != b'=') & (byte != b']') & (byte != b'"'))
+}
+
+#[cold]
+#[inline(never)]
+fn visibly(text: &[u8], is_value: bool, out: &mut Vec<u8>) {
+    let is_plain = |byte: u8| !(is_hidden(byte) || is_value && matches!(byte, b'"' | b'\\' | b']'));
     let mut rest = text;
     while let Some(at) = rest.iter().position(|byte| !is_plain(*byte)) {
         let Some((before, [byte, after @ ..])) = rest.split_at_checked(at) else { return };
