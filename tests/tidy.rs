@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["document", "identity", "journal", "part", "sinks", "sources"]),
     ("admin", &["intake", "journal", "sinks", "stats"]),
     ("gateway", &["admin", "config", "identity", "intake", "journal", "part", "sinks", "sources", "stats"]),
-    ("cli", &["admin", "config", "document", "gateway", "identity", "journal", "part", "sinks", "sources"]),
+    ("cli", &["admin", "config", "document", "gateway", "identity", "intake", "journal", "part", "sinks", "sources"]),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

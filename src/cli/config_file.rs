@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::failure::Failure;
-use crate::config::{Config, LeftOut};
+use crate::config::{Config, LeftOut, default_data_dir};
 
 /// Where the configuration is.
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,26 @@ pub(super) struct Loaded {
 }
 
 impl ConfigFile {
+    /// Where the gateway keeps what it must not lose, without a look at sources and sinks.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, if there is one.
+    pub(super) fn data_dir(&self) -> Result<PathBuf, Failure> {
+        match (&self.data_dir, &self.config) {
+            (Some(data_dir), _) => Ok(data_dir.clone()),
+            (None, Some(path)) => Ok(Config::load(path)?.data_dir),
+            (None, None) => Ok(default_data_dir()),
+        }
+    }
+
+    /// Where its journal is.
+    ///
+    /// # Errors
+    /// As [`data_dir`](Self::data_dir).
+    pub(super) fn journal_dir(&self) -> Result<PathBuf, Failure> {
+        Ok(self.data_dir()?.join("journal"))
+    }
+
     /// Reads it, without a look at the machine: that is [`Config::check`].
     ///
     /// # Errors

@@ -12,6 +12,7 @@ mod generate;
 mod input;
 mod list;
 mod output;
+mod queue;
 mod run;
 mod status;
 mod table;
@@ -40,6 +41,7 @@ Exit codes: 0 done, 64 wrong usage, 65 wrong data, 66 no input, 69 a service is 
 enum Verb {
     Run(run::Arguments),
     Status(status::Arguments),
+    Queue(queue::Arguments),
     Validate(validate::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
@@ -60,6 +62,7 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Queue(arguments) => queue::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),

@@ -66,6 +66,12 @@ pub(super) fn grouped(number: u64) -> String {
     out
 }
 
+/// `1 event`, `2 events`.
+pub(super) fn count(number: u64, of: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{} {of}{plural}", grouped(number))
+}
+
 /// `1536` as `1.5 KiB`.
 pub(super) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

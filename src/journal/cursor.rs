@@ -208,12 +208,13 @@ impl Cursor {
         chunk.damage = chunk.damage.iter().flat_map(|damage| damage.split(given_up)).collect();
         for damage in chunk.damage.iter().filter(|damage| !damage.given_up) {
             let (first, last) = damage.missing;
-            tracing::error!(
-                "the journal in `{}` is damaged: records {first} to {last} are lost ({} bytes)",
-                self.shared.settings.dir.display(),
-                damage.bytes
-            );
-            self.shared.counters.damage(first.0, last.0);
+            if self.shared.counters.damage(first.0, last.0) {
+                tracing::error!(
+                    "the journal in `{}` is damaged: records {first} to {last} are lost ({} bytes)",
+                    self.shared.settings.dir.display(),
+                    damage.bytes
+                );
+            }
         }
     }
 

@@ -37,11 +37,13 @@ pub(super) struct Recovered {
 
 /// A segment's file and what is known of it.
 #[derive(Debug)]
-struct Candidate {
-    id: u64,
-    file: Arc<dyn StorageFile>,
-    bytes: u64,
-    header: Header,
+pub(super) struct Candidate {
+    pub(super) id: u64,
+    pub(super) file: Arc<dyn StorageFile>,
+    pub(super) bytes: u64,
+    pub(super) header: Header,
+    /// It stands in the file like this; otherwise it was made from the records.
+    pub(super) header_holds: bool,
 }
 
 /// Reads the directory; the lock is held.
@@ -52,19 +54,12 @@ pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<
     }
     let meta = read_meta(storage, &settings.dir, &names)?;
     let known = if let Meta::Good(identity) = meta { Some(identity) } else { None };
-    let (mut candidates, next_id) = read_headers(settings, storage, &names, known)?;
-    let mut tail = Tail { next: 1, ..Tail::default() };
-    while let Some(last) = candidates.last() {
-        let scanned = scan(last, None, Marks::new())?;
-        if scanned.records > 0 {
-            tail = scanned;
-            break;
-        }
-        // Its first group never got to disk.
-        storage.unlink(&segment::path(&settings.dir, last.id))?;
-        candidates.pop();
+    let Headers { mut candidates, mut empty, next_id } = read_headers(settings, storage, &names, known)?;
+    let tail = read_tail(&mut candidates, &mut empty)?;
+    for id in empty {
+        storage.unlink(&segment::path(&settings.dir, id))?;
     }
-    let marks = marks_at_end(&candidates, &tail)?;
+    let marks = tail.marks.clone();
     if let Some(last) = candidates.last_mut() {
         if last.bytes > tail.seen {
             last.file.set_bytes(tail.seen)?;
@@ -115,31 +110,59 @@ fn make_durable(file: &dyn StorageFile, bytes: u64) -> io::Result<()> {
     file.sync_data()
 }
 
-/// All segments by id, each with a header, and the next free id.
-fn read_headers(
+/// What the files of segments are.
+#[derive(Debug)]
+pub(super) struct Headers {
+    /// By id, each with a header.
+    pub(super) candidates: Vec<Candidate>,
+    /// Without header and record: they were begun, and the machine stopped.
+    pub(super) empty: Vec<u64>,
+    pub(super) next_id: u64,
+}
+
+/// The end of the log, with all marks. Segments at the end whose first group never got to disk move
+/// to the empty ones.
+pub(super) fn read_tail(candidates: &mut Vec<Candidate>, empty: &mut Vec<u64>) -> io::Result<Tail> {
+    let mut tail = Tail { next: 1, ..Tail::default() };
+    while let Some(last) = candidates.last() {
+        let scanned = scan(last, None, Marks::new())?;
+        if scanned.records > 0 {
+            tail = scanned;
+            break;
+        }
+        empty.push(last.id);
+        candidates.pop();
+    }
+    tail.marks = marks_at_end(candidates, &tail)?;
+    Ok(tail)
+}
+
+/// Reads the headers of all segments.
+pub(super) fn read_headers(
     settings: &Settings,
     storage: &dyn Storage,
     names: &[String],
     meta: Option<Identity>,
-) -> io::Result<(Vec<Candidate>, u64)> {
+) -> io::Result<Headers> {
     let mut ids: Vec<u64> = names.iter().filter_map(|name| segment::id_of(name)).collect();
     ids.sort_unstable();
     let next_id = ids.last().map_or(1, |id| id + 1);
     let mut candidates: Vec<Candidate> = Vec::with_capacity(ids.len());
+    let mut empty = Vec::new();
     for id in ids {
         let file = storage.open(&segment::path(&settings.dir, id))?;
         let mut bytes = [0; HEADER_BYTES];
         let count = file.read_at(&mut bytes, 0)?;
         let length = file.bytes()?;
         let on_disk = Header::from_bytes(&bytes[..count]).filter(|header| header.id == id);
+        let header_holds = on_disk.is_some();
         let header = match on_disk {
             Some(header) => Some(header),
             None => rebuilt_header(id, &*file, candidates.last(), meta)?,
         };
         match header {
-            Some(header) => candidates.push(Candidate { id, file, bytes: length, header }),
-            // No header and no record: it was begun, and the machine stopped.
-            None => storage.unlink(&segment::path(&settings.dir, id))?,
+            Some(header) => candidates.push(Candidate { id, file, bytes: length, header, header_holds }),
+            None => empty.push(id),
         }
     }
     // A segment that was given up at its first group, and whose file could not be removed, may have
@@ -149,7 +172,7 @@ fn read_headers(
         candidate.header.first = candidate.header.first.min(following);
         following = candidate.header.first;
     }
-    Ok((candidates, next_id))
+    Ok(Headers { candidates, empty, next_id })
 }
 
 /// The header of a segment whose own is damaged, from its first record that holds.
@@ -180,15 +203,15 @@ fn rebuilt_header(
 
 /// The end of the log, from scanning the last segment.
 #[derive(Debug, Default, Clone)]
-struct Tail {
+pub(super) struct Tail {
     /// Where the last whole batch ends.
-    end: u64,
+    pub(super) end: u64,
     /// Where the last record ends that holds, counted or not.
     seen: u64,
-    next: u64,
+    pub(super) next: u64,
     batches: u64,
     records: u64,
-    marks: Marks,
+    pub(super) marks: Marks,
     /// The checkpoint held: `marks` are all marks, not only those since.
     marks_complete: bool,
     group: Option<u16>,

@@ -68,10 +68,12 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// Counts records lost to damage, the first time somebody reads there.
-    pub(super) fn damage(&self, first: u64, last: u64) {
+    /// Counts records lost to damage, the first time somebody reads there: then true.
+    pub(super) fn damage(&self, first: u64, last: u64) -> bool {
         let seen = self.damage_seen.fetch_max(last + 1, Relaxed);
-        self.damaged.fetch_add((last + 1).saturating_sub(first.max(seen)), Relaxed);
+        let new = (last + 1).saturating_sub(first.max(seen));
+        self.damaged.fetch_add(new, Relaxed);
+        new > 0
     }
 }
 

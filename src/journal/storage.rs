@@ -121,7 +121,7 @@ impl Storage for Disk {
 
     fn lock(&self, path: &Path) -> Result<Box<dyn Lock>, LockError> {
         // No truncation before the lock is ours: the other process's number stands in the file.
-        let mut file = fs::OpenOptions::new()
+        let file = fs::OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -129,17 +129,10 @@ impl Storage for Disk {
             .mode(0o600)
             .open(path)
             .map_err(LockError::Io)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let mut text = String::new();
-                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
-                return Err(LockError::Held { pid });
-            }
-            Err(errno) => return Err(LockError::Io(errno.into())),
-        }
+        let mut lock = Disk::take_lock(file, FlockOperation::NonBlockingLockExclusive)?;
+        let file = &mut lock.file;
         file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(LockError::Io)?;
-        Ok(Box::new(DiskLock { _file: file }))
+        Ok(Box::new(lock))
     }
 
     fn random(&self) -> io::Result<u64> {
@@ -147,16 +140,32 @@ impl Storage for Disk {
     }
 }
 
+impl Disk {
+    /// Locks the open file; says who has it.
+    pub(super) fn take_lock(mut file: fs::File, operation: FlockOperation) -> Result<DiskLock, LockError> {
+        match rustix::fs::flock(&file, operation) {
+            Ok(()) => Ok(DiskLock { file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+                // Who only looks holds the lock too, and leaves the number of the last writer there.
+                Err(LockError::Held { pid: pid.filter(|pid| Path::new(&format!("/proc/{pid}")).exists()) })
+            }
+            Err(errno) => Err(LockError::Io(errno.into())),
+        }
+    }
+}
+
 #[derive(Debug)]
-struct DiskLock {
+pub(super) struct DiskLock {
     /// `flock` lasts as long as the open file.
-    _file: fs::File,
+    file: fs::File,
 }
 
 impl Lock for DiskLock {}
 
 #[derive(Debug)]
-struct DiskFile(fs::File);
+pub(super) struct DiskFile(pub(super) fs::File);
 
 impl StorageFile for DiskFile {
     fn bytes(&self) -> io::Result<u64> {
