@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use crate::{Context, Event, FORMATS, Field, Format, ParseError, dockerd, rfc3164, rfc5424, syslog};
+use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, dockerd, syslog};
 
 /// Which format a source's frames are in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,12 +34,6 @@ const INNER_SCORE: u8 = 80;
 /// So sure that no other format is asked.
 const SURE: u8 = 95;
 
-/// Answers the message of a line, the part that may be a line of another format.
-type Open = for<'a> fn(&'a [u8], &Context, &mut Event<'a>) -> Result<&'a [u8], ParseError>;
-
-/// Formats that carry lines of others.
-const ENVELOPES: &[(&str, Open)] = &[(rfc5424::FORMAT.name, rfc5424::open), (rfc3164::FORMAT.name, rfc3164::open)];
-
 /// The format `input` most likely is in, and how sure that is (1 to 100).
 pub fn detect(input: &[u8]) -> Option<(&'static Format, u8)> {
     best(input, |_| true)
@@ -58,8 +52,8 @@ pub fn parse<'a>(choice: Choice, input: &'a [u8], context: &Context, event: &mut
             None => return unparsed(event, ParseError::new(0, "a line of a known format"), input),
         },
     };
-    let done = match ENVELOPES.iter().find(|(name, _)| *name == format.name) {
-        Some((_, open)) => parse_envelope(format, *open, input, context, event),
+    let done = match format.open {
+        Some(open) => parse_envelope(format, open, input, context, event),
         None => parse_plain(format, input, context, event),
     };
     if let Err(error) = done {
@@ -118,20 +112,16 @@ fn parse_envelope<'a>(
 
 /// The format of a message inside syslog, and its bytes.
 ///
-/// Not looked for when another gateway has done so (our own element is there), or when the tag is a
-/// container id: a container's output must not pass for what the engine says. For the same reason a
-/// line of dockerd is believed only under the daemon's own tags.
+/// Not looked for when the tag is a container id: a container's output must not pass for what the
+/// engine says. For the same reason a line of dockerd is believed only under the daemon's own tags.
 fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
     let app = event.text(Field::App).unwrap_or_default();
-    let ours = |event: &Event<'_>| event.extras().any(|extra| extra.group == rfc5424::OWN_ID);
-    let passed_a_gateway = event.has(Field::EventClass) || ours(event);
-    if message.is_empty() || passed_a_gateway || syslog::is_container_id(app.as_bytes()) {
+    if message.is_empty() || syslog::is_container_id(app.as_bytes()) {
         return None;
     }
     let allowed = |format: &Format| {
-        !ENVELOPES.iter().any(|(name, _)| *name == format.name)
-            && (format.name != dockerd::FORMAT.name || is_daemon_tag(app))
+        format.open.is_none() && (format.name != dockerd::FORMAT.name || is_daemon_tag(app))
     };
     best(message, allowed).filter(|(_, score)| *score >= INNER_SCORE).map(|(format, _)| (message, format))
 }
@@ -160,7 +150,8 @@ fn best(input: &[u8], allowed: impl Fn(&Format) -> bool) -> Option<(&'static For
 /// `rfc3164+dockerd`, made once for each pair so that no event allocates it.
 fn joined(outer: &Format, inner: &Format) -> &'static str {
     static JOINED: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let pairs = ENVELOPES.iter().flat_map(|(outer, _)| FORMATS.iter().map(move |inner| (outer, inner.name)));
+        let pairs = FORMATS.iter().filter(|outer| outer.open.is_some());
+        let pairs = pairs.flat_map(|outer| FORMATS.iter().map(move |inner| (outer.name, inner.name)));
         pairs.map(|(outer, inner)| format!("{outer}+{inner}")).collect()
     });
     let is = |name: &&String| {

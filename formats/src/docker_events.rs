@@ -21,6 +21,7 @@ pub(crate) const FORMAT: Format = Format {
     detect: Some(detect),
     parse: Some(parse),
     emit: None,
+    open: None,
 };
 
 /// Group of what the Engine says of an event beside its attributes.

@@ -22,6 +22,7 @@ pub(crate) const FORMAT: Format = Format {
     detect: Some(detect),
     parse: Some(parse),
     emit: None,
+    open: None,
 };
 
 /// Group of what the log driver says beside the text.

@@ -33,6 +33,7 @@ pub(crate) const FORMAT: Format = Format {
     detect: Some(detect),
     parse: Some(parse),
     emit: None,
+    open: None,
 };
 
 /// Bytes that are looked at to recognise a line.
@@ -115,7 +116,7 @@ fn shape(input: &[u8]) -> Option<Shape> {
 }
 
 fn parse<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
-    let text = Text::new(input);
+    let text = Text::of(event, input);
     let mut facts = Facts::default();
     let expected = ParseError::new(0, "`time=`, a level such as `INFO[`, `[info] ` or a JSON object");
     match shape(input).ok_or(expected)? {

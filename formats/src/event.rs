@@ -8,6 +8,9 @@
 //! Invariant: total. Raw bytes and own text of 2 GiB and more are more than a range can say: a text
 //! beyond that is left out, the raw bytes never are.
 
+use std::ops::Range;
+
+use crate::text::Text;
 use crate::{Field, ParseError, Time};
 
 /// The value of a field or an extra.
@@ -136,7 +139,7 @@ impl<'a> Event<'a> {
         self.put(field, cell);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn put(&mut self, field: Field, cell: Cell) {
         let Some(slot) = self.index.get_mut(field as usize) else { return };
         if let Some(known) = usize::from(*slot).checked_sub(1).and_then(|at| self.known.get_mut(at)) {
@@ -154,6 +157,15 @@ impl<'a> Event<'a> {
         let text = text.as_ref();
         if !text.is_empty() {
             self.set(field, text);
+        }
+    }
+
+    /// Sets a text field to a piece of the frame that is parsed, unless it is empty.
+    #[inline]
+    pub(crate) fn set_piece(&mut self, field: Field, text: &Text<'_>, range: Range<usize>) {
+        if !range.is_empty() {
+            let span = self.keep(text, range);
+            self.put(field, Cell::Str(span));
         }
     }
 
@@ -354,6 +366,21 @@ impl Event<'_> {
             Some(span) => span,
             None => self.own_span(text),
         }
+    }
+
+    /// A piece of the frame that is parsed.
+    #[inline(always)]
+    pub(crate) fn keep(&mut self, text: &Text<'_>, range: Range<usize>) -> Span {
+        match text.span(&range) {
+            Some(span) => span,
+            None => self.keep_lossy(text, range),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_lossy(&mut self, text: &Text<'_>, range: Range<usize>) -> Span {
+        self.span(&text.piece(range))
     }
 
     /// The range of the raw bytes that the text is: a text that lies inside their memory.

@@ -70,6 +70,8 @@ pub type Parse = for<'a> fn(input: &'a [u8], context: &Context, event: &mut Even
 /// Appends one record to `out`, without a line end.
 pub type Emit = fn(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>);
 
+type Open = for<'a> fn(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Result<&'a [u8], ParseError>;
+
 /// One row of [`FORMATS`].
 #[derive(Debug)]
 pub struct Format {
@@ -84,6 +86,8 @@ pub struct Format {
     pub parse: Option<Parse>,
     /// Absent for formats that are only read.
     pub emit: Option<Emit>,
+    /// For formats that carry lines of others: parses, and answers the part that may be such a line.
+    pub(crate) open: Option<Open>,
 }
 
 /// Every format of the crate. Help texts, documents and tests are made from this table.

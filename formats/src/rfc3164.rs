@@ -23,6 +23,7 @@ pub(crate) const FORMAT: Format = Format {
     detect: Some(detect),
     parse: Some(parse),
     emit: None,
+    open: Some(open),
 };
 
 /// RFC 3164 §4.3.3: a relay gives a message without PRI the value 13, user.notice.
@@ -56,14 +57,14 @@ fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Resul
     open(input, context, event).map(|_| ())
 }
 
-/// Parses the line and answers the bytes of its message, which may be a line of another format.
+/// Parses the line and answers the part of it that may be a line of another format.
 pub(crate) fn open<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Result<&'a [u8], ParseError> {
     if rfc5424::is_rfc5424(input) {
         return rfc5424::open(input, context, event);
     }
     let rest = after_pri(input);
     syslog::set_pri(event, syslog::pri(input).map_or(PRI_DEFAULT, |(_, pri)| pri));
-    let text = Text::new(input);
+    let text = Text::of(event, input);
     let at = |rest: &[u8]| input.len().saturating_sub(rest.len());
     let rest = match stamp(rest, context) {
         Some((time, note, after)) => {
@@ -83,13 +84,13 @@ pub(crate) fn open<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>
         Some(tag) => {
             let name_at = at(rest);
             let name_end = name_at.saturating_add(tag.name);
-            event.set(Field::App, &text.piece(name_at..name_end));
+            event.set_piece(Field::App, &text, name_at..name_end);
             if tag.pid > 0 {
                 let pid_at = name_end.saturating_add(1);
-                event.set(Field::ProcessId, &text.piece(pid_at..pid_at.saturating_add(tag.pid)));
+                event.set_piece(Field::ProcessId, &text, pid_at..pid_at.saturating_add(tag.pid));
             }
             if syslog::is_container_id(input.get(name_at..name_end).unwrap_or_default()) {
-                event.set(Field::ContainerId, &text.piece(name_at..name_end));
+                event.copy(Field::App, Field::ContainerId);
             }
             rest.get(tag.used..).unwrap_or_default()
         }
@@ -98,7 +99,7 @@ pub(crate) fn open<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>
     if let Some(count) = repeated(message) {
         event.set(Field::Count, count);
     }
-    event.set_text(Field::Msg, text.tail(at(message)));
+    event.set_piece(Field::Msg, &text, at(message)..input.len());
     Ok(message)
 }
 
@@ -133,7 +134,7 @@ fn host<'a>(text: &Text<'a>, rest: &'a [u8], event: &mut Event<'a>) -> &'a [u8] 
         return rest;
     }
     let at = text.bytes().len().saturating_sub(rest.len()).saturating_add(usize::from(inside.is_some()));
-    event.set(Field::HostName, &text.piece(at..at.saturating_add(name.len())));
+    event.set_piece(Field::HostName, text, at..at.saturating_add(name.len()));
     let rest = rest.get(len.saturating_add(1)..).unwrap_or_default();
     // ASA: `host : %ASA-6-302013: …`.
     rest.strip_prefix(b": ").unwrap_or(rest)

@@ -21,6 +21,7 @@ pub(crate) const FORMAT: Format = Format {
     detect: Some(detect),
     parse: Some(parse),
     emit: Some(emit::emit),
+    open: Some(open),
 };
 
 /// The SD-ID of canonical fields. 32473 is the enterprise number for documentation (RFC 5612).
@@ -47,13 +48,13 @@ fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Resul
     open(input, context, event).map(|_| ())
 }
 
-/// Parses the line and answers the bytes of MSG, which may be a line of another format.
+/// Parses the line and answers the part of it that may be a line of another format.
 pub(crate) fn open<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a>) -> Result<&'a [u8], ParseError> {
     let (after, pri) = syslog::pri(input).ok_or(ParseError::new(0, "`<`, a number up to 191 and `>`"))?;
     let pri_len = input.len().saturating_sub(after.len());
     let version = version_len(after).ok_or(ParseError::new(pri_len, "a version of 1 to 3 digits and a space"))?;
     let start = pri_len.saturating_add(version);
-    let text = Text::new(input);
+    let text = Text::of(event, input);
     syslog::set_pri(event, pri);
     let mut line = Line { text, at: start };
     line.timestamp(event)?;
@@ -112,7 +113,7 @@ impl<'a> Line<'a> {
             let at = self.at;
             let Some(end) = self.word() else { return false };
             if self.text.bytes().get(at..end) != Some(b"-") {
-                event.set_text(field, self.text.piece(at..end));
+                event.set_piece(field, &self.text, at..end);
             }
         }
         if !matches!(self.text.bytes().get(self.at), None | Some(b'-' | b'[')) {
@@ -164,16 +165,20 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// SD and MSG; answers the bytes of MSG.
+    /// SD and MSG; answers the bytes of MSG that may be a line of another format. With our own element
+    /// there are none: another gateway has looked.
     fn message(&mut self, event: &mut Event<'a>) -> &'a [u8] {
         let bytes = self.text.bytes();
+        let mut own = false;
         let after = match bytes.get(self.at..).unwrap_or_default() {
             [] => bytes.len(),
             [b'-'] => bytes.len(),
             [b'-', b' ', ..] => self.at.saturating_add(2),
             [b'[', ..] => match structured::parse(&self.text, self.at, event) {
-                Some(end) if bytes.get(end) == Some(&b' ') => end.saturating_add(1),
-                Some(end) => end,
+                Some((end, is_own)) => {
+                    own = is_own;
+                    end.saturating_add(usize::from(bytes.get(end) == Some(&b' ')))
+                }
                 // Vector #7796: text that begins with `[` and is no structured data is MSG.
                 None => self.at,
             },
@@ -188,9 +193,9 @@ impl<'a> Line<'a> {
         let message = rest.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(rest);
         // Our own element holds the message when MSG cannot hold it exactly.
         if !event.has(Field::Msg) {
-            event.set_text(Field::Msg, self.text.tail(bytes.len().saturating_sub(message.len())));
+            event.set_piece(Field::Msg, &self.text, bytes.len().saturating_sub(message.len())..bytes.len());
         }
-        message
+        if own { &[] } else { message }
     }
 }
 

@@ -5,17 +5,44 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::Event;
+use crate::event::Span;
+
 /// One frame and, when it is UTF-8, the same as text.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<'a> {
     bytes: &'a [u8],
     utf8: Option<&'a str>,
+    /// Where the frame stands in the raw bytes of the event, when they are text.
+    base: Option<u32>,
 }
 
 impl<'a> Text<'a> {
     /// Looks at the encoding of the whole frame.
+    #[cfg(test)]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Text { bytes, utf8: simdutf8::basic::from_utf8(bytes).ok() }
+        Text { bytes, utf8: simdutf8::basic::from_utf8(bytes).ok(), base: None }
+    }
+
+    /// The same for a piece of the event's raw bytes, whose encoding is known.
+    pub(crate) fn of(event: &Event<'a>, bytes: &'a [u8]) -> Self {
+        let raw = event.raw_text().unwrap_or_default();
+        let at = bytes.as_ptr().addr().wrapping_sub(raw.as_ptr().addr());
+        match raw.get(at..at.wrapping_add(bytes.len())) {
+            // An empty piece may lie anywhere.
+            Some(text) if !text.is_empty() => Text { bytes, utf8: Some(text), base: u32::try_from(at).ok() },
+            _ => Text { bytes, utf8: simdutf8::basic::from_utf8(bytes).ok(), base: None },
+        }
+    }
+
+    /// Where a piece stands in the raw bytes of the event: no more is needed to keep it.
+    #[inline]
+    pub(crate) fn span(&self, range: &Range<usize>) -> Option<Span> {
+        let base = self.base?;
+        Some(Span {
+            start: base.wrapping_add(range.start as u32),
+            len: range.end.wrapping_sub(range.start) as u32,
+        })
     }
 
     /// The bytes themselves.

@@ -276,22 +276,43 @@ pub(crate) fn number(digits: &[u8]) -> Option<u32> {
 pub(crate) fn fraction(input: &[u8], at: usize) -> Option<(u32, usize)> {
     /// What one unit is worth after so many digits.
     const WORTH: [u32; 10] = [1_000_000_000, 100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
-    let digits = input.get(at..)?;
-    let mut number = 0_u32;
-    let mut len = 0_usize;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        if digit > 9 {
-            break;
+    let rest = input.get(at..)?;
+    let (mut number, mut len) = rest.first_chunk().map_or((0, 0), up_to_eight_digits);
+    if len == 0 || len == 8 {
+        for byte in rest.get(len..)? {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            if len < 9 {
+                // At most 999,999,999: it fits.
+                number = number.wrapping_mul(10).wrapping_add(digit.into());
+            }
+            len = len.wrapping_add(1);
         }
-        if len < 9 {
-            // At most 999,999,999: it fits.
-            number = number.wrapping_mul(10).wrapping_add(digit.into());
-        }
-        len = len.wrapping_add(1);
     }
     let worth = WORTH.get(len.min(9))?;
     (len > 0).then(|| (number.wrapping_mul(*worth), at.wrapping_add(len)))
+}
+
+/// The number that the digits at the start of eight bytes are, and how many they are.
+#[inline]
+fn up_to_eight_digits(bytes: &[u8; 8]) -> (u32, usize) {
+    const ZEROS: u64 = 0x3030_3030_3030_3030;
+    let values = u64::from_le_bytes(*bytes) ^ ZEROS;
+    // A byte that is no digit has a bit in its upper half, at the latest once six is added.
+    let others = (values.wrapping_add(0x0606_0606_0606_0606) | values) & 0xF0F0_F0F0_F0F0_F0F0;
+    let len = others.trailing_zeros() >> 3;
+    if len == 0 {
+        return (0, 0);
+    }
+    // Zeros before the first digit, then pairs, fours and eights of digits are joined.
+    let values = values.wrapping_shl(64_u32.wrapping_sub(len.wrapping_mul(8)));
+    let values = if len == 8 { u64::from_le_bytes(*bytes) ^ ZEROS } else { values };
+    let pairs = values.wrapping_mul(10).wrapping_add(values >> 8) & 0x00FF_00FF_00FF_00FF;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_FFFF_0000_FFFF;
+    let eight = fours.wrapping_mul(10_000).wrapping_add(fours >> 32) & 0xFFFF_FFFF;
+    (eight as u32, len as usize)
 }
 
 /// The two digits of a number below 100.

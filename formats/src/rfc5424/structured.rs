@@ -3,17 +3,18 @@
 //! Invariant: either all elements are read or the event is left as it was.
 
 use super::OWN_ID;
+use crate::event::{Cell, ExtraCell};
 use crate::near;
 use crate::text::Text;
 use crate::{Event, Field, Kind, Time, Value};
 
-/// Reads the elements that begin at `at`; answers where they end.
-pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Option<usize> {
+/// Reads the elements that begin at `at`; answers where they end, and whether one of them is ours.
+pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
     let mark = event.extras().len();
     let mut own = false;
     let mut at = at;
     while text.bytes().get(at) == Some(&b'[') {
-        match element(text, at.saturating_add(1), event) {
+        match element(text, at.wrapping_add(1), event) {
             Some((end, is_own)) => {
                 at = end;
                 own |= is_own;
@@ -27,38 +28,39 @@ pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Op
     if own {
         adopt(event, mark);
     }
-    Some(at)
+    Some((at, own))
 }
 
 /// One element whose SD-ID begins at `start`; answers where it ends and whether it is ours.
 fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
     let bytes = text.bytes();
     let mut at = name_end(bytes, start)?;
-    let id = text.piece(start..at);
-    let own = id == OWN_ID;
+    let own = bytes.get(start..at)? == OWN_ID.as_bytes();
+    let group = event.keep(text, start..at);
     if bytes.get(at) == Some(&b']') {
-        event.extra(id, "", "");
-        return Some((at.saturating_add(1), own));
+        let empty = event.keep(text, at..at);
+        event.push_extra(ExtraCell { group, name: empty, value: Cell::Str(empty) });
+        return Some((at.wrapping_add(1), own));
     }
     loop {
         // One space is the rule, more are met.
         while bytes.get(at)? == &b' ' {
-            at = at.saturating_add(1);
+            at = at.wrapping_add(1);
         }
         if bytes.get(at)? == &b']' {
-            return Some((at.saturating_add(1), own));
+            return Some((at.wrapping_add(1), own));
         }
         let name_at = at;
         at = name_end(bytes, at)?;
-        let name = text.piece(name_at..at);
+        let name = event.keep(text, name_at..at);
         let value_at = value_start(bytes, at)?;
         let (end, escaped) = value_end(bytes, value_at)?;
-        let value = text.piece(value_at..end);
-        match escaped {
-            false => event.extra(&id, name, &value),
-            true => event.extra(&id, name, &unescape(&value, own)),
-        }
-        at = end.saturating_add(1);
+        let value = match escaped {
+            false => Cell::Str(event.keep(text, value_at..end)),
+            true => event.cell(Value::Str(&unescape(&text.piece(value_at..end), own))),
+        };
+        event.push_extra(ExtraCell { group, name, value });
+        at = end.wrapping_add(1);
         // A quote is followed by a space or the end of the element.
         if !matches!(bytes.get(at)?, b' ' | b']') {
             return None;
