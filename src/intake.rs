@@ -60,8 +60,18 @@ pub struct Frames {
     origin: Origin,
     choice: Choice,
     received: Time,
+    /// What all events of this batch and origin have in common; none before the first of them.
+    common: Option<Common>,
     /// Its memory serves one frame after the other.
     event: Event<'static>,
+}
+
+/// What is known before a frame is looked at.
+#[derive(Debug)]
+struct Common {
+    fields: Event<'static>,
+    /// The machines as they are known at the beginning of the batch.
+    machines: Arc<Snapshot>,
 }
 
 impl Frames {
@@ -71,6 +81,7 @@ impl Frames {
             self.choice = choice(&origin);
         }
         self.origin = origin;
+        self.common = None;
     }
 
     pub fn origin(&self) -> &Origin {
@@ -116,7 +127,7 @@ impl Intake {
     /// An empty batch for frames of that origin.
     pub fn frames(&self, origin: Origin) -> Frames {
         let choice = choice(&origin);
-        Frames { batch: Batch::new(), origin, choice, received: now(), event: Event::new(b"") }
+        Frames { batch: Batch::new(), origin, choice, received: now(), common: None, event: Event::new(b"") }
     }
 
     /// Parses, identifies, judges one frame and adds it to the batch. Never refuses.
@@ -138,10 +149,11 @@ impl Intake {
     fn add(&self, frames: &mut Frames, frame: &[u8], parse: impl for<'a> Fn(&Context, &mut Event<'a>)) {
         if frames.batch.is_empty() {
             frames.received = now();
+            frames.common = None;
         }
-        let Frames { batch, origin, received, event, .. } = frames;
+        let Frames { batch, origin, received, event, common, .. } = frames;
         let context = Context { received: *received, zone: Offset(origin.zone_seconds) };
-        let identity = self.identity.load();
+        let common = common.get_or_insert_with(|| self.common(origin, *received));
         let mut filled = std::mem::replace(event, Event::new(b"")).reuse(frame);
         // A bug in a parser costs one event its fields, never the process (decisions: panics).
         if catch_unwind(AssertUnwindSafe(|| parse(&context, &mut filled))).is_err() {
@@ -153,12 +165,22 @@ impl Intake {
         if filled.text(Field::ParseStatus) == Some("failed") {
             stats::add(&self.stats.unparsed, 1);
         }
-        filled.set(Field::ObservedTime, *received);
-        filled.set(Field::Source, &*self.source);
-        filled.set_text(Field::Peer, &*origin.peer);
-        identify(&identity, origin, &mut filled);
+        common.add_to(&mut filled, origin);
         batch.push_with(|out| stored::encode(&filled, out));
         *event = filled.reuse(b"");
+    }
+
+    fn common(&self, origin: &Origin, received: Time) -> Common {
+        let mut fields = Event::new(b"");
+        fields.set(Field::ObservedTime, received);
+        fields.set(Field::Source, &self.source);
+        fields.set_text(Field::Peer, &origin.peer);
+        let machines = self.identity.load_full();
+        // A relay speaks for many machines: each event says which.
+        if origin.trust != Trust::Relay {
+            identify(&machines, origin, &mut fields);
+        }
+        Common { fields, machines }
     }
 
     /// Stores where a pull source stands after these frames, in the same batch.
@@ -387,25 +409,43 @@ fn mark_unparsed(event: &mut Event<'_>, reason: String) {
     event.set(Field::ParseError, &reason);
 }
 
-/// Sets what the gateway knows of the machine; a host name the sender claims stays beside it.
-fn identify(snapshot: &Snapshot, origin: &Origin, event: &mut Event<'_>) {
+impl Common {
+    /// Sets what the gateway knows beside what the sender claims.
+    fn add_to(&self, event: &mut Event<'_>, origin: &Origin) {
+        if origin.trust == Trust::Relay {
+            identify(&self.machines, origin, event);
+        } else if origin.trust == Trust::Peer
+            && let Some(known) = self.fields.text(Field::HostName)
+        {
+            keep_claim(event, known);
+        }
+        event.set_all(&self.fields);
+    }
+}
+
+/// Sets what is known of the machine.
+fn identify(machines: &Snapshot, origin: &Origin, event: &mut Event<'_>) {
     let who = Who {
         trust: origin.trust,
         address: origin.address,
         address_unverified: origin.address_unverified,
         claimed_host: event.text(Field::HostName),
     };
-    let Some((identity, evidence)) = snapshot.resolve(who) else { return };
-    if origin.trust != Trust::Local {
-        let known = identity.fields.iter().find(|(field, _)| *field == Field::HostName);
-        if known.is_some_and(|(_, known)| event.text(Field::HostName).is_some_and(|claimed| claimed != known)) {
-            event.copy(Field::HostName, Field::HostClaimedName);
-        }
+    let Some((identity, evidence)) = machines.resolve(who) else { return };
+    if let Some((_, known)) = identity.fields.iter().find(|(field, _)| *field == Field::HostName) {
+        keep_claim(event, known);
     }
     for (field, value) in &identity.fields {
         event.set(*field, value);
     }
     event.set(Field::VmEvidence, evidence.name());
+}
+
+/// A host name that is not the one we know stays beside it.
+fn keep_claim(event: &mut Event<'_>, known: &str) {
+    if event.text(Field::HostName).is_some_and(|claimed| claimed != known) {
+        event.copy(Field::HostName, Field::HostClaimedName);
+    }
 }
 
 fn now() -> Time {

@@ -20,8 +20,14 @@ use crate::lead::{Lead, lead};
 use crate::{EmitContext, Event, Field, Format, Value};
 
 /// The row of this format.
-pub(crate) const FORMAT: Format =
-    Format { name: "cef", about: "ArcSight Common Event Format", detect: None, parse: None, emit: Some(emit), open: None };
+pub(crate) const FORMAT: Format = Format {
+    name: "cef",
+    about: "ArcSight Common Event Format",
+    detect: None,
+    parse: None,
+    emit: Some(emit),
+    open: None,
+};
 
 fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));

@@ -120,9 +120,8 @@ fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static
     if message.is_empty() || syslog::is_container_id(app.as_bytes()) {
         return None;
     }
-    let allowed = |format: &Format| {
-        format.open.is_none() && (format.name != dockerd::FORMAT.name || is_daemon_tag(app))
-    };
+    let allowed =
+        |format: &Format| format.open.is_none() && (format.name != dockerd::FORMAT.name || is_daemon_tag(app));
     best(message, allowed).filter(|(_, score)| *score >= INNER_SCORE).map(|(format, _)| (message, format))
 }
 

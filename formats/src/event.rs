@@ -70,6 +70,18 @@ pub(crate) enum Cell {
     Bool(bool),
 }
 
+impl Cell {
+    /// The same in an event whose own text has so many bytes before it.
+    #[inline]
+    fn shifted(self, by: u32) -> Cell {
+        match self {
+            Cell::Str(span) => Cell::Str(Span { start: span.start.wrapping_add(by), ..span }),
+            Cell::Json(span) => Cell::Json(Span { start: span.start.wrapping_add(by), ..span }),
+            other => other,
+        }
+    }
+}
+
 /// An [`Extra`] as it is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ExtraCell {
@@ -166,6 +178,19 @@ impl<'a> Event<'a> {
         if !range.is_empty() {
             let span = self.keep(text, range);
             self.put(field, Cell::Str(span));
+        }
+    }
+
+    /// Sets every field of `other`, whose extras stay behind: what many events have in common is put
+    /// together once.
+    pub fn set_all(&mut self, other: &Event<'_>) {
+        let shift = self.own.len();
+        if shift.saturating_add(other.own.len()) >= Span::OWN as usize || !other.text.is_empty() {
+            return other.fields().for_each(|(field, value)| self.set(field, value));
+        }
+        self.own.push_str(&other.own);
+        for (field, cell) in &other.known {
+            self.put(*field, cell.shifted(shift as u32));
         }
     }
 
@@ -498,6 +523,28 @@ mod tests {
         event.extra("group", "b", 2);
         assert_eq!(event.own, "owngroupab");
         assert_eq!((event.text(Field::ProcessId), event.extras().nth(2).unwrap().group), (Some("own"), "group"));
+    }
+
+    #[test]
+    fn fields_in_common_are_set_at_once() {
+        let mut common = Event::new(b"");
+        common.set(Field::Source, "syslog");
+        common.set(Field::Msg, "");
+        common.set(Field::Severity, 3);
+        common.set(Field::RuleGroups, Value::Json("[]"));
+        for other in [common.clone(), {
+            let mut over_bytes = Event::new(b"syslog[]");
+            over_bytes.set_all(&common);
+            over_bytes
+        }] {
+            let mut event = Event::new(b"raw");
+            event.set(Field::App, "own");
+            event.set(Field::Source, "claimed");
+            event.set_all(&other);
+            assert_eq!((event.text(Field::App), event.text(Field::Source)), (Some("own"), Some("syslog")));
+            assert_eq!(event.get(Field::RuleGroups), Some(Value::Json("[]")));
+            assert_eq!((event.text(Field::Msg), event.int(Field::Severity)), (Some(""), Some(3)));
+        }
     }
 
     #[test]

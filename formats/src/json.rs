@@ -18,8 +18,14 @@ use crate::repeats::{Seen, repeats};
 use crate::{EmitContext, Event, Extra, Field, Format, Value};
 
 /// The row of this format.
-pub(crate) const FORMAT: Format =
-    Format { name: "json", about: "native JSON, one flat object a line", detect: None, parse: None, emit: Some(emit), open: None };
+pub(crate) const FORMAT: Format = Format {
+    name: "json",
+    about: "native JSON, one flat object a line",
+    detect: None,
+    parse: None,
+    emit: Some(emit),
+    open: None,
+};
 
 /// A comma, the name of a field and a colon.
 static LEADS: [Lead; Field::COUNT] = Lead::of_fields(",\"", b'.', "\":");

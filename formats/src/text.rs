@@ -39,10 +39,7 @@ impl<'a> Text<'a> {
     #[inline]
     pub(crate) fn span(&self, range: &Range<usize>) -> Option<Span> {
         let base = self.base?;
-        Some(Span {
-            start: base.wrapping_add(range.start as u32),
-            len: range.end.wrapping_sub(range.start) as u32,
-        })
+        Some(Span { start: base.wrapping_add(range.start as u32), len: range.end.wrapping_sub(range.start) as u32 })
     }
 
     /// The bytes themselves.
