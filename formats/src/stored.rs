@@ -2,16 +2,17 @@
 //!
 //! On the way of an event it stands twice: intake encodes, every sink decodes. An event keeps its
 //! texts as ranges of its raw bytes or of its own text, and so does its stored form: both areas are
-//! copied whole, and a value is a few bytes. Layout, `n` being a little-endian `u16`, or `u32` when
-//! flag 1 is set:
+//! copied whole, and fields and extras are rows of one size, so that reading them is one loop without
+//! a state. Layout, `n` being a little-endian `u16`, or `u32` when flag 1 is set:
 //!
 //! ```text
-//! record  version u8, flags u8, raw length n, own length n, fields n, extras n, raw, own text, field*, extra*
+//! record  version u8, flags u8, raw length n, own length n, fields n, extras n,
+//!         raw, own text, field*, extra*, (eight bytes)*
 //! field   number u8, value
 //! extra   group text, name text, value
 //! text    start n, length n: of the raw bytes followed by the own text (flag 2: of the own text alone)
-//! value   kind u8: 0 text  1 JSON text  2 whole number i16  3 whole number i64  4 instant i64
-//!         5 false  6 true  7 and above: n bytes of a kind still to come, skipped
+//! value   kind u8, then of the size of a text: 0 text  1 JSON text  2 whole number
+//!         3 whole number, 4 instant: which of the eight bytes  5 false  6 true
 //! ```
 //!
 //! A reader skips field numbers and kinds it does not know and what follows the extras, so that
@@ -38,106 +39,117 @@ const INSTANT: u8 = 4;
 const FALSE: u8 = 5;
 const TRUE: u8 = 6;
 
+/// Bytes of a field and of an extra, narrow and wide.
+const FIELD: [usize; 2] = [6, 10];
+const EXTRA: [usize; 2] = [13, 25];
+
 /// Appends the stored form of `event` to `out`. Raw bytes and texts hold at most 4 GiB.
 pub fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
     let raw = event.raw();
     let (own, fields, extras) = event.parts();
     let area = raw.len().saturating_add(own.len());
-    // The longest value is 9 bytes, the longest extra four wide numbers more.
-    let most = fields.len().saturating_mul(10).saturating_add(extras.len().saturating_mul(25));
-    out.reserve(area.saturating_add(most).saturating_add(32));
-    if area.max(fields.len()).max(extras.len()) <= usize::from(u16::MAX) {
-        write::<false>(event, out);
+    let (fields, extras) = (fields.len(), extras.len());
+    if area.max(fields).max(extras) <= usize::from(u16::MAX) {
+        let most = fields.saturating_mul(14).saturating_add(extras.saturating_mul(21));
+        out.reserve(area.saturating_add(most).saturating_add(10));
+        Writer::<'_, { FIELD[0] }>::new(event, out).write(event);
     } else {
-        write::<true>(event, out);
+        Writer::<'_, { FIELD[1] }>::new(event, out).write(event);
     }
 }
 
-fn write<const IS_WIDE: bool>(event: &Event<'_>, out: &mut Vec<u8>) {
-    let raw = event.raw();
-    let (own, fields, extras) = event.parts();
-    let is_text = event.raw_text().is_some();
-    let mut out = Writer::<'_, IS_WIDE> { out, own_at: if is_text { raw.len() as u32 } else { 0 } };
-    let flags = if IS_WIDE { WIDE } else { 0 } | if is_text { 0 } else { RAW_IS_NO_TEXT };
-    out.out.extend_from_slice(&[VERSION, flags]);
-    for number in [raw.len(), own.len(), fields.len(), extras.len()] {
-        out.number(number as u32);
-    }
-    out.out.extend_from_slice(raw);
-    out.out.extend_from_slice(own.as_bytes());
-    for (field, cell) in fields {
-        out.value(Some(*field), *cell);
-    }
-    for extra in extras {
-        out.text(extra.group);
-        out.text(extra.name);
-        out.value(None, extra.value);
-    }
-}
-
-struct Writer<'o, const IS_WIDE: bool> {
+struct Writer<'o, const FIELD: usize> {
     out: &'o mut Vec<u8>,
     /// Where the own text begins in the text area.
     own_at: u32,
+    /// Values of eight bytes so far.
+    numbers: u32,
 }
 
-impl<const IS_WIDE: bool> Writer<'_, IS_WIDE> {
-    #[inline(always)]
-    fn number(&mut self, number: u32) {
-        let bytes = number.to_le_bytes();
-        match (IS_WIDE, bytes) {
-            (false, [low, high, ..]) => self.out.extend_from_slice(&[low, high]),
-            (true, _) => self.out.extend_from_slice(&bytes),
+impl<'o, const FIELD: usize> Writer<'o, FIELD> {
+    const IS_WIDE: bool = FIELD > 6;
+    /// Bits of two numbers.
+    const PAIR_BITS: u32 = if Self::IS_WIDE { 64 } else { 32 };
+
+    fn new(event: &Event<'_>, out: &'o mut Vec<u8>) -> Self {
+        Writer { out, own_at: event.raw_text().map_or(0, |text| text.len() as u32), numbers: 0 }
+    }
+
+    fn write(mut self, event: &Event<'_>) {
+        let raw = event.raw();
+        let (own, fields, extras) = event.parts();
+        let flags = if Self::IS_WIDE { WIDE } else { 0 } | if event.raw_text().is_some() { 0 } else { RAW_IS_NO_TEXT };
+        self.out.extend_from_slice(&[VERSION, flags]);
+        let lengths = Self::pair(raw.len() as u32, own.len() as u32);
+        let counts = Self::pair(fields.len() as u32, extras.len() as u32);
+        self.row(u128::from(lengths) | u128::from(counts).wrapping_shl(Self::PAIR_BITS), Self::PAIR_BITS >> 2);
+        self.out.extend_from_slice(raw);
+        self.out.extend_from_slice(own.as_bytes());
+        for (field, cell) in fields {
+            let (kind, value) = self.value(*cell);
+            let head = u128::from(*field as u8) | u128::from(kind) << 8;
+            self.row(head | u128::from(value) << 16, FIELD as u32);
+        }
+        for extra in extras {
+            let (kind, value) = self.value(extra.value);
+            let names = u128::from(self.text(extra.group)) | u128::from(self.text(extra.name)) << Self::PAIR_BITS;
+            self.row(names, Self::PAIR_BITS >> 2);
+            self.row(u128::from(kind) | u128::from(value) << 8, (Self::PAIR_BITS >> 3).wrapping_add(1));
+        }
+        if self.numbers > 0 {
+            let values = fields.iter().map(|(_, cell)| *cell).chain(extras.iter().map(|extra| extra.value));
+            for number in values.filter_map(|cell| eight_bytes(cell).map(|(_, number)| number)) {
+                self.out.extend_from_slice(&number.to_le_bytes());
+            }
         }
     }
 
+    /// The lowest bytes of a number; how many is known when this is compiled.
     #[inline(always)]
-    fn text(&mut self, span: Span) {
-        let own = span.start & Span::OWN != 0;
-        let start = (span.start & !Span::OWN).wrapping_add(if own { self.own_at } else { 0 });
-        if IS_WIDE {
-            self.number(start);
-            self.number(span.len);
-        } else {
-            self.out.extend_from_slice(&(start | span.len << 16).to_le_bytes());
-        }
+    fn row(&mut self, bits: u128, len: u32) {
+        self.out.extend_from_slice(bits.to_le_bytes().get(..len as usize).unwrap_or_default());
+    }
+
+    /// Two numbers in their width.
+    #[inline(always)]
+    fn pair(a: u32, b: u32) -> u64 {
+        u64::from(a) | u64::from(b).wrapping_shl(Self::PAIR_BITS >> 1)
     }
 
     #[inline(always)]
-    fn head(&mut self, field: Option<Field>, kind: u8) {
-        match field {
-            Some(field) => self.out.extend_from_slice(&[field as u8, kind]),
-            None => self.out.push(kind),
-        }
+    fn text(&self, span: Span) -> u64 {
+        let own = if span.start & Span::OWN == 0 { 0 } else { self.own_at };
+        Self::pair((span.start & !Span::OWN).wrapping_add(own), span.len)
     }
 
     #[inline(always)]
-    fn value(&mut self, field: Option<Field>, cell: Cell) {
+    fn value(&mut self, cell: Cell) -> (u8, u64) {
         match cell {
-            Cell::Str(span) => {
-                self.head(field, TEXT);
-                self.text(span);
-            }
-            Cell::Json(span) => {
-                self.head(field, JSON);
-                self.text(span);
-            }
-            Cell::Int(number) => match i16::try_from(number) {
-                Ok(small) => {
-                    self.head(field, SMALL);
-                    self.out.extend_from_slice(&small.to_le_bytes());
+            Cell::Str(span) => (TEXT, self.text(span)),
+            Cell::Json(span) => (JSON, self.text(span)),
+            Cell::Bool(truth) => (if truth { TRUE } else { FALSE }, 0),
+            _ => match eight_bytes(cell) {
+                Some((kind, _)) => {
+                    let which = self.numbers;
+                    self.numbers = which.wrapping_add(1);
+                    (kind, Self::pair(which & 0xFFFF, which >> 16))
                 }
-                Err(_) => {
-                    self.head(field, NUMBER);
-                    self.out.extend_from_slice(&number.to_le_bytes());
+                None => {
+                    let small = if let Cell::Int(small) = cell { small as u32 } else { 0 };
+                    (SMALL, Self::pair(small & 0xFFFF, small >> 16))
                 }
             },
-            Cell::Time(nanos) => {
-                self.head(field, INSTANT);
-                self.out.extend_from_slice(&nanos.to_le_bytes());
-            }
-            Cell::Bool(truth) => self.head(field, if truth { TRUE } else { FALSE }),
         }
+    }
+}
+
+/// The kind and the number of a value that needs eight bytes.
+#[inline(always)]
+fn eight_bytes(cell: Cell) -> Option<(u8, i64)> {
+    match cell {
+        Cell::Int(number) if i32::try_from(number).is_err() => Some((NUMBER, number)),
+        Cell::Time(nanos) => Some((INSTANT, nanos)),
+        _ => None,
     }
 }
 
@@ -160,30 +172,95 @@ pub fn decode<'a>(bytes: &'a [u8], reuse: Event<'_>) -> Result<Event<'a>, ParseE
     let [VERSION, flags, rest @ ..] = bytes else {
         return Err(ParseError::new(0, "a stored event of version 1"));
     };
-    if flags & WIDE == 0 { read::<false>(bytes, rest, *flags, reuse) } else { read::<true>(bytes, rest, *flags, reuse) }
+    let raw_is_text = flags & RAW_IS_NO_TEXT == 0;
+    let event = if flags & WIDE == 0 {
+        read::<{ FIELD[0] }, { EXTRA[0] }>(rest, raw_is_text, reuse)
+    } else {
+        read::<{ FIELD[1] }, { EXTRA[1] }>(rest, raw_is_text, reuse)
+    };
+    event.map_err(|(rest, expected)| ParseError::new(bytes.len().saturating_sub(rest), expected))
 }
 
-fn read<'a, const IS_WIDE: bool>(
+/// Two numbers, in the width of so many bytes.
+#[inline(always)]
+fn pair(bytes: &[u8]) -> (u32, u32) {
+    match bytes {
+        [a, b, c, d] => (u16::from_le_bytes([*a, *b]).into(), u16::from_le_bytes([*c, *d]).into()),
+        [a, b, c, d, e, f, g, h] => (u32::from_le_bytes([*a, *b, *c, *d]), u32::from_le_bytes([*e, *f, *g, *h])),
+        _ => (0, 0),
+    }
+}
+
+/// An error is how many bytes were left, and what was expected there.
+fn read<'a, const FIELD: usize, const EXTRA: usize>(
     bytes: &'a [u8],
-    rest: &'a [u8],
-    flags: u8,
+    raw_is_text: bool,
     reuse: Event<'_>,
-) -> Result<Event<'a>, ParseError> {
-    let error = |rest: &[u8], expected| ParseError::new(bytes.len().saturating_sub(rest.len()), expected);
-    let mut reader = Reader::<'_, IS_WIDE> { rest };
-    let head = (reader.number(), reader.number(), reader.number(), reader.number());
-    let (Some(raw_len), Some(own_len), Some(fields), Some(extras)) = head else {
-        return Err(error(reader.rest, "the lengths of a stored event"));
+) -> Result<Event<'a>, (usize, &'static str)> {
+    let size = FIELD.saturating_sub(2);
+    let Some((head, rest)) = bytes.split_at_checked(size.saturating_mul(2)) else {
+        return Err((bytes.len(), "the lengths of a stored event"));
     };
-    let Some(areas) = reader.areas(raw_len as usize, own_len as usize, flags & RAW_IS_NO_TEXT == 0) else {
-        return Err(error(reader.rest, "the raw bytes and texts of a stored event"));
+    let (lengths, counts) = head.split_at_checked(size).unwrap_or_default();
+    let ((raw_len, own_len), (fields, extras)) = (pair(lengths), pair(counts));
+    let Some((areas, rest)) = Areas::split(rest, raw_len as usize, own_len as usize, raw_is_text) else {
+        return Err((rest.len(), "the raw bytes and texts of a stored event"));
     };
+    let rows = rest.split_at_checked((fields as usize).saturating_mul(FIELD)).and_then(|(fields, rest)| {
+        let (extras, rest) = rest.split_at_checked((extras as usize).saturating_mul(EXTRA))?;
+        Some((fields, extras, rest))
+    });
+    let Some((fields, extras, numbers)) = rows else {
+        return Err((rest.len(), "the fields of a stored event"));
+    };
+    let values = Values { areas, numbers: numbers.as_chunks().0 };
     let mut event = reuse.reuse_as(areas.raw, areas.text);
     event.own_mut().push_str(areas.own);
-    let read = (0..fields).try_for_each(|_| reader.field(areas, &mut event));
-    match read.and_then(|()| (0..extras).try_for_each(|_| reader.extra(areas, &mut event))) {
-        Some(()) => Ok(event),
-        None => Err(error(reader.rest, "a field of a stored event")),
+    for row in fields.as_chunks::<FIELD>().0 {
+        let [number, kind, value @ ..] = row.as_slice() else { continue };
+        let Some(field) = Field::from_number(*number).filter(|_| *kind <= TRUE) else { continue };
+        let Some(cell) = values.value(*kind, value) else {
+            return Err((rest.len(), "a field of a stored event"));
+        };
+        event.put(field, cell);
+    }
+    for row in extras.as_chunks::<EXTRA>().0 {
+        let (group, rest_of_row) = row.split_at_checked(size).unwrap_or_default();
+        let (name, rest_of_row) = rest_of_row.split_at_checked(size).unwrap_or_default();
+        let [kind, value @ ..] = rest_of_row else { continue };
+        if *kind > TRUE {
+            continue;
+        }
+        let parts = (areas.span(pair(group)), areas.span(pair(name)), values.value(*kind, value));
+        let (Some(group), Some(name), Some(value)) = parts else {
+            return Err((rest.len(), "an extra of a stored event"));
+        };
+        event.push_extra(ExtraCell { group, name, value });
+    }
+    Ok(event)
+}
+
+/// What values refer to.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    areas: Areas<'a>,
+    numbers: &'a [[u8; 8]],
+}
+
+impl Values<'_> {
+    #[inline(always)]
+    fn value(self, kind: u8, bytes: &[u8]) -> Option<Cell> {
+        let both = pair(bytes);
+        let whole = both.0 & 0xFFFF | both.1.wrapping_shl(16);
+        let eight = || self.numbers.get(whole as usize).map(|bytes| i64::from_le_bytes(*bytes));
+        Some(match kind {
+            TEXT => Cell::Str(self.areas.span(both)?),
+            JSON => Cell::Json(self.areas.span(both)?),
+            SMALL => Cell::Int(i64::from(whole as i32)),
+            NUMBER => Cell::Int(eight()?),
+            INSTANT => Cell::Time(eight()?),
+            _ => Cell::Bool(kind == TRUE),
+        })
     }
 }
 
@@ -196,100 +273,29 @@ struct Areas<'a> {
     own: &'a str,
 }
 
-impl Areas<'_> {
-    /// The range as an event keeps it, if it is one of whole characters.
-    #[inline(always)]
-    fn span(self, start: u32, len: u32) -> Option<Span> {
-        let in_own = (start as usize).checked_sub(self.text.len());
-        let (text, at, own) = match in_own {
-            Some(at) if at > 0 || !self.own.is_empty() => (self.own, at, Span::OWN),
-            _ => (self.text, start as usize, 0),
-        };
-        text.get(at..at.checked_add(len as usize)?)?;
-        Some(Span { start: at as u32 | own, len })
-    }
-}
-
-/// What is left of the record.
-struct Reader<'a, const IS_WIDE: bool> {
-    rest: &'a [u8],
-}
-
-impl<'a, const IS_WIDE: bool> Reader<'a, IS_WIDE> {
-    #[inline(always)]
-    fn chunk<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (chunk, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(*chunk)
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(len)?;
-        self.rest = rest;
-        Some(taken)
-    }
-
-    #[inline(always)]
-    fn number(&mut self) -> Option<u32> {
-        if IS_WIDE { self.chunk().map(u32::from_le_bytes) } else { self.chunk().map(u16::from_le_bytes).map(u32::from) }
-    }
-
-    /// One look at the encoding serves every range.
-    fn areas(&mut self, raw_len: usize, own_len: usize, raw_is_text: bool) -> Option<Areas<'a>> {
-        let both = self.take(raw_len.checked_add(own_len)?)?;
+impl<'a> Areas<'a> {
+    /// Takes them from the front of `bytes`. One look at the encoding serves every range.
+    fn split(bytes: &'a [u8], raw_len: usize, own_len: usize, raw_is_text: bool) -> Option<(Self, &'a [u8])> {
+        let (both, rest) = bytes.split_at_checked(raw_len.checked_add(own_len)?)?;
         let (raw, own) = both.split_at_checked(raw_len)?;
-        if raw_is_text {
-            let (text, own) = simdutf8::basic::from_utf8(both).ok()?.split_at_checked(raw_len)?;
-            return (both.len() < Span::OWN as usize).then_some(Areas { raw, text, own });
-        }
-        let own = simdutf8::basic::from_utf8(own).ok()?;
-        (own.len() < Span::OWN as usize).then_some(Areas { raw, text: "", own })
+        let (text, own) = match raw_is_text {
+            true => simdutf8::basic::from_utf8(both).ok()?.split_at_checked(raw_len)?,
+            false => ("", simdutf8::basic::from_utf8(own).ok()?),
+        };
+        (both.len() < Span::OWN as usize).then_some((Areas { raw, text, own }, rest))
     }
 
+    /// The range as an event keeps it. One that cuts a character, which nobody writes, reads as an
+    /// empty text.
     #[inline(always)]
-    fn field(&mut self, areas: Areas<'_>, event: &mut Event<'a>) -> Option<()> {
-        let [number, kind] = self.chunk()?;
-        let cell = self.value(kind, areas)?;
-        if let (Some(field), Some(cell)) = (Field::from_number(number), cell) {
-            event.put(field, cell);
-        }
-        Some(())
-    }
-
-    #[inline(always)]
-    fn extra(&mut self, areas: Areas<'_>, event: &mut Event<'a>) -> Option<()> {
-        let group = self.text(areas)?;
-        let name = self.text(areas)?;
-        let [kind] = self.chunk()?;
-        if let Some(value) = self.value(kind, areas)? {
-            event.push_extra(ExtraCell { group, name, value });
-        }
-        Some(())
-    }
-
-    #[inline(always)]
-    fn text(&mut self, areas: Areas<'_>) -> Option<Span> {
-        let (start, len) = (self.number()?, self.number()?);
-        areas.span(start, len)
-    }
-
-    /// The next value; `Some(None)` is a value of a kind this version does not know.
-    #[inline(always)]
-    fn value(&mut self, kind: u8, areas: Areas<'_>) -> Option<Option<Cell>> {
-        Some(Some(match kind {
-            TEXT => Cell::Str(self.text(areas)?),
-            JSON => Cell::Json(self.text(areas)?),
-            SMALL => Cell::Int(i16::from_le_bytes(self.chunk()?).into()),
-            NUMBER => Cell::Int(i64::from_le_bytes(self.chunk()?)),
-            INSTANT => Cell::Time(i64::from_le_bytes(self.chunk()?)),
-            FALSE => Cell::Bool(false),
-            TRUE => Cell::Bool(true),
-            _ => {
-                let len = self.number()?;
-                self.take(len as usize)?;
-                return Some(None);
-            }
-        }))
+    fn span(self, (start, len): (u32, u32)) -> Option<Span> {
+        // Both texts are shorter than 2 GiB.
+        let (text_len, own_len) = (self.text.len() as u32, self.own.len() as u32);
+        let (start, room, own) = match start.checked_sub(text_len) {
+            Some(start) if own_len > 0 => (start, own_len.checked_sub(start)?, Span::OWN),
+            _ => (start, text_len.checked_sub(start)?, 0),
+        };
+        (len <= room).then_some(Span { start: start | own, len })
     }
 }
 
