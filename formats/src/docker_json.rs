@@ -166,7 +166,7 @@ mod tests {
         parse(input.as_bytes(), &CONTEXT, &mut event).unwrap();
         assert_eq!(event.text(Field::Msg), msg, "{input}");
         assert_eq!(event.time(Field::Time), time.map(Time), "{input}");
-        let got: Vec<_> = event.extras().map(|extra| (&*extra.group, &*extra.name, extra.value.clone())).collect();
+        let got: Vec<_> = event.extras().map(|extra| (extra.group, extra.name, extra.value)).collect();
         assert_eq!(got, extras, "{input}");
         event.text(Field::ParseError).unwrap_or_default().to_owned()
     }
@@ -175,10 +175,10 @@ mod tests {
     fn whole_lines_and_parts() {
         let stdout = ("docker", "stream", Value::from("stdout"));
         let line = r#"{"log":"plain line\n","stream":"stdout","attrs":{"tag":"a|b"},"time":"2026-11-21T09:05:25.4Z"}"#;
-        let extras = [stdout.clone(), ("attrs", "tag", Value::from("a|b"))];
+        let extras = [stdout, ("attrs", "tag", Value::from("a|b"))];
         assert_eq!(check(line, Some("plain line"), Some(1_795_251_925_400_000_000), &extras), "");
         let part = r#"{"log":"xxx","stream":"stdout","time":"2026-11-21T09:05:25Z"}"#;
-        let extras = [stdout.clone(), ("docker", "partial", Value::Bool(true))];
+        let extras = [stdout, ("docker", "partial", Value::Bool(true))];
         check(part, Some("xxx"), Some(1_795_251_925_000_000_000), &extras);
         check(r#"{"log":"\n","time":"later"}"#, None, None, &[("docker", "time", Value::from("later"))]);
     }

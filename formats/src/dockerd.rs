@@ -297,7 +297,7 @@ fn form_data(form: &str, event: &mut Event<'_>) {
     }
     match form.image {
         Some(image) => event.set_text(Field::ImageRef, image),
-        None => event.set_text(Field::ExecCommand, form.cmd.unwrap_or_default().join(" ").trim().to_owned()),
+        None => event.set_text(Field::ExecCommand, form.cmd.unwrap_or_default().join(" ").trim()),
     }
 }
 

@@ -83,6 +83,7 @@ fn equal(eight: u64, byte: u8) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
 
