@@ -197,10 +197,12 @@ impl Extension<'_> {
 
     /// Canonical fields the dictionary has no key for, or not for this value.
     fn fields_without_key(&mut self, event: &Event<'_>) {
-        for (field, value) in event.fields() {
+        // Values are asked for only where they are needed.
+        for (field, _) in event.fields() {
             if self.is_done(field) {
                 continue;
             }
+            let Some(value) = event.get(field) else { continue };
             let lead = lead(&OWN_LEADS, field);
             if write_value(self.out, value, EXTRA_BYTES_MAX, |out| lead.write(out)) == Written::Cut {
                 self.note_cut(field.name());

@@ -121,19 +121,6 @@ impl<const N: usize> Specials<N> {
         plain.wrapping_add(rest.iter().position(|byte| self.has(*byte)).unwrap_or(rest.len()))
     }
 
-    /// The same for texts that are long and nearly all plain.
-    #[inline(always)]
-    pub(crate) fn long_plain_len(&self, bytes: &[u8]) -> usize {
-        let mut plain = 0_usize;
-        for chunk in bytes.as_chunks::<32>().0 {
-            if !self.none_in(chunk) {
-                break;
-            }
-            plain = plain.wrapping_add(32);
-        }
-        plain.wrapping_add(self.plain_len(bytes.get(plain..).unwrap_or_default()))
-    }
-
     /// Whether this byte is special.
     #[inline]
     fn has(&self, byte: u8) -> bool {
@@ -177,7 +164,6 @@ mod tests {
                             *byte = special;
                         }
                         assert_eq!((specials.plain_len(&bytes), specials.none_in(&bytes)), (at, false));
-                        assert_eq!(specials.long_plain_len(&bytes), at);
                     }
                 }
             }

@@ -11,7 +11,7 @@
 //! stand for a canonical field, no key occurs twice (later ones move to `_dup`), and control
 //! characters, C1 and the line separators of Unicode are escaped.
 
-use crate::escape::{Specials, all, bytes_before};
+use crate::escape::{Specials, all};
 use crate::json_read::JsonReader;
 use crate::lead::{Lead, lead};
 use crate::repeats::{Seen, repeats};
@@ -199,39 +199,16 @@ enum Outside {
     Keep,
 }
 
-/// How many bytes from the start may stand in a string as they are. In a text without characters
-/// beyond ASCII there is less to look for.
-#[inline(always)]
-fn plain_len(bytes: &[u8], is_ascii: bool) -> usize {
-    let mut rest = bytes;
-    // Quotes come in groups: after one, the next is looked for close by.
-    let mut words = 3_u8;
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        if words == 0 {
-            while let Some((chunk, after)) = rest.split_first_chunk::<32>()
-                && is_plain(chunk)
-            {
-                rest = after;
-            }
-            words = 4;
-            continue;
-        }
-        words = words.saturating_sub(1);
-        let word = u64::from_le_bytes(*word);
-        let marks = if is_ascii { ASCII_SPECIALS.marks(word) } else { SPECIALS.marks(word) };
-        if marks != 0 {
-            return bytes.len().wrapping_sub(rest.len()).wrapping_add(bytes_before(marks));
-        }
-        rest = after;
-    }
-    bytes.len().wrapping_sub(rest.len()).wrapping_add(SPECIALS.plain_len(rest))
-}
-
 fn write_odd(out: &mut Vec<u8>, text: &str, outside: Outside) {
+    // In a text without characters beyond ASCII there is less to look for.
     let is_ascii = text.is_ascii();
     let mut rest = text.as_bytes();
     loop {
-        let Some((plain, from_special)) = rest.split_at_checked(plain_len(rest, is_ascii)) else { return };
+        let plain_len = match is_ascii {
+            true => ASCII_SPECIALS.plain_len(rest),
+            false => SPECIALS.plain_len(rest),
+        };
+        let Some((plain, from_special)) = rest.split_at_checked(plain_len) else { return };
         out.extend_from_slice(plain);
         if let ([byte @ (b'"' | b'\\'), after @ ..], Outside::Escape) = (from_special, outside) {
             out.extend_from_slice(&[b'\\', *byte]);

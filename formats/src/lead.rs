@@ -60,7 +60,7 @@ impl Lead {
     /// Appends the lead.
     #[inline]
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
-        let end = out.len().saturating_add(self.len);
+        let end = out.len().wrapping_add(self.len);
         out.extend_from_slice(&self.block);
         out.truncate(end);
     }

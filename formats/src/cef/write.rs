@@ -47,7 +47,7 @@ static IN_HEADER: Specials<3> = Specials::controls_and([b'|', b'\\', 0x7f]);
 /// become `\n` and `\r`, other control characters a space. A pipe is plain here.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
     let mut rest = text.as_bytes();
-    while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_VALUE.long_plain_len(rest)) {
+    while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_VALUE.plain_len(rest)) {
         out.extend_from_slice(plain);
         match byte {
             b'=' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),

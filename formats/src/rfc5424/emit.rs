@@ -146,7 +146,9 @@ fn message<'e>(event: &'e Event<'_>, exact: &mut Exact) -> Cow<'e, str> {
 /// Canonical fields: PARAM-NAME is the canonical name, whose letters and dots are legal there.
 fn own_element(event: &Event<'_>, exact: &Exact, out: &mut Vec<u8>) {
     let mut open = false;
-    for (field, value) in event.fields().filter(|(field, _)| !exact.has(*field)) {
+    // Values are asked for only where they are needed.
+    for field in event.fields().map(|(field, _)| field).filter(|field| !exact.has(*field)) {
+        let Some(value) = event.get(field) else { continue };
         if !open {
             out.push(b'[');
             out.extend_from_slice(OWN_ID.as_bytes());
