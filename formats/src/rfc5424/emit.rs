@@ -171,7 +171,7 @@ fn extra_elements(event: &Event<'_>, out: &mut Vec<u8>) {
     }
     out.truncate(start);
     let mut sorted: Vec<_> = event.extras().map(|extra| (sd_id(extra.group), extra)).collect();
-    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    sorted.sort_by_key(|(id, _)| *id);
     for run in sorted.chunk_by(|a, b| a.0 == b.0) {
         if let Some((id, _)) = run.first() {
             element(id, run.iter().map(|(_, extra)| *extra), out);
@@ -182,7 +182,7 @@ fn extra_elements(event: &Event<'_>, out: &mut Vec<u8>) {
 /// Writes each run of extras of one group as an element, as long as all of them have different ids;
 /// answers whether they do.
 fn distinct_elements(event: &Event<'_>, out: &mut Vec<u8>) -> bool {
-    let mut ids: [Cow<'_, str>; GROUPS_COMPARED] = Default::default();
+    let mut ids = [Id::default(); GROUPS_COMPARED];
     let mut len = 0_usize;
     let mut extras = event.extras().peekable();
     let mut is_first = true;
@@ -193,7 +193,7 @@ fn distinct_elements(event: &Event<'_>, out: &mut Vec<u8>) -> bool {
                 return false;
             }
             out.push(b'[');
-            out.extend_from_slice(id.as_bytes());
+            id.write(out);
             let Some(slot) = ids.get_mut(len) else { return false };
             *slot = id;
             len = len.saturating_add(1);
@@ -215,9 +215,9 @@ fn is_nothing(extra: &Extra<'_>) -> bool {
     extra.name.is_empty() && extra.value == Value::Str("")
 }
 
-fn element<'e>(id: &str, params: impl Iterator<Item = Extra<'e>>, out: &mut Vec<u8>) {
+fn element<'e>(id: &Id, params: impl Iterator<Item = Extra<'e>>, out: &mut Vec<u8>) {
     out.push(b'[');
-    out.extend_from_slice(id.as_bytes());
+    id.write(out);
     let mut params = params.peekable();
     let mut first = true;
     while let Some(extra) = params.next() {
@@ -229,14 +229,40 @@ fn element<'e>(id: &str, params: impl Iterator<Item = Extra<'e>>, out: &mut Vec<
     out.push(b']');
 }
 
-/// A legal SD-ID for a group. A group that calls itself ours came from outside: it is a claim.
-fn sd_id(group: &str) -> Cow<'_, str> {
-    if group == OWN_ID {
-        return Cow::Borrowed("claimed@32473");
+/// An SD-ID: at most 32 characters, all of them ASCII, and zeros behind them.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Id {
+    block: [u8; NAME_MAX],
+    len: usize,
+}
+
+impl Id {
+    fn of(text: &str) -> Id {
+        Id::default().then(text.as_bytes())
     }
+
+    /// The id with more behind it, as far as there is room.
+    fn then(mut self, bytes: &[u8]) -> Id {
+        let len = self.len.saturating_add(bytes.len());
+        if let Some(place) = self.block.get_mut(self.len..len) {
+            place.copy_from_slice(bytes);
+            self.len = len;
+        }
+        self
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let end = out.len().wrapping_add(self.len);
+        out.extend_from_slice(&self.block);
+        out.truncate(end);
+    }
+}
+
+/// A legal SD-ID for a group. A group that calls itself ours came from outside: it is a claim.
+fn sd_id(group: &str) -> Id {
     // The registered ones (§7, and IANA's list).
     if matches!(group, "timeQuality" | "origin" | "meta") {
-        return Cow::Borrowed(group);
+        return Id::of(group);
     }
     let legal = |at: usize| {
         let (name, number) = (group.get(..at), group.get(at.saturating_add(1)..));
@@ -244,12 +270,14 @@ fn sd_id(group: &str) -> Cow<'_, str> {
             && number
                 .is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
     };
-    if group.len() <= NAME_MAX && group.find('@').is_some_and(legal) {
-        return Cow::Borrowed(group);
-    }
-    let name = sd_name(group, NAME_MAX.saturating_sub(ENTERPRISE.len())).replace('@', "_");
-    let id = format!("{name}{ENTERPRISE}");
-    Cow::Owned(if id == OWN_ID { "claimed@32473".to_owned() } else { id })
+    let id = if group.len() <= NAME_MAX && group.bytes().position(|byte| byte == b'@').is_some_and(legal) {
+        Id::of(group)
+    } else {
+        let mut id = Id::of(&sd_name(group, NAME_MAX.saturating_sub(ENTERPRISE.len())));
+        id.block.iter_mut().filter(|byte| **byte == b'@').for_each(|byte| *byte = b'_');
+        id.then(ENTERPRISE.as_bytes())
+    };
+    if id == Id::of(OWN_ID) { Id::of("claimed@32473") } else { id }
 }
 
 /// A legal SD-NAME: printable ASCII without `=`, SP, `]` and `"`, at most `max` characters.
