@@ -360,6 +360,23 @@ impl Intake {
         }
     }
 
+    /// Brings an event back that a sink had refused, for that sink alone. It gets a number of its own
+    /// and names the one it had as its cause.
+    ///
+    /// # Errors
+    /// The record is none, there is no room now, or the journal cannot store.
+    pub async fn replay(&self, record: &[u8], event_id: &str, sink: &str) -> Result<(), ReplayError> {
+        let mut event = stored::decode(record, Event::new(b""))?;
+        event.set(Field::Replayed, true);
+        event.set(Field::Cause, event_id);
+        event.set(Field::ToSink, sink);
+        let mut batch = Batch::new();
+        batch.push_with(|out| stored::encode(&event, out));
+        Tally { taken: 1, lost: 0 }.add_to(&mut batch, OWN_SOURCE);
+        self.journal.try_append(batch).await?;
+        Ok(())
+    }
+
     /// An event of the gateway's own, counted under its own name.
     fn own(&self, origin: Origin, text: &str, fill: impl for<'a> Fn(&mut Event<'a>)) -> Frames {
         let mut frames = self.frames(origin);
@@ -373,6 +390,15 @@ impl Intake {
         Tally { taken: 1, lost: 0 }.add_to(&mut frames.batch, OWN_SOURCE);
         frames
     }
+}
+
+/// A quarantined event stays where it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error("the record cannot be read: {0}")]
+    Record(#[from] wharfinger_formats::ParseError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
 }
 
 /// The name under which events that the gateway makes itself are counted.

@@ -136,7 +136,8 @@ fields! {
     Untrusted = "untrusted", "Fields the owner of a container could have forged.";
     Cause = "cause" reserved, "Event ids this one is about.";
     Hops = "hops" reserved, "How many gateways it has passed.";
-    Replayed = "replayed" reserved, "It was brought back from the archive.";
+    Replayed = "replayed" reserved, "It was brought back from the archive or from quarantine.";
+    ToSink = "to_sink" reserved, "The only sink it is for: it was brought back from its quarantine.";
 }
 
 impl Field {

@@ -6,6 +6,7 @@
 mod completion;
 mod config_file;
 mod convert;
+mod dlq;
 mod explain;
 mod failure;
 mod generate;
@@ -42,6 +43,7 @@ enum Verb {
     Run(run::Arguments),
     Status(status::Arguments),
     Queue(queue::Arguments),
+    Dlq(dlq::Arguments),
     Validate(validate::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Dlq(arguments) => dlq::run(&arguments),
         Verb::Queue(arguments) => queue::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),

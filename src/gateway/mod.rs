@@ -2,6 +2,7 @@
 //!
 //! Invariant: sources stop before sinks, and the journal is closed last.
 
+pub mod control;
 mod custody;
 mod greeting;
 mod inventory;
@@ -65,8 +66,16 @@ pub async fn run(
         parts.start_source(Arc::new(part))?;
     }
     let stop = CancellationToken::new();
+    let control_path = control::path(&config.data_dir);
     let page = serve_admin(&config, &parts, stop.clone()).await?;
     let watch = tokio::spawn(inventory.run(identity, own.clone(), stop.clone()));
+    let control = match control::bind(&config.data_dir) {
+        Ok(listener) => Some(tokio::spawn(control::serve(listener, own.clone(), stop.clone()))),
+        Err(error) => {
+            tracing::warn!(%error, "no control socket: `wharfinger dlq replay` will not work");
+            None
+        }
+    };
     let custody_stop = stop.clone();
     let custody = tokio::spawn(async move { custody.watch(custody_stop).await });
     own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
@@ -80,6 +89,10 @@ pub async fn run(
     stop.cancel();
     let _ = watch.await;
     let _ = custody.await;
+    if let Some(control) = control {
+        let _ = control.await;
+    }
+    let _ = std::fs::remove_file(&control_path);
     page.abort();
     journal.close().await;
     outcome

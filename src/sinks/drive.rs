@@ -56,6 +56,7 @@ pub async fn drive(
         unsynced: Vec::new(),
         missing: Missing::default(),
         given_up: Missing::default(),
+        filtered: Missing::default(),
         taken: Taken::default(),
         redo: None,
         suspects: 0,
@@ -89,6 +90,8 @@ struct Drive {
     missing: Missing,
     /// Of these, what was given up because the journal was full: declared when the sink is back.
     given_up: Missing,
+    /// What is not for this sink.
+    filtered: Missing,
     /// What the peer has and the cursor has not passed, because its file could not be written.
     taken: Taken,
     /// A request is being made again: it ends here, so that the same events make the same request
@@ -247,6 +250,12 @@ impl Drive {
         let reuse = self.reuse.take().unwrap_or_else(|| Event::new(b""));
         let id = EventId::new(record.incarnation, record.position);
         let pushed = match stored::decode(record.payload, reuse) {
+            Ok(event) if event.text(Field::ToSink).is_some_and(|sink| *sink != *self.settings.name) => {
+                self.filtered.add((record.position, record.position));
+                self.reuse = Some(event.reuse(b""));
+                self.request.next = record.position.next();
+                return taken;
+            }
             Ok(mut event) => {
                 event.set(Field::EventId, id.text());
                 let pushed = self.sink.push(&event).map_err(|refused| refused.0);
@@ -367,7 +376,7 @@ impl Drive {
         }
         let passed = Passed {
             delivered: self.taken.events as u64,
-            filtered: 0,
+            filtered: self.filtered.before(next),
             quarantined: self.skip.partition_point(|position| *position < next) as u64,
             lost: self.missing.before(next),
         };
@@ -381,6 +390,7 @@ impl Drive {
         self.skip.retain(|position| *position >= next);
         self.missing.forget_before(next);
         self.given_up.forget_before(next);
+        self.filtered.forget_before(next);
     }
 
     /// Not now: the same again after a while.

@@ -1,4 +1,5 @@
-//! What the journal has lost on a sink's way: ranges of positions, until the cursor has passed them.
+//! What does not reach a sink: ranges of positions that the journal has lost, or that are not for it,
+//! until the cursor has passed them.
 //!
 //! Invariant: a position counts once, however often its range is read.
 

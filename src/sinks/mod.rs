@@ -14,6 +14,7 @@ pub mod file;
 mod loss;
 mod missing;
 pub mod quarantine;
+pub mod quarantined;
 mod request;
 #[cfg(feature = "s3")]
 pub mod s3;

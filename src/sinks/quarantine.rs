@@ -5,12 +5,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustix::fs::FlockOperation;
 use serde::Serialize;
 
 /// Default cap of one sink's file.
@@ -91,6 +92,10 @@ impl Quarantine {
         // Strings into a vector: neither can fail.
         let written = serde_json::to_writer(&mut self.pending, &line).is_ok();
         self.pending.push(b'\n');
+        if self.bytes + self.pending.len() as u64 > self.bytes_max {
+            // Perhaps somebody has made room meanwhile.
+            self.bytes = std::fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        }
         let fits = written && self.bytes + self.pending.len() as u64 <= self.bytes_max;
         if fits {
             self.added.kept += 1;
@@ -149,20 +154,44 @@ impl Quarantine {
 
 /// Appends `lines`; answers the file and where it ends now.
 fn append(path: &Path, file: Option<Arc<File>>, end: u64, lines: &[u8]) -> io::Result<(Arc<File>, u64)> {
-    let (file, end) = match file {
-        Some(file) => (file, end),
-        None => {
-            let mut file = open(path)?;
-            let end = end_of_last_line(&mut file)?;
-            (Arc::new(file), end)
+    let mut known = file.map(|file| (file, end));
+    let (file, end) = loop {
+        let (file, end) = match known.take() {
+            Some(known) => known,
+            None => (Arc::new(open(path)?), u64::MAX),
+        };
+        rustix::fs::flock(&*file, FlockOperation::LockExclusive)?;
+        // `wharfinger dlq` puts a new file in place of this one, under the same lock.
+        if is_in_place(&file, path)? {
+            break (file, end);
         }
     };
+    let appended = append_locked(&file, end, lines);
+    let unlocked = rustix::fs::flock(&*file, FlockOperation::Unlock);
+    let end = appended?;
+    unlocked?;
+    Ok((file, end))
+}
+
+fn append_locked(mut file: &File, end: u64, lines: &[u8]) -> io::Result<u64> {
     // A write that failed half-way, now or before a crash, leaves no half line behind.
+    let end = if end == u64::MAX { end_of_last_line(file)? } else { end };
     file.set_len(end)?;
-    (&*file).seek(SeekFrom::Start(end))?;
-    (&*file).write_all(lines)?;
+    file.seek(SeekFrom::Start(end))?;
+    file.write_all(lines)?;
     file.sync_data()?;
-    Ok((file, end + lines.len() as u64))
+    Ok(end + lines.len() as u64)
+}
+
+fn is_in_place(file: &File, path: &Path) -> io::Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(there) => {
+            let here = file.metadata()?;
+            Ok((there.dev(), there.ino()) == (here.dev(), here.ino()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens or makes the file, and sees to it that its name survives a power loss.
@@ -174,7 +203,7 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn end_of_last_line(file: &mut File) -> io::Result<u64> {
+fn end_of_last_line(mut file: &File) -> io::Result<u64> {
     let mut end = file.metadata()?.len();
     let mut block = [0; 8192];
     while end > 0 {

@@ -1,0 +1,138 @@
+//! The control socket: what changes something in a running gateway, for its own user and root.
+//!
+//! `control` in the data directory, mode 0600; the peer's credentials are looked at as well. A request
+//! is a line of JSON, the answer is another; a connection may make many. Invariants: an answer `done`
+//! comes after the sync; lines, connections and waits have a limit.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::intake::Intake;
+
+/// A record as base64 and what is around it.
+const LINE_BYTES_MAX: u64 = 96 << 20;
+const CONNECTIONS_MAX: usize = 4;
+/// How long a peer may say nothing.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// What can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Brings a quarantined event back, for the sink that refused it alone.
+    Replay {
+        sink: String,
+        event_id: String,
+        /// The journal's record, base64.
+        record: String,
+    },
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It is done, and on disk.
+    Done,
+    /// It is not: why.
+    Failed(String),
+}
+
+/// Where the socket of a gateway is.
+pub fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join("control")
+}
+
+/// Listens; the journal's lock is held, so a socket that is there is nobody's.
+pub(super) fn bind(data_dir: &Path) -> std::io::Result<UnixListener> {
+    let path = path(data_dir);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    // Until here the directory's own mode (0700) keeps others out.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Until `stop`.
+pub(super) async fn serve(listener: UnixListener, own: Intake, stop: CancellationToken) {
+    let mut connections = JoinSet::new();
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (Ok((stream, _)), Ok(place)) = (accepted, Arc::clone(&room).try_acquire_owned()) else {
+            // Too many at once, or no more file descriptors: who asks comes again.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        if !is_trusted(&stream) {
+            tracing::warn!("somebody else's request on the control socket was refused");
+            continue;
+        }
+        let own = own.clone();
+        connections.spawn(async move {
+            if let Err(error) = converse(stream, &own).await {
+                tracing::debug!(%error, "control socket");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// The gateway's own user, or root.
+fn is_trusted(stream: &UnixStream) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
+}
+
+async fn converse(stream: UnixStream, own: &Intake) -> std::io::Result<()> {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut limited = (&mut read).take(LINE_BYTES_MAX);
+        let count = tokio::time::timeout(SILENCE_MAX, limited.read_until(b'\n', &mut line)).await??;
+        if count == 0 || !line.ends_with(b"\n") {
+            return Ok(());
+        }
+        let answer = match serde_json::from_slice(&line) {
+            Ok(request) => perform(request, own).await,
+            Err(error) => Answer::Failed(format!("the request cannot be read: {error}")),
+        };
+        let mut text = serde_json::to_vec(&answer)?;
+        text.push(b'\n');
+        write.write_all(&text).await?;
+    }
+}
+
+async fn perform(request: Request, own: &Intake) -> Answer {
+    let Request::Replay { sink, event_id, record } = request;
+    let Ok(record) = STANDARD.decode(record) else {
+        return Answer::Failed("the record is no base64".to_owned());
+    };
+    match own.replay(&record, &event_id, &sink).await {
+        Ok(()) => {
+            tracing::info!(sink, event_id, "a quarantined event is brought back");
+            Answer::Done
+        }
+        Err(error) => Answer::Failed(error.to_string()),
+    }
+}
