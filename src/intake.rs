@@ -194,28 +194,34 @@ impl Intake {
     }
 
     /// Waits until the batch is on disk; empties it for reuse. Nothing to do for an empty batch.
-    /// Waits for room when the journal is full: that is the backpressure.
+    /// Waits for room when the journal is full, and for a disk that fails: that is the backpressure.
     ///
     /// # Errors
     /// The journal cannot store: nothing of the batch may be acknowledged.
     pub async fn append(&self, frames: &mut Frames) -> Result<(), AppendError> {
-        if let Some(batch) = self.counted(frames) {
+        let mut waiting = self.counted(frames);
+        while let Some(batch) = waiting.take() {
             match self.journal.append(batch).await {
                 Ok(receipt) => frames.batch = receipt.batch,
                 Err(_) if planted!(RefusalAcknowledged) => {}
+                Err(AppendError::Failed { batch, .. }) => {
+                    waiting = Some(batch);
+                    tokio::time::sleep(FULL_INTERVAL).await;
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
 
-    /// The same, refusing at once when there is no room: the peer is told to come again.
+    /// The same, refusing at once when there is no room or the disk fails: the peer is told to come
+    /// again.
     ///
     /// # Errors
     /// [`AppendError::Full`], with the batch emptied; or the journal cannot store.
     pub async fn try_append(&self, frames: &mut Frames) -> Result<(), AppendError> {
         if let Some(batch) = self.counted(frames) {
-            frames.batch = self.journal.try_append(batch).await?.batch;
+            frames.batch = self.journal.try_append(batch).await.map_err(no_room)?.batch;
         }
         Ok(())
     }
@@ -318,7 +324,7 @@ impl Intake {
         if let Some((name, value)) = mark {
             self.mark(&mut frames, name, value);
         }
-        self.journal.append_reserved(frames.batch).await?;
+        self.journal.append_reserved(frames.batch).await.map_err(no_room)?;
         tracing::warn!(source = &*self.source, "{text}");
         Ok(())
     }
@@ -350,7 +356,7 @@ impl Intake {
         if let Some((name, value)) = mark {
             self.mark(&mut frames, name, value);
         }
-        match self.journal.append_reserved(frames.batch).await {
+        match self.journal.append_reserved(frames.batch).await.map_err(no_room) {
             Err(AppendError::Full { .. }) => {
                 // Nothing of anybody's is lost, and whoever waits for this must not wait for a sink.
                 tracing::error!(class, text, "no room in the journal for an event of the gateway itself");
@@ -399,6 +405,14 @@ pub enum ReplayError {
     Record(#[from] wharfinger_formats::ParseError),
     #[error(transparent)]
     Append(#[from] AppendError),
+}
+
+/// A disk that fails takes in as little as one that is full, and may be well again as soon.
+fn no_room(error: AppendError) -> AppendError {
+    match error {
+        AppendError::Failed { batch, .. } => AppendError::Full { batch },
+        error => error,
+    }
 }
 
 /// The name under which events that the gateway makes itself are counted.

@@ -134,6 +134,12 @@ fn journal(encoder: &mut DescriptorEncoder<'_>, status: &Status) -> fmt::Result 
     ] {
         ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
     }
+    for (name, help, value) in [
+        ("journal_syncs", "Syncs of the journal's segments", status.syncs_total),
+        ("journal_sync_failures", "Of them, those that failed", status.sync_failures_total),
+    ] {
+        ConstCounter::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
     Ok(())
 }
 

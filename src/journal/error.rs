@@ -40,9 +40,9 @@ pub enum AppendError {
     /// It will never fit: split it.
     #[error("a batch of {bytes} bytes, at most {bytes_max} fit into a segment of the journal")]
     TooLarge { bytes: usize, bytes_max: usize },
-    /// The disk failed twice in a row. Later appends may work.
+    /// The disk failed twice in a row: the batch back, unchanged. Later appends may work.
     #[error("the journal cannot store: {cause}")]
-    Failed { cause: Arc<str> },
+    Failed { cause: Arc<str>, batch: Batch },
     #[error("the journal is closed")]
     Closed,
 }

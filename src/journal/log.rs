@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
-use super::batch::{Marks, Numbering};
+use super::batch::{Batch, Marks, Numbering};
 use super::catalogue::Segment;
 use super::queue::Pending;
 use super::record::{
@@ -23,6 +23,9 @@ use super::segment::{self, Header};
 use super::shared::{Shared, Synced};
 use super::storage::StorageFile;
 use super::{AppendError, Sync, locked};
+
+/// A segment may be so many times smaller than usual where the disk has no room for more.
+const SHRINK_MAX: u64 = 16;
 
 /// The writing end of the log.
 #[derive(Debug)]
@@ -112,17 +115,18 @@ impl Log {
                 self.abandon();
                 let cause: Arc<str> = error.to_string().into();
                 self.shared.set_failure(Some(cause.clone()));
-                self.refuse(group, || AppendError::Failed { cause: cause.clone() });
+                self.refuse(group, |batch| AppendError::Failed { cause: cause.clone(), batch });
                 Committed::Done
             }
         }
     }
 
     /// Gives a group up: its bytes go back to the budget.
-    pub(super) fn refuse(&self, group: &mut Vec<Pending>, error: impl Fn() -> AppendError) {
-        for pending in group.drain(..) {
-            self.shared.budget.release(pending.batch.bytes() as u64);
-            pending.finish(Err(error()));
+    pub(super) fn refuse(&self, group: &mut Vec<Pending>, error: impl Fn(Batch) -> AppendError) {
+        for mut pending in group.drain(..) {
+            let batch = std::mem::take(&mut pending.batch);
+            self.shared.budget.release(batch.bytes() as u64);
+            pending.finish(Err(error(batch)));
         }
     }
 
@@ -218,7 +222,8 @@ impl Log {
         // The id is used up, whatever happens now.
         self.next_id += 1;
         let room = settings.bytes_max.saturating_sub(segment_bytes);
-        let file_bytes = settings.segment_bytes().min(room).max(head.len() as u64 + bytes).max(spare_bytes);
+        let least = head.len() as u64 + bytes;
+        let mut file_bytes = settings.segment_bytes().min(room).max(least).max(spare_bytes);
         let path = segment::path(&settings.dir, id);
         let prepared = (|| {
             let file = if spare_bytes > 0 {
@@ -228,7 +233,8 @@ impl Log {
                 storage.create(&path)?
             };
             if spare_bytes < file_bytes {
-                file.preallocate(file_bytes)?;
+                let least = least.max(settings.segment_bytes() / SHRINK_MAX).max(spare_bytes);
+                file_bytes = preallocate(&*file, file_bytes, least)?;
             }
             Ok(file)
         })();
@@ -365,6 +371,22 @@ impl Log {
             let result = result.and_then(|()| active.file.sync_data());
             // Without it the next start scans the segment before: no harm.
             let _ = result.and_then(|()| self.shared.storage.sync_dir(&self.shared.settings.dir));
+        }
+    }
+}
+
+/// Takes space for `wanted` bytes; on a disk that is nearly full, for half of it and so on, at least
+/// for `least`. Answers for how many.
+fn preallocate(file: &dyn StorageFile, wanted: u64, least: u64) -> io::Result<u64> {
+    let mut bytes = wanted;
+    loop {
+        match file.preallocate(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull && bytes > least => {
+                // What it got before it failed.
+                file.set_bytes(0)?;
+                bytes = (bytes / 2).max(least);
+            }
+            result => return result.map(|()| bytes),
         }
     }
 }

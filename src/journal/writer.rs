@@ -43,7 +43,7 @@ impl Writer {
                     // A disk that fails is not worn out with a new segment for every group.
                     let wait = !done || shared.failure().is_some();
                     if wait && !shared.queue.pause(RETRY) && !done {
-                        self.log.refuse(&mut self.group, || AppendError::Closed);
+                        self.log.refuse(&mut self.group, |_| AppendError::Closed);
                     }
                 }
                 Work::Tidy => tidy(&self.log.shared),

@@ -4,13 +4,15 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
 use super::process::{Process, eventually};
 
 /// How long the gateway may take to be ready on a machine that is busy with other tests.
 const READY_WITHIN: Duration = Duration::from_secs(30);
+
+const BINARY: &str = env!("CARGO_BIN_EXE_wharfinger");
 
 /// A gateway that may be killed and started again on the same data.
 pub struct Gateway {
@@ -33,15 +35,24 @@ impl Gateway {
     /// Writes `config` (YAML: sources, sinks, what else a test wants) with a data directory in
     /// `folder` and an admin address, starts the gateway and waits until it is ready.
     pub fn start(folder: &Path, config: &str) -> Gateway {
+        Gateway::start_config(Gateway::write_config(folder, config), Command::new(BINARY))
+    }
+
+    /// The same under a command that takes the gateway's as its last arguments: `strace` and such.
+    pub fn start_under(mut command: Command, folder: &Path, config: &str) -> Gateway {
+        command.arg(BINARY);
+        Gateway::start_config(Gateway::write_config(folder, config), command)
+    }
+
+    fn write_config(folder: &Path, config: &str) -> PathBuf {
         let file = folder.join("wharfinger.yaml");
         let data = folder.join("data");
         let head = format!("data_dir: {}\nadmin:\n  listen: 127.0.0.1:0\n", data.display());
         fs::write(&file, format!("{head}{config}")).expect("write config");
-        Gateway::start_config(file)
+        file
     }
 
-    fn start_config(config: PathBuf) -> Gateway {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+    fn start_config(config: PathBuf, mut command: Command) -> Gateway {
         command.arg("run").arg("--config").arg(&config);
         let process = Process::start("wharfinger", &mut command);
         let mut endpoints = Vec::new();
@@ -99,6 +110,11 @@ impl Gateway {
         Stopped { config: self.config.clone() }
     }
 
+    /// The gateway ends by itself; answers how, and what is needed to start it again.
+    pub fn end(mut self) -> (ExitStatus, Stopped) {
+        (self.process.wait(), Stopped { config: self.config.clone() })
+    }
+
     pub fn process(&self) -> &Process {
         &self.process
     }
@@ -115,7 +131,7 @@ pub struct Stopped {
 
 impl Stopped {
     pub fn start(self) -> Gateway {
-        Gateway::start_config(self.config)
+        Gateway::start_config(self.config, Command::new(BINARY))
     }
 }
 

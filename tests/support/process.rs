@@ -103,7 +103,8 @@ impl Process {
         });
     }
 
-    fn has_closed_output(&self) -> bool {
+    /// Both its streams are closed: it has ended, or is about to.
+    pub fn has_closed_output(&self) -> bool {
         self.output.state.lock().expect("output lock").streams_closed == 2
     }
 
@@ -123,6 +124,11 @@ impl Process {
     pub fn kill(&mut self) {
         self.child.kill().expect("kill child");
         self.child.wait().expect("wait for child");
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("wait for child")
     }
 
     /// Everything the process said so far.

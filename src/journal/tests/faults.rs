@@ -132,23 +132,24 @@ fn a_failed_sync_is_not_retried_on_the_file() {
 #[test]
 fn a_full_disk_is_waited_for() {
     let disk = SimDisk::new(4);
+    // One segment, and a small one for one record.
     disk.set_capacity(Some(80_000));
     let (journal, mut stepper) = Journal::open_stepped(settings(), Arc::new(disk.clone())).unwrap();
     let mut cursor = journal.cursor("a").unwrap();
-    for number in 0..7 {
+    for number in 0..8 {
         append(&journal, &mut stepper, number).unwrap();
     }
-    let mut waiting = Box::pin(journal.append(batch(7)));
+    let mut waiting = Box::pin(journal.append(batch(8)));
     for _ in 0..5 {
         assert!(waiting.as_mut().now_or_never().is_none());
         stepper.turn();
     }
     let status = journal.status();
     assert!(status.stalled && status.healthy, "{status:?}");
-    assert!(matches!(journal.try_append(batch(8)).now_or_never(), Some(Err(AppendError::Full { .. }))));
+    assert!(matches!(journal.try_append(batch(9)).now_or_never(), Some(Err(AppendError::Full { .. }))));
     disk.set_capacity(None);
     stepper.turn();
-    assert_eq!(waiting.now_or_never().unwrap().unwrap().first, Position(8));
+    assert_eq!(waiting.now_or_never().unwrap().unwrap().first, Position(9));
     assert!(!journal.status().stalled);
     let mut chunk = Chunk::new();
     assert!(cursor.try_read(&mut chunk, 1 << 20).now_or_never().unwrap().unwrap());
