@@ -61,6 +61,7 @@ fn help_and_usage() {
         &["dlq", "show", "--help"],
         &["dlq", "replay", "--help"],
         &["dlq", "purge", "--help"],
+        &["selftest", "--help"],
         &["queue", "--help"],
         &["queue", "status", "--help"],
         &["queue", "check", "--help"],
@@ -286,11 +287,28 @@ fn list_shows_the_tables() {
 }
 
 #[test]
+fn selftest_kills_itself_and_leaves_nothing_behind() {
+    let dir = TempDir::new().unwrap();
+    let output = run(dir.path(), &["selftest", "--dir", ".", "--kills", "4", "--seed", "7"], b"");
+    let page = text(&output.stdout);
+    println!("{page}");
+    assert_eq!(output.status.code(), Some(0), "{page}{}", text(&output.stderr));
+    assert!(page.contains("4 times") && page.contains("seed 7") && page.contains(" 0 lost, 0 altered"), "{page}");
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left");
+    let output = run(dir.path(), &["selftest", "--dir", "nowhere"], b"");
+    assert_eq!(output.status.code(), Some(73), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("hint: name a folder"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn completion_of_each_shell_knows_the_verbs() {
     let dir = TempDir::new().unwrap();
     for shell in ["bash", "zsh", "fish"] {
         let output = run(dir.path(), &["completion", shell], b"");
-        assert!(text(&output.stdout).contains("convert"), "{shell}");
+        for verb in ["convert", "status", "queue", "dlq", "selftest", "undelivered-by"] {
+            assert!(text(&output.stdout).contains(verb), "{shell}: {verb}");
+        }
     }
 }
 

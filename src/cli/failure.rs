@@ -6,10 +6,12 @@ use std::process::ExitCode;
 use super::visible::visible_lines;
 use crate::document::Mistakes;
 
-/// The codes of sysexits.h that are used here.
+/// The codes of sysexits.h that are used here, and that of a test that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Exit {
     Ok = 0,
+    /// What was tested does not hold.
+    Failed = 1,
     Usage = 64,
     Data = 65,
     NoInput = 66,

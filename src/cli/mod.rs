@@ -15,6 +15,7 @@ mod list;
 mod output;
 mod queue;
 mod run;
+mod selftest;
 mod status;
 mod table;
 mod validate;
@@ -36,7 +37,7 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 64 wrong usage, 65 wrong data, 66 no input, 69 a service is unavailable, 73 cannot write, 78 wrong configuration.";
+Exit codes: 0 done, 1 a self-test failed, 64 wrong usage, 65 wrong data, 66 no input, 69 a service is unavailable, 73 cannot write, 78 wrong configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -44,6 +45,7 @@ enum Verb {
     Status(status::Arguments),
     Queue(queue::Arguments),
     Dlq(dlq::Arguments),
+    Selftest(selftest::Arguments),
     Validate(validate::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
     };
     let done = match arguments.verb {
         Verb::Run(arguments) => run::run(&arguments),
+        Verb::Selftest(arguments) => selftest::run(&arguments),
         Verb::Dlq(arguments) => dlq::run(&arguments),
         Verb::Queue(arguments) => queue::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),

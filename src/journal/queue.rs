@@ -229,3 +229,53 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn batch(bytes: usize) -> Batch {
+        let mut batch = Batch::new();
+        batch.push_with(|out| out.resize(out.len() + bytes, b'.'));
+        batch
+    }
+
+    fn push(queue: &Queue, bytes: usize) {
+        let batch = batch(bytes);
+        let share = queue.share(batch.bytes()).now_or_never().unwrap().unwrap();
+        drop(queue.push(batch, share).unwrap());
+    }
+
+    /// "Commit at most 5 ms or 1 MiB after the first byte."
+    #[test]
+    fn a_commit_begins_in_time_and_takes_no_more_than_its_share() {
+        let delay_max = Duration::from_millis(5);
+        let queue = Queue::new(1 << 20, delay_max);
+        let mut group = Vec::new();
+        // Just after a commit a single event keeps its distance, and no more.
+        push(&queue, 100);
+        let begun = Instant::now();
+        assert_eq!(queue.next(&mut group, Instant::now(), None), Work::Group);
+        let waited = begun.elapsed();
+        assert!(queue.distance <= delay_max && waited >= queue.distance, "{waited:?}");
+        // Enough for a commit of its own is not kept waiting: it is there before the distance is.
+        group.clear();
+        let far_ahead = Instant::now() + Duration::from_secs(60);
+        push(&queue, WORTHWHILE_BYTES);
+        assert_eq!(queue.next(&mut group, far_ahead, None), Work::Group);
+        // More than a commit takes is cut between batches; one that is larger alone goes alone.
+        for bytes in [400 << 10, 400 << 10, 400 << 10, 2 << 20] {
+            push(&queue, bytes);
+        }
+        let mut counts = Vec::new();
+        for _ in 0..3 {
+            group.clear();
+            assert_eq!(queue.next(&mut group, far_ahead, None), Work::Group);
+            counts.push(group.len());
+        }
+        assert_eq!(counts, [2, 1, 1]);
+    }
+}

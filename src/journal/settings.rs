@@ -7,6 +7,9 @@ use super::segment;
 
 /// The smallest budget: eight segments that hold something.
 const BYTES_MIN: u64 = 512 << 10;
+/// What senders were promised: nobody waits longer, or for more, before a commit begins.
+const COMMIT_BYTES_MAX: usize = 1 << 20;
+const COMMIT_DELAY_MAX: Duration = Duration::from_millis(5);
 /// The largest reserve for gap records.
 const RESERVE_BYTES_MAX: u64 = 16 << 20;
 
@@ -58,8 +61,8 @@ impl Settings {
             dir: dir.into(),
             bytes_max: 1 << 30,
             sync: Sync::Always,
-            commit_bytes_max: 1 << 20,
-            commit_delay_max: Duration::from_millis(5),
+            commit_bytes_max: COMMIT_BYTES_MAX,
+            commit_delay_max: COMMIT_DELAY_MAX,
         }
     }
 
@@ -80,6 +83,12 @@ impl Settings {
     pub(super) fn check(&self) -> Result<(), String> {
         if self.bytes_max < BYTES_MIN {
             return Err(format!("a journal of {} bytes is too small, it needs {BYTES_MIN}", self.bytes_max));
+        }
+        if self.commit_delay_max > COMMIT_DELAY_MAX || self.commit_bytes_max > COMMIT_BYTES_MAX {
+            let (bytes, delay) = (self.commit_bytes_max, self.commit_delay_max);
+            return Err(format!(
+                "a commit of {bytes} bytes or after {delay:?}: at most {COMMIT_BYTES_MAX} or {COMMIT_DELAY_MAX:?}"
+            ));
         }
         Ok(())
     }
