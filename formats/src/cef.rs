@@ -14,10 +14,11 @@ use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use self::table::{EXTRA_BYTES_MAX, How, MSG, OWN_LEADS, ROWS, ROWS_OF, Row};
-use self::write::{Keys, is_plain, piece, write_header, write_text};
+use self::write::{Keys, is_plain, is_trimmed, piece, write_header, write_text};
+use crate::event::{Cell, Span};
 use crate::json_read::JsonReader;
 use crate::lead::{Lead, lead};
-use crate::{EmitContext, Event, Field, Format, Value};
+use crate::{EmitContext, Event, Field, Format, Time, Value};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -33,15 +34,15 @@ fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));
     header(event, context, out);
     let start = out.len();
-    let mut extension = Extension { out, done: IN_HEADER, cut: String::new() };
-    extension.rows(event);
-    extension.fields_without_key(event);
-    extension.extras(event);
+    let mut extension = Extension { event, out, done: IN_HEADER, cut: String::new() };
+    extension.rows();
+    extension.fields_without_key();
+    extension.extras();
     if event.has(Field::ParseStatus) {
         // What was not understood goes along as it came.
         extension.text(&RAW_LEAD, "rawEvent", &String::from_utf8_lossy(head(event.raw())), 4_000);
     }
-    extension.msg(event.get(Field::Msg));
+    extension.msg();
     // The header's last pipe stands where the first key wrote the space before it.
     match out.get_mut(start) {
         Some(space) => *space = b'|',
@@ -81,13 +82,17 @@ static MSG_LEAD: Lead = Lead::EMPTY.then(" ").then(MSG.0).then("=");
 /// Everything before the last pipe.
 fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"CEF:0|");
-    let class = event.text(Field::EventClass).or_else(|| event.text(Field::Format)).unwrap_or("event");
+    let text = |field| match event.at(field)? {
+        Cell::Str(span) | Cell::Json(span) => Some(event.bytes(span)),
+        _ => None,
+    };
+    let class = text(Field::EventClass).or_else(|| text(Field::Format)).unwrap_or(b"event");
     for (text, bytes_max) in [
-        (event.text(Field::DeviceVendor).unwrap_or(context.vendor), 63),
-        (event.text(Field::DeviceProduct).unwrap_or(context.product), 63),
-        (event.text(Field::DeviceVersion).unwrap_or(context.version), 31),
+        (text(Field::DeviceVendor).unwrap_or(context.vendor.as_bytes()), 63),
+        (text(Field::DeviceProduct).unwrap_or(context.product.as_bytes()), 63),
+        (text(Field::DeviceVersion).unwrap_or(context.version.as_bytes()), 31),
         (class, 1_023),
-        (event.text(Field::Name).unwrap_or(class), 512),
+        (text(Field::Name).unwrap_or(class), 512),
     ] {
         write_header(out, text, bytes_max);
         out.push(b'|');
@@ -102,7 +107,8 @@ fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
 }
 
 /// The extension while it is written. Each key brings the space before it.
-struct Extension<'o> {
+struct Extension<'e, 'o> {
+    event: &'e Event<'e>,
     out: &'o mut Vec<u8>,
     done: Done,
     /// Keys whose values were cut to the dictionary's length.
@@ -118,39 +124,41 @@ enum Written {
     Cut,
 }
 
-impl Extension<'_> {
+impl Extension<'_, '_> {
     fn is_done(&self, field: Field) -> bool {
         self.done.get(field as usize).copied().unwrap_or(false)
     }
 
     /// Canonical fields under the keys of the dictionary, in its order.
-    fn rows(&mut self, event: &Event<'_>) {
+    fn rows(&mut self) {
         let rows_of = |field: Field| ROWS_OF.get(field as usize).copied().unwrap_or(0);
-        let mut wanted = event.fields().fold(0_u64, |wanted, (field, _)| wanted | rows_of(field));
+        let (_, fields, _) = self.event.parts();
+        let mut wanted = fields.iter().fold(0_u64, |wanted, (field, _)| wanted | rows_of(*field));
         while let Some(row) = ROWS.get(usize::try_from(wanted.trailing_zeros()).unwrap_or(64)) {
             wanted &= wanted.wrapping_sub(1);
-            if let Some(value) = event.get(row.field) {
-                self.row(row, value);
+            if let Some(cell) = self.event.at(row.field) {
+                self.row(row, cell);
             }
         }
     }
 
     /// Writes a field under its key of the dictionary, if it is what the key takes.
-    fn row(&mut self, row: &Row, value: Value<'_>) {
+    fn row(&mut self, row: &Row, cell: Cell) {
         // The first row that takes the value has it; a second key is only for a value no other field has.
         if self.is_done(row.unless.unwrap_or(row.field)) {
             return;
         }
-        let written = match (row.how, value) {
-            (How::Text(bytes_max), _) => write_value(self.out, value, bytes_max, |out| row.lead.write(out)),
-            (How::Millis, Value::Time(time)) => self.number(row, time.millis()),
-            (How::Number, _) => whole(value).map_or(Written::No, |number| self.number(row, number)),
-            (How::Port, _) => match whole(value) {
+        let event = self.event;
+        let written = match (row.how, cell) {
+            (How::Text(bytes_max), _) => write_value(self.out, event, cell, bytes_max, |out| row.lead.write(out)),
+            (How::Millis, Cell::Time(nanos)) => self.number(row, Time(nanos).millis()),
+            (How::Number, _) => whole(event, cell).map_or(Written::No, |number| self.number(row, number)),
+            (How::Port, _) => match whole(event, cell) {
                 Some(port @ 0..=65_535) => self.number(row, port),
                 _ => Written::No,
             },
-            (How::Ipv4, Value::Str(text)) if text.parse::<Ipv4Addr>().is_ok() => self.plain(row, text),
-            (How::Ipv6, Value::Str(text)) if text.parse::<Ipv6Addr>().is_ok() => self.plain(row, text),
+            (How::Ipv4, Cell::Str(span)) if event.str(span).parse::<Ipv4Addr>().is_ok() => self.plain(row, span),
+            (How::Ipv6, Cell::Str(span)) if event.str(span).parse::<Ipv6Addr>().is_ok() => self.plain(row, span),
             _ => Written::No,
         };
         if written == Written::No {
@@ -174,15 +182,15 @@ impl Extension<'_> {
     }
 
     /// Writes an address, which holds nothing to escape.
-    fn plain(&mut self, row: &Row, text: &str) -> Written {
+    fn plain(&mut self, row: &Row, address: Span) -> Written {
         row.lead.write(self.out);
-        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(self.event.bytes(address));
         Written::Whole
     }
 
     /// Writes a text, unless nothing is left of it once it is trimmed.
     fn text(&mut self, lead: &Lead, key: &str, text: &str, bytes_max: usize) {
-        if write_piece(self.out, text, bytes_max, |out| lead.write(out)) == Written::Cut {
+        if write_piece(self.out, text.as_bytes(), bytes_max, |out| lead.write(out)) == Written::Cut {
             self.note_cut(key);
         }
     }
@@ -196,29 +204,33 @@ impl Extension<'_> {
     }
 
     /// Canonical fields the dictionary has no key for, or not for this value.
-    fn fields_without_key(&mut self, event: &Event<'_>) {
-        // Values are asked for only where they are needed.
-        for (field, _) in event.fields() {
-            if self.is_done(field) {
+    fn fields_without_key(&mut self) {
+        let (_, fields, _) = self.event.parts();
+        for (field, cell) in fields {
+            if self.is_done(*field) {
                 continue;
             }
-            let Some(value) = event.get(field) else { continue };
-            let lead = lead(&OWN_LEADS, field);
-            if write_value(self.out, value, EXTRA_BYTES_MAX, |out| lead.write(out)) == Written::Cut {
+            let lead = lead(&OWN_LEADS, *field);
+            if write_value(self.out, self.event, *cell, EXTRA_BYTES_MAX, |out| lead.write(out)) == Written::Cut {
                 self.note_cut(field.name());
             }
         }
     }
 
-    fn extras(&mut self, event: &Event<'_>) {
+    fn extras(&mut self) {
+        let event = self.event;
+        let (_, _, extras) = event.parts();
+        if extras.is_empty() {
+            return;
+        }
         let mut keys = Keys::default();
-        for extra in event.extras() {
+        for extra in extras {
             let mut key = 0..0;
             let begin = |out: &mut Vec<u8>| {
-                key = keys.write(out, extra.group, extra.name);
+                key = keys.write(out, event.bytes(extra.group), event.bytes(extra.name));
                 out.push(b'=');
             };
-            if write_value(self.out, extra.value, EXTRA_BYTES_MAX, begin) == Written::Cut {
+            if write_value(self.out, event, extra.value, EXTRA_BYTES_MAX, begin) == Written::Cut {
                 let key = self.out.get(key).map(|key| String::from_utf8_lossy(key).into_owned());
                 self.note_cut(&key.unwrap_or_default());
             }
@@ -226,9 +238,10 @@ impl Extension<'_> {
     }
 
     /// The keys that were cut, and then the message, which comes last.
-    fn msg(&mut self, msg: Option<Value<'_>>) {
+    fn msg(&mut self) {
         let end = self.out.len();
-        let written = msg.map(|msg| write_value(self.out, msg, MSG.1, |out| MSG_LEAD.write(out)));
+        let msg = self.event.at(Field::Msg);
+        let written = msg.map(|msg| write_value(self.out, self.event, msg, MSG.1, |out| MSG_LEAD.write(out)));
         if written == Some(Written::Cut) {
             self.note_cut(MSG.0);
         }
@@ -243,34 +256,41 @@ impl Extension<'_> {
 
 /// Writes a value behind what `begin` writes. Only texts can be empty, or longer than a key takes.
 #[inline]
-fn write_value(out: &mut Vec<u8>, value: Value<'_>, bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
-    match value {
-        Value::Str(text) => return write_piece(out, text, bytes_max, begin),
-        Value::Json(text) => {
+fn write_value(
+    out: &mut Vec<u8>,
+    event: &Event<'_>,
+    cell: Cell,
+    bytes_max: usize,
+    begin: impl FnOnce(&mut Vec<u8>),
+) -> Written {
+    match cell {
+        Cell::Str(span) => return write_piece(out, event.bytes(span), bytes_max, begin),
+        Cell::Json(span) => {
+            let text = event.str(span);
             let text = listed(text).unwrap_or(Cow::Borrowed(text));
-            return write_piece(out, &text, bytes_max, begin);
+            return write_piece(out, text.as_bytes(), bytes_max, begin);
         }
-        Value::Int(number) => {
+        Cell::Int(number) => {
             begin(out);
             write_number(out, number);
         }
-        Value::Bool(truth) => {
+        Cell::Bool(truth) => {
             begin(out);
             out.extend_from_slice(if truth { b"true" } else { b"false" });
         }
-        Value::Time(time) => {
+        Cell::Time(nanos) => {
             begin(out);
-            time.write_rfc3339(9, out);
+            Time(nanos).write_rfc3339(9, out);
         }
     }
     Written::Whole
 }
 
 #[inline]
-fn write_piece(out: &mut Vec<u8>, text: &str, bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
+fn write_piece(out: &mut Vec<u8>, text: &[u8], bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
     if text.len() <= bytes_max && is_plain(text) {
         begin(out);
-        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(text);
         return Written::Whole;
     }
     write_odd_piece(out, text, bytes_max, begin)
@@ -278,13 +298,19 @@ fn write_piece(out: &mut Vec<u8>, text: &str, bytes_max: usize, begin: impl FnOn
 
 #[cold]
 #[inline(never)]
-fn write_odd_piece(out: &mut Vec<u8>, text: &str, bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
-    let (piece, is_cut) = piece(text, bytes_max);
+fn write_odd_piece(out: &mut Vec<u8>, text: &[u8], bytes_max: usize, begin: impl FnOnce(&mut Vec<u8>)) -> Written {
+    if text.len() <= bytes_max && is_trimmed(text) {
+        begin(out);
+        write_text(out, text);
+        return Written::Whole;
+    }
+    let text = String::from_utf8_lossy(text);
+    let (piece, is_cut) = piece(&text, bytes_max);
     if piece.is_empty() {
         return Written::No;
     }
     begin(out);
-    write_text(out, piece);
+    write_text(out, piece.as_bytes());
     if is_cut { Written::Cut } else { Written::Whole }
 }
 
@@ -314,10 +340,10 @@ fn listed(json: &str) -> Option<Cow<'_, str>> {
     Some(list.unwrap_or_default())
 }
 
-fn whole(value: Value<'_>) -> Option<i64> {
-    match value {
-        Value::Int(number) => Some(number),
-        Value::Str(text) => text.parse().ok(),
+fn whole(event: &Event<'_>, cell: Cell) -> Option<i64> {
+    match cell {
+        Cell::Int(number) => Some(number),
+        Cell::Str(span) => event.str(span).parse().ok(),
         _ => None,
     }
 }

@@ -202,7 +202,7 @@ impl<'a> Event<'a> {
     }
 
     #[inline]
-    fn at(&self, field: Field) -> Option<Cell> {
+    pub(crate) fn at(&self, field: Field) -> Option<Cell> {
         let slot = self.index.get(field as usize).copied().unwrap_or(0);
         self.known.get(usize::from(slot).checked_sub(1)?).map(|(_, cell)| *cell)
     }
@@ -376,6 +376,14 @@ impl Event<'_> {
         let range = start..start.wrapping_add(span.len as usize);
         let text = if span.start & Span::OWN == 0 { self.text } else { self.own.as_str() };
         text.get(range).unwrap_or_default()
+    }
+
+    /// The bytes of a text: all that an emitter needs that copies what is plain.
+    #[inline]
+    pub(crate) fn bytes(&self, span: Span) -> &[u8] {
+        let start = (span.start & !Span::OWN) as usize;
+        let text = if span.start & Span::OWN == 0 { self.text } else { self.own.as_str() };
+        text.as_bytes().get(start..start.wrapping_add(span.len as usize)).unwrap_or_default()
     }
 
     #[inline]

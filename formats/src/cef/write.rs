@@ -31,12 +31,17 @@ fn cut(text: &str, bytes_max: usize, is_blank: fn(char) -> bool) -> (&str, bool)
     (whole.get(..end).unwrap_or_default().trim_end_matches(is_blank), true)
 }
 
+/// Whether a text has something between blanks, and no blank at its ends.
+pub(super) fn is_trimmed(bytes: &[u8]) -> bool {
+    let solid = |byte: Option<&u8>| byte.is_some_and(|byte| !is_blank(char::from(*byte)));
+    solid(bytes.first()) && solid(bytes.last())
+}
+
 /// Whether a text goes out as it stands; an empty one does not. All blanks but the space itself are special.
 // Not inlined, as the others of its kind: by itself the check becomes a few vector instructions, and
 // no registers are saved around it.
 #[inline(never)]
-pub(super) fn is_plain(text: &str) -> bool {
-    let bytes = text.as_bytes();
+pub(super) fn is_plain(bytes: &[u8]) -> bool {
     !matches!(bytes, [] | [b' ', ..] | [.., b' ']) && IN_VALUE.none_in(bytes)
 }
 
@@ -45,8 +50,8 @@ static IN_HEADER: Specials<3> = Specials::controls_and([b'|', b'\\', 0x7f]);
 
 /// Writes a value of the extension: the equals sign and the backslash get a backslash, line ends
 /// become `\n` and `\r`, other control characters a space. A pipe is plain here.
-pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
-    let mut rest = text.as_bytes();
+pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    let mut rest = text;
     while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_VALUE.plain_len(rest)) {
         out.extend_from_slice(plain);
         match byte {
@@ -64,17 +69,15 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &str) {
 /// Writes a header field: the pipe and the backslash get a backslash, every control character
 /// becomes a space ("CR/LF are not allowed" there). An equals sign is plain here.
 #[inline]
-pub(super) fn write_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
-    let bytes = text.as_bytes();
-    if bytes.len() <= bytes_max && is_plain_in_header(text) {
+pub(super) fn write_header(out: &mut Vec<u8>, bytes: &[u8], bytes_max: usize) {
+    if bytes.len() <= bytes_max && is_plain_in_header(bytes) {
         out.extend_from_slice(bytes);
     } else {
-        write_odd_header(out, text, bytes_max);
+        write_odd_header(out, &String::from_utf8_lossy(bytes), bytes_max);
     }
 }
 
-fn is_plain_in_header(text: &str) -> bool {
-    let bytes = text.as_bytes();
+fn is_plain_in_header(bytes: &[u8]) -> bool {
     !matches!(bytes, [b' ', ..] | [.., b' ']) && IN_HEADER.plain_len(bytes) == bytes.len()
 }
 
@@ -126,8 +129,7 @@ fn key_len(name: &[u8]) -> usize {
 
 /// Writes what may stand in a key: `[A-Za-z0-9_]`; other characters are dropped.
 #[inline]
-fn write_key_part(out: &mut Vec<u8>, name: &str) {
-    let bytes = name.as_bytes();
+fn write_key_part(out: &mut Vec<u8>, bytes: &[u8]) {
     if bytes.len() <= KEY_BYTES_MAX && is_key(bytes) {
         out.extend_from_slice(bytes);
     } else {
@@ -167,19 +169,19 @@ pub(super) struct Keys<'e> {
     /// Counts up only: each number tried is tried once in an event.
     next: u32,
     /// The group written last, and where it begins and ends with what stands around it.
-    group: (&'e str, Range<usize>),
+    group: (&'e [u8], Range<usize>),
 }
 
 impl Default for Keys<'_> {
     fn default() -> Self {
-        Keys { seen: [0; 16], few: [0; FEW], len: 0, many: BTreeSet::new(), next: 2, group: ("", 0..0) }
+        Keys { seen: [0; 16], few: [0; FEW], len: 0, many: BTreeSet::new(), next: 2, group: (b"", 0..0) }
     }
 }
 
 impl<'e> Keys<'e> {
     /// Writes a space and ` ad_<group>_<name>`, unlike any other key of the event; answers where the key stands.
     #[inline]
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, group: &'e str, name: &str) -> Range<usize> {
+    pub(super) fn write(&mut self, out: &mut Vec<u8>, group: &'e [u8], name: &[u8]) -> Range<usize> {
         let from = out.len();
         if self.group.0 == group && !group.is_empty() {
             out.extend_from_within(self.group.1.clone());
