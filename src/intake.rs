@@ -229,8 +229,9 @@ impl Intake {
     /// Takes the batch out of `frames`, with what it adds to the source's tally; none if empty.
     fn counted(&self, frames: &mut Frames) -> Option<Batch> {
         let mut batch = std::mem::take(&mut frames.batch);
-        if batch.len() > 0 && !planted!(TallyForgotten) {
-            Tally { taken: batch.len() as u64, lost: 0 }.add_to(&mut batch, &self.source);
+        let events = batch.len() as u64;
+        if events > 0 && !planted!(TallyForgotten) {
+            Tally { taken: events, lost: 0 }.add_to(&mut batch, &self.source);
         }
         (!batch.is_empty()).then_some(batch)
     }

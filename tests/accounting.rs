@@ -74,7 +74,8 @@ fn the_accounts_are_exact_over_kill_9() {
         free_port(),
     );
     let mut gateway = Gateway::start(folder.path(), &config);
-    let (mut acknowledged, mut restarts) = (0, 1);
+    // The journal's beginning is an event, and each start.
+    let (mut acknowledged, mut own) = (0, 2);
     for cycle in 0..6 {
         for count in 1..=20 {
             assert!(post(&gateway, count, 1), "cycle {cycle}");
@@ -86,10 +87,10 @@ fn the_accounts_are_exact_over_kill_9() {
         let page = status(&gateway).unwrap();
         assert_eq!(row(&page, "sources", "hec")["received"], acknowledged);
         gateway = gateway.kill().start();
-        restarts += 1;
+        own += 1;
         // The event about the start comes when it is ready.
         let page = eventually("one event for each start", WITHIN, || {
-            status(&gateway).filter(|page| row(page, "sources", "wharfinger")["taken"] == restarts)
+            status(&gateway).filter(|page| row(page, "sources", "wharfinger")["taken"] == own)
         });
         assert_eq!(row(&page, "sources", "hec")["received"], acknowledged, "after kill -9");
     }
@@ -228,4 +229,41 @@ fn with_no_sink_ahead_senders_wait_and_nothing_is_lost() {
         // A request that was refused may have been stored in part.
         assert!((sent..sent + 101).contains(&ids.len()), "{} of {sent}", ids.len());
     }
+}
+
+#[test]
+fn a_journal_that_was_put_back_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = SinkFile::in_folder(folder.path());
+    let config =
+        format!("sources:\n  hec: {{type: hec, address: 127.0.0.1:0, token: {TOKEN}}}\nsinks:\n{}", file.config());
+    let gateway = Gateway::start(folder.path(), &config);
+    assert!(post(&gateway, 5, 1));
+    file.wait_for(5, WITHIN, |event| event["source"] == "hec");
+    let stopped = gateway.kill();
+    // As a copy of the machine from before would have it: the segment as it is now, a cursor from later.
+    let journal = folder.path().join("data/journal");
+    let segment = std::fs::read(journal.join("0000000000000001.segment")).unwrap();
+    let gateway = stopped.start();
+    assert!(post(&gateway, 50, 1));
+    file.wait_for(55, WITHIN, |event| event["source"] == "hec");
+    let stopped = gateway.kill();
+    for entry in std::fs::read_dir(&journal).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "segment") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    std::fs::write(journal.join("0000000000000001.segment"), segment).unwrap();
+    let gateway = stopped.start();
+    let gaps = file.wait_for(1, WITHIN, |event| event["event_class"] == "gap");
+    assert_eq!(gaps[0]["fields"]["gap.count"], "unknown", "{}", gaps[0]);
+    assert!(gaps[0]["reason"].as_str().unwrap().contains("put back to an earlier state"), "{}", gaps[0]);
+    let (before, after) = (file.events()[0]["event_id"].to_string(), gaps[0]["event_id"].to_string());
+    assert_ne!(before[..17], after[..17], "a new incarnation");
+    let gateway = gateway.kill().start();
+    assert!(post(&gateway, 1, 1));
+    file.wait_for(56, WITHIN, |event| event["source"] == "hec");
+    assert_eq!(file.events().iter().filter(|event| event["event_class"] == "gap").count(), 1, "said once");
+    gateway.stop();
 }

@@ -268,8 +268,9 @@ fn export(dir: &Path, undelivered_by: Option<&str>) -> Result<Exit, Failure> {
             Ok(())
         })
         .and_then(|()| out.flush())
-        .or_else(|error| {
-            if error.kind() == io::ErrorKind::BrokenPipe { Err(Failure::ClosedPipe) } else { Err(failed(error)) }
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+            _ => failed(error),
         })?;
     Ok(if missing == 0 { Exit::Ok } else { Exit::Data })
 }

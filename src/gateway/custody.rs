@@ -28,6 +28,8 @@ const RELIEVED: u64 = 70;
 const DECLARED_MAX: usize = 1024;
 /// The mark that says how full the journal was last said to be.
 const LEVEL: &str = "level";
+/// The mark that says in which incarnation the journal was last seen.
+const INCARNATION: &str = "incarnation";
 
 /// See above. One for a gateway.
 #[derive(Debug)]
@@ -56,6 +58,32 @@ impl Custody {
     /// How long the journal takes what comes in at the present rate, if nothing leaves it.
     pub(super) fn seconds_left(&self) -> Option<u64> {
         Some(self.seconds_left.load(Relaxed)).filter(|seconds| *seconds < u64::MAX)
+    }
+
+    /// A journal that went back to an earlier state begins a new incarnation, so that no event number
+    /// is given twice: what it has forgotten is a gap. The mark is stored with the record.
+    ///
+    /// # Errors
+    /// The journal cannot store.
+    pub(super) async fn begin(&self) -> Result<(), AppendError> {
+        let present = self.journal.incarnation().to_string();
+        let mark = Some((INCARNATION, present.as_bytes()));
+        match self.own.marked(INCARNATION) {
+            Some(known) if known == present.as_bytes() => Ok(()),
+            Some(known) => {
+                let known = String::from_utf8_lossy(&known);
+                let gap = Gap::unknown(format!(
+                    "the journal was put back to an earlier state, or lost what was not synced: incarnation {known} \
+                     ends here, {present} begins"
+                ));
+                match self.own.gap_with(&Origin::own(), &gap, mark).await {
+                    // Not even the reserve has room: at the next start, then.
+                    Err(AppendError::Full { .. }) => Ok(()),
+                    declared => declared,
+                }
+            }
+            None => self.own.report_with("journal.begin", 2, &format!("incarnation {present} begins"), mark).await,
+        }
     }
 
     /// Until `stop`.
@@ -215,8 +243,33 @@ impl Declared {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// Levels as the journal fills and empties: percent used, whether somebody found no room.
+    #[tokio::test]
+    async fn an_alarm_at_80_one_when_full_and_one_when_it_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = crate::journal::Settings::new(dir.path().join("journal"));
+        let journal = Journal::open(settings, std::sync::Arc::new(crate::journal::storage::Disk)).unwrap();
+        let mut status = journal.status();
+        let mut level = Level::Fine;
+        let mut alarms = Vec::new();
+        let steps =
+            [(10, false), (79, false), (80, false), (79, false), (85, false), (99, true), (99, false), (75, false)];
+        for (percent, found_no_room) in steps.into_iter().chain([(69, false), (81, false), (60, false)]) {
+            status.bytes_used = status.bytes_ordinary / 100 * percent + 1000;
+            let now = next_level(level, &status, found_no_room);
+            if now != level {
+                alarms.push((percent, now));
+            }
+            level = now;
+        }
+        let expected =
+            [(80, Level::Filling), (99, Level::Full), (69, Level::Fine), (81, Level::Filling), (60, Level::Fine)];
+        assert_eq!(alarms, expected);
+    }
 
     #[test]
     fn a_range_is_declared_once() {

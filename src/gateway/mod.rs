@@ -57,6 +57,7 @@ pub async fn run(
         source_stats,
     });
     forget_old_cursors(&journal, &config);
+    custody.begin().await?;
     // From the first event on, every end is an orderly one.
     let signals = Signals::watch()?;
     for part in std::mem::take(&mut config.sinks) {

@@ -64,8 +64,8 @@ impl Gap {
             }
         }
         let count = self.count.map(|count| Value::Int(i64::try_from(count).unwrap_or(i64::MAX)));
-        if let Some(count) = &count {
-            event.set(Field::Count, count.clone());
+        if let Some(count) = count {
+            event.set(Field::Count, count);
         }
         event.extra("gap", "count", count.unwrap_or_else(|| "unknown".into()));
         event.extra("gap", "cause", &*self.cause);
