@@ -238,6 +238,22 @@ fn a_right_configuration_in_each_language() {
 }
 
 #[test]
+fn the_configuration_of_the_readme_is_right() {
+    let dir = TempDir::new().unwrap();
+    let readme = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let yaml = readme.split_once("```yaml\n").and_then(|(_, rest)| rest.split_once("```")).unwrap().0;
+    fs::write(
+        dir.path().join("rvtools-vinfo.csv"),
+        "VM,VM UUID,Primary IP Address\nweb,421f245c-7fa8-60fa-6af6-a46351ced0eb,192.0.2.7\n",
+    )
+    .unwrap();
+    fs::write(dir.path().join("hec-token"), "token").unwrap();
+    fs::write(dir.path().join("w.yaml"), yaml.replace("/etc/wharfinger", dir.path().to_str().unwrap())).unwrap();
+    let output = run(dir.path(), &["validate", "-c", "w.yaml"], b"");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+#[test]
 fn the_defaults_can_be_written_to_a_file_and_changed() {
     let dir = TempDir::new().unwrap();
     let config = run(dir.path(), &["generate", "config"], b"");
