@@ -17,7 +17,6 @@ pub mod sinks;
 pub mod sources;
 pub mod stats;
 pub mod tls;
-pub mod tls_server;
 
 #[cfg(test)]
 #[path = "../tests/sim/mod.rs"]

@@ -15,11 +15,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("document", &["part"]),
     ("tls", &["part"]),
-    ("tls_server", &["part"]),
     ("journal", &[]),
     ("identity", &["document"]),
     ("intake", &["identity", "journal", "stats"]),
-    ("sources", &["intake", "part", "stats", "tls_server"]),
+    ("sources", &["intake", "part", "stats", "tls"]),
     ("sinks", &["journal", "part", "tls"]),
     ("config", &["document", "identity", "journal", "part", "sinks", "sources"]),
     ("admin", &["intake", "journal", "sinks", "stats"]),
@@ -30,7 +29,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms that may not know what an event is.
-const BLIND: &[&str] = &["journal", "part", "stats", "document", "tls", "tls_server"];
+const BLIND: &[&str] = &["journal", "part", "stats", "document", "tls"];
 
 const FILE_LINES_MAX: usize = 500;
 

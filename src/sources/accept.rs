@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::throttle::Throttle;
 use crate::part::SetupError;
-use crate::tls_server;
+use crate::tls;
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -173,7 +173,7 @@ where
     };
     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
         Ok(Ok(stream)) => {
-            let peer = tls_server::peer_name(stream.get_ref().1).unwrap_or_else(|| address.to_string()).into();
+            let peer = tls::peer_name(stream.get_ref().1).unwrap_or_else(|| address.to_string()).into();
             work(Accepted { stream: Stream::Tls(Box::new(stream)), peer, address }).await
         }
         Ok(Err(error)) => {

@@ -164,7 +164,7 @@ async fn tls_with_certificates_on_both_sides() {
     let address = listener.local_addr().unwrap();
     let tls = |authority: &std::path::Path| json!({ "tls": { "ca": authority, "certificate": pki.client.certificate, "key": pki.client.key } });
     flow.append(names(100)).await;
-    let acceptor = wharfinger::tls_server::TlsServer {
+    let acceptor = wharfinger::tls::TlsServer {
         certificate: pki.server.certificate.clone(),
         key: pki.server.key.clone(),
         client_ca: Some(pki.authority.clone()),

@@ -36,7 +36,7 @@ use super::weight::Weight;
 use super::{Source, SourceConfig, journal_failed};
 use crate::intake::{AppendError, Frames, Intake, Origin, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, Secret, SetupError, Transport};
-use crate::tls_server::TlsServer;
+use crate::tls::TlsServer;
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
     name: "hec",

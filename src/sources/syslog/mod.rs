@@ -22,7 +22,7 @@ use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::{Source, SourceConfig};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
-use crate::tls_server::TlsServer;
+use crate::tls::TlsServer;
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
     name: "syslog",

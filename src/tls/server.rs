@@ -6,14 +6,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ServerConfig;
 use rustls::server::{ServerConnection, WebPkiClientVerifier};
-use rustls::{RootCertStore, ServerConfig};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_rustls::TlsAcceptor;
 
+use super::{certificates, private_key, roots};
 use crate::part::{Problem, SetupError};
 
 /// TLS for a listener.
@@ -63,16 +62,11 @@ impl TlsServer {
         let builder = match &self.client_ca {
             None => builder.with_no_client_auth(),
             Some(path) => {
-                let mut roots = RootCertStore::empty();
-                for certificate in certificates(path)? {
-                    roots.add(certificate).map_err(|error| cannot_use(path, error))?;
-                }
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(path)?), provider);
                 builder.with_client_cert_verifier(verifier.build().map_err(|error| cannot_use(path, error))?)
             }
         };
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| cannot_use(&self.key, error))?;
-        builder.with_single_cert(certificates(&self.certificate)?, key).map_err(|error| {
+        builder.with_single_cert(certificates(&self.certificate)?, private_key(&self.key)?).map_err(|error| {
             SetupError::new(format!("cannot use `{}` with its key", self.certificate.display()), error)
         })
     }
@@ -83,15 +77,6 @@ pub fn peer_name(connection: &ServerConnection) -> Option<String> {
     let certificate = webpki::EndEntityCert::try_from(connection.peer_certificates()?.first()?).ok()?;
     let name = certificate.valid_dns_names().next().or_else(|| certificate.valid_uri_names().next());
     name.map(str::to_owned)
-}
-
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let read = || CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>();
-    let certificates = read().map_err(|error| cannot_use(path, error))?;
-    match certificates.is_empty() {
-        true => Err(cannot_use(path, "it holds no certificate")),
-        false => Ok(certificates),
-    }
 }
 
 fn cannot_use(path: &Path, cause: impl ToString) -> SetupError {

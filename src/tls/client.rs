@@ -1,20 +1,20 @@
-//! TLS towards peers: what a sink's `tls:` says, and the client settings made from it.
+//! TLS towards peers: what a sink's `tls:` says, and the client's settings made from it.
 //!
 //! Files are read at each call, so that a renewed certificate is used from the next connection on.
 //!
 //! Invariant: the peer's certificate and name are always checked; there is no switch against it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::Verifier;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::{certificates, private_key, roots};
 use crate::part::{Problem, SetupError};
 
 /// How a peer is recognised, and how we prove who we are.
@@ -109,29 +109,6 @@ impl ClientTls {
 fn platform_verifier(provider: Arc<CryptoProvider>) -> Result<Arc<Verifier>, SetupError> {
     let failed = |error| SetupError::new("cannot read the certificates of the operating system", error);
     Verifier::new(provider).map(Arc::new).map_err(failed)
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, SetupError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(path)? {
-        let failed = |error| SetupError::new(format!("cannot trust a certificate of `{}`", path.display()), error);
-        roots.add(certificate).map_err(failed)?;
-    }
-    Ok(roots)
-}
-
-/// All certificates of a PEM file, at least one.
-pub(crate) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, SetupError> {
-    let failed = |cause: String| SetupError::new(format!("cannot read certificates from `{}`", path.display()), cause);
-    let found = CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))?;
-    let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))?;
-    if found.is_empty() { Err(failed("there is none in it".to_owned())) } else { Ok(found) }
-}
-
-/// The first private key of a PEM file.
-pub(crate) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, SetupError> {
-    let failed = |error| SetupError::new(format!("cannot read a key from `{}`", path.display()), error);
-    PrivateKeyDer::from_pem_file(path).map_err(failed)
 }
 
 #[cfg(test)]
