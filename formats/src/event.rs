@@ -8,9 +8,6 @@
 //! Invariant: total. Raw bytes and own text of 2 GiB and more are more than a range can say: a text
 //! beyond that is left out, the raw bytes never are.
 
-use std::ops::Range;
-
-use crate::text::Text;
 use crate::{Field, ParseError, Time};
 
 /// The value of a field or an extra.
@@ -169,15 +166,6 @@ impl<'a> Event<'a> {
         let text = text.as_ref();
         if !text.is_empty() {
             self.set(field, text);
-        }
-    }
-
-    /// Sets a text field to a piece of the frame that is parsed, unless it is empty.
-    #[inline]
-    pub(crate) fn set_piece(&mut self, field: Field, text: &Text<'_>, range: Range<usize>) {
-        if !range.is_empty() {
-            let span = self.keep(text, range);
-            self.put(field, Cell::Str(span));
         }
     }
 
@@ -387,26 +375,11 @@ impl Event<'_> {
     }
 
     #[inline]
-    fn span(&mut self, text: &str) -> Span {
+    pub(crate) fn span(&mut self, text: &str) -> Span {
         match self.raw_span(text) {
             Some(span) => span,
             None => self.own_span(text),
         }
-    }
-
-    /// A piece of the frame that is parsed.
-    #[inline(always)]
-    pub(crate) fn keep(&mut self, text: &Text<'_>, range: Range<usize>) -> Span {
-        match text.span(&range) {
-            Some(span) => span,
-            None => self.keep_lossy(text, range),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn keep_lossy(&mut self, text: &Text<'_>, range: Range<usize>) -> Span {
-        self.span(&text.piece(range))
     }
 
     /// The range of the raw bytes that the text is: a text that lies inside their memory.

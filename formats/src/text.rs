@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::Event;
-use crate::event::Span;
+use crate::event::{Cell, Span};
+use crate::{Event, Field};
 
 /// One frame and, when it is UTF-8, the same as text.
 #[derive(Debug, Clone, Copy)]
@@ -59,5 +59,32 @@ impl<'a> Text<'a> {
     /// Everything from `at` on.
     pub(crate) fn tail(&self, at: usize) -> Cow<'a, str> {
         self.piece(at.min(self.bytes.len())..self.bytes.len())
+    }
+}
+
+/// How pieces of a frame get into the event that it becomes.
+impl Event<'_> {
+    /// Sets a text field to a piece of the frame that is parsed, unless it is empty.
+    #[inline]
+    pub(crate) fn set_piece(&mut self, field: Field, text: &Text<'_>, range: Range<usize>) {
+        if !range.is_empty() {
+            let span = self.keep(text, range);
+            self.put(field, Cell::Str(span));
+        }
+    }
+
+    /// A piece of the frame that is parsed.
+    #[inline(always)]
+    pub(crate) fn keep(&mut self, text: &Text<'_>, range: Range<usize>) -> Span {
+        match text.span(&range) {
+            Some(span) => span,
+            None => self.keep_lossy(text, range),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn keep_lossy(&mut self, text: &Text<'_>, range: Range<usize>) -> Span {
+        self.span(&text.piece(range))
     }
 }
