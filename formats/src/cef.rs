@@ -25,6 +25,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "cef",
     about: "ArcSight Common Event Format",
     detect: None,
+    starts: b"",
     parse: None,
     emit: Some(emit),
     open: None,

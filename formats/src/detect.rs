@@ -116,13 +116,35 @@ fn parse_envelope<'a>(
 /// engine says. For the same reason a line of dockerd is believed only under the daemon's own tags.
 fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
-    let app = event.text(Field::App).unwrap_or_default();
-    if message.is_empty() || syslog::is_container_id(app.as_bytes()) {
+    if !message.first().is_some_and(|first| may_start(*first)) {
         return None;
     }
-    let allowed =
-        |format: &Format| format.open.is_none() && (format.name != dockerd::FORMAT.name || is_daemon_tag(app));
+    let app = event.text(Field::App).unwrap_or_default();
+    if syslog::is_container_id(app.as_bytes()) {
+        return None;
+    }
+    let allowed = |format: &Format| is_carried(format) && (format.name != dockerd::FORMAT.name || is_daemon_tag(app));
     best(message, allowed).filter(|(_, score)| *score >= INNER_SCORE).map(|(format, _)| (message, format))
+}
+
+/// Whether a line inside another can begin with that byte: most messages begin with none of them.
+#[inline]
+fn may_start(first: u8) -> bool {
+    static STARTS: LazyLock<[bool; 256]> = LazyLock::new(|| {
+        let mut starts = [false; 256];
+        for first in FORMATS.iter().filter(|format| is_carried(format)).flat_map(|format| format.starts) {
+            if let Some(slot) = starts.get_mut(usize::from(*first)) {
+                *slot = true;
+            }
+        }
+        starts
+    });
+    STARTS.get(usize::from(first)).copied().unwrap_or(false)
+}
+
+/// Whether syslog may carry lines of it.
+fn is_carried(format: &Format) -> bool {
+    format.parse.is_some() && format.open.is_none()
 }
 
 /// Tags that dockerd's own log has in syslog. `docker/x` is not among them: so Docker's syslog driver
@@ -167,4 +189,37 @@ fn unparsed(event: &mut Event<'_>, error: ParseError, input: &[u8]) {
     event.set(Field::Severity, 2);
     event.set(Field::ParseStatus, "failed");
     event.set(Field::ParseError, &error.describe(input));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_detected_that_begins_with_another_byte() {
+        let lines: &[&[u8]] = &[
+            br#"{"Type":"container","Action":"start"}"#,
+            b"\x1E{\"Type\":\"container\"}",
+            br#"{"log":"text\n","stream":"stdout"}"#,
+            b"\0{\"log\":\"text\"}",
+            br#"time="2026-11-21T09:05:11Z" level=info msg="x""#,
+            br#"{"level":"info","msg":"x","time":"2026-11-21T09:05:11Z"}"#,
+            b"[info] POST /containers/create",
+            b"INFO[0001] text",
+            b"<13>1 - - - - - - x",
+            br#"{"event":"x","time":1,"sourcetype":"s"}"#,
+            br#"{"rule":{"level":3},"agent":{"id":"1"}}"#,
+        ];
+        let detects = |format: &Format, line: &[u8]| format.detect.map_or(0, |detect| detect(line)) > 0;
+        for format in FORMATS.iter().filter(|format| !format.starts.is_empty()) {
+            assert!(lines.iter().any(|line| detects(format, line)), "{}", format.name);
+            for line in lines {
+                for first in (0..=255_u8).filter(|first| !first.is_ascii_whitespace() && !format.starts.contains(first))
+                {
+                    let other = [&[first], line.get(1..).unwrap_or_default()].concat();
+                    assert!(!detects(format, &other), "{} {}", format.name, String::from_utf8_lossy(&other));
+                }
+            }
+        }
+    }
 }

@@ -19,6 +19,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "docker_events",
     about: "Docker Engine events (GET /events), API 1.18 to 1.52",
     detect: Some(detect),
+    starts: b"{\x1E",
     parse: Some(parse),
     emit: None,
     open: None,

@@ -20,6 +20,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "docker_json",
     about: "Docker json-file log lines",
     detect: Some(detect),
+    starts: b"{\0",
     parse: Some(parse),
     emit: None,
     open: None,

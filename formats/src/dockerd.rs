@@ -31,6 +31,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "dockerd",
     about: "Log of the Docker daemon: logfmt, terminal, JSON and the forms of old engines",
     detect: Some(detect),
+    starts: b"t{[TDIWEFP",
     parse: Some(parse),
     emit: None,
     open: None,

@@ -19,6 +19,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "hec",
     about: "Splunk HTTP Event Collector envelopes",
     detect: Some(detect),
+    starts: b"{",
     parse: Some(parse),
     emit: None,
     open: None,

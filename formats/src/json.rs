@@ -22,6 +22,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "json",
     about: "native JSON, one flat object a line",
     detect: None,
+    starts: b"",
     parse: None,
     emit: Some(emit),
     open: None,

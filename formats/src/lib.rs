@@ -82,6 +82,8 @@ pub struct Format {
     /// How sure we are, 0 to 100, that `input` is one frame of this format. Looks at a bounded
     /// number of bytes.
     pub detect: Option<fn(input: &[u8]) -> u8>,
+    /// The bytes a frame of it may begin with, white space aside; none: any.
+    pub(crate) starts: &'static [u8],
     /// Absent for formats that are only written.
     pub parse: Option<Parse>,
     /// Absent for formats that are only read.

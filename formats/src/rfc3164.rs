@@ -21,6 +21,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "rfc3164",
     about: "BSD syslog, RFC 3164 and its relatives in the wild",
     detect: Some(detect),
+    starts: b"",
     parse: Some(parse),
     emit: None,
     open: Some(open),

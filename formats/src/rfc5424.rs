@@ -19,6 +19,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "rfc5424",
     about: "Syslog, RFC 5424, with structured data",
     detect: Some(detect),
+    starts: b"<",
     parse: Some(parse),
     emit: Some(emit::emit),
     open: Some(open),

@@ -19,6 +19,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "wazuh",
     about: "Wazuh alerts 3.x and 4.x (alerts.json)",
     detect: Some(detect),
+    starts: b"{",
     parse: Some(parse),
     emit: None,
     open: None,
