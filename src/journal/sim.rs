@@ -34,10 +34,12 @@ struct World {
     life: u64,
     calls: u64,
     fault: Option<Fault>,
+    /// The process ends before the call with that number, counted from 0.
+    dies_at: Option<u64>,
     capacity: Option<u64>,
 }
 
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Contents {
     current: Vec<u8>,
     durable: Vec<u8>,
@@ -72,19 +74,7 @@ impl fmt::Debug for SimDisk {
 impl SimDisk {
     /// An empty disk; the same seed gives the same fates.
     pub fn new(seed: u64) -> Self {
-        let world = World {
-            random: fastrand::Rng::with_seed(seed),
-            files: Vec::new(),
-            names: BTreeMap::new(),
-            durable_names: BTreeMap::new(),
-            changes: Vec::new(),
-            locks: BTreeSet::new(),
-            life: 0,
-            calls: 0,
-            fault: None,
-            capacity: None,
-        };
-        SimDisk { world: Arc::new(Mutex::new(world)) }
+        SimDisk { world: Arc::new(Mutex::new(World::new(seed))) }
     }
 
     /// Another disk with the same files, all of them durable.
@@ -128,6 +118,42 @@ impl SimDisk {
         locked(&self.world).fault = fault;
     }
 
+    /// The process ends after so many calls: none after that does anything.
+    pub fn die_after(&self, calls: u64) {
+        let mut world = locked(&self.world);
+        world.dies_at = Some(world.calls + calls);
+    }
+
+    /// How many blocks and lengths of files, and how many changes of names, are not durable.
+    pub fn unsynced(&self) -> (usize, usize) {
+        let world = locked(&self.world);
+        let units = world.files.iter().map(|contents| contents.dirty.len() + usize::from(contents.length_dirty));
+        (units.sum(), world.changes.len())
+    }
+
+    /// The disk as a power loss could leave it: with the units `keep` says and the first changes of names.
+    pub fn after_power_loss(&self, keep: impl Fn(usize) -> bool, changes: usize) -> Self {
+        let world = locked(&self.world);
+        let mut names = world.durable_names.clone();
+        world.changes.iter().take(changes).for_each(|change| change.clone().apply(&mut names));
+        let mut unit = 0..;
+        let mut files = Vec::with_capacity(world.files.len());
+        for contents in &world.files {
+            let mut kept = contents.clone();
+            for block in std::mem::take(&mut kept.dirty) {
+                if unit.next().is_some_and(&keep) {
+                    kept.write_back(block);
+                }
+            }
+            if kept.length_dirty && unit.next().is_some_and(&keep) {
+                set_length(&mut kept.durable, kept.current.len());
+            }
+            files.push(Contents { current: kept.durable.clone(), durable: kept.durable, ..Contents::default() });
+        }
+        let copy = World { files, names: names.clone(), durable_names: names, ..World::new(0) };
+        SimDisk { world: Arc::new(Mutex::new(copy)) }
+    }
+
     /// How many bytes files may take in all.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         locked(&self.world).capacity = bytes;
@@ -157,8 +183,28 @@ impl SimDisk {
 }
 
 impl World {
+    fn new(seed: u64) -> Self {
+        World {
+            random: fastrand::Rng::with_seed(seed),
+            files: Vec::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            changes: Vec::new(),
+            locks: BTreeSet::new(),
+            life: 0,
+            calls: 0,
+            fault: None,
+            dies_at: None,
+            capacity: None,
+        }
+    }
+
     /// Counts a call; fails it if it is its turn.
     fn call(&mut self) -> io::Result<()> {
+        if self.dies_at.is_some_and(|dies_at| dies_at <= self.calls) {
+            self.life += 1;
+            return Err(io::Error::other("this process is dead"));
+        }
         self.calls += 1;
         let Some(fault) = &mut self.fault else { return Ok(()) };
         if fault.after > 0 {

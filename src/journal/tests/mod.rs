@@ -6,6 +6,7 @@ mod damage;
 mod faults;
 mod known;
 mod model;
+mod states;
 mod tallies;
 
 use std::path::Path;
