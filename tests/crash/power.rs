@@ -23,6 +23,9 @@ fn what_was_acknowledged_survives_power_loss() {
         rig.stops += 1;
         rig.under_load(&gateway, &format!("{cycle}"), random.u64(..u64::MAX / 2), || {
             thread::sleep(after);
+            // A machine without power answers nobody. A sync that is under way while the file system
+            // is shut down may be told "done" by the kernel although its extents are not converted.
+            gateway.process().signal("STOP");
             volume.power_off();
             gateway.process().signal("KILL");
         });
