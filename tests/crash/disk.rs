@@ -44,7 +44,7 @@ fn a_failing_sync_acknowledges_nothing_that_is_lost() {
         std::mem::forget(traced);
     }
     println!("{failures} syncs failed");
-    assert!(failures > cycles, "too few syncs failed: {failures}");
+    assert!(failures * 4 > cycles, "too few syncs failed: {failures}");
     rig.finish(Gateway::start(folder.path(), &config));
 }
 
