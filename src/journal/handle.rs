@@ -12,7 +12,7 @@ use super::cursor::Cursor;
 use super::cursor_file::{self, Committed, CursorFile};
 use super::log::Log;
 use super::recovery;
-use super::shared::Shared;
+use super::shared::{Shared, Waits};
 use super::storage::{LockError, Storage};
 use super::writer::Writer;
 use super::{AppendError, CursorError, Incarnation, OnFull, OpenError, Position, Settings, Status, locked};
@@ -132,6 +132,7 @@ impl Journal {
         let permit = match (room, shared.budget.try_room(permits)) {
             (_, Some(permit)) => Some(permit),
             (Room::Wait, None) => {
+                let _waits = Waits::new(shared);
                 shared.make_room();
                 Some(shared.budget.room(permits).await.ok_or(AppendError::Closed)?)
             }

@@ -47,6 +47,8 @@ pub(super) struct Shared {
     stalled: AtomicBool,
     /// Somebody waits for room, or soon will.
     pub(super) wanted: AtomicBool,
+    /// Appends that wait for room.
+    pub(super) waiting: AtomicU64,
     failure: Mutex<Option<Arc<str>>>,
     /// Let go of when the log's thread ends.
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
@@ -96,6 +98,7 @@ impl Shared {
             counters: Counters::default(),
             stalled: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
+            waiting: AtomicU64::new(0),
             failure: Mutex::new(None),
             lock: Mutex::new(Some(lock)),
             settings,
@@ -134,8 +137,8 @@ impl Shared {
         let moved_on = at.place.segment != cursor.at.place.segment;
         cursor.at = at;
         let after = catalogue.oldest_needed();
-        if moved_on && self.budget.free() < self.settings.segment_bytes() {
-            // Somebody may wait for what others can give up now that this one is ahead of them.
+        if moved_on && self.waiting.load(Relaxed) > 0 {
+            // Somebody waits for what others can give up, now that this one is ahead of them.
             drop(catalogue);
             self.want_room();
         } else if before != after && catalogue.releasable(after, false) {
@@ -186,5 +189,22 @@ impl Shared {
             }
         }
         *known = failure;
+    }
+}
+
+/// Counts an append that waits, until it has room or gives up.
+#[derive(Debug)]
+pub(super) struct Waits<'s>(&'s AtomicU64);
+
+impl<'s> Waits<'s> {
+    pub(super) fn new(shared: &'s Shared) -> Self {
+        shared.waiting.fetch_add(1, Relaxed);
+        Waits(&shared.waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
