@@ -24,7 +24,8 @@ pub struct Batch {
     /// Headers and payloads; in the headers all that the log fills in is zero.
     buffer: Vec<u8>,
     events: usize,
-    marks: usize,
+    /// Where the records of marks and tallies begin.
+    marks: Vec<usize>,
 }
 
 impl fmt::Debug for Batch {
@@ -60,18 +61,18 @@ impl Batch {
     /// Stores where a pull source stands after this batch, whole or absent with it. An empty value
     /// forgets the mark. The value is opaque.
     pub fn mark(&mut self, name: &str, value: &[u8]) {
+        self.marks.push(self.buffer.len());
         self.record(Kind::Mark, |buffer| put_mark(buffer, name, value));
-        self.marks += 1;
     }
 
     /// Adds to the sums kept under that name, whole or not at all with this batch: so what was
     /// counted always agrees with what is stored. The first sum, the second, …
     pub fn tally(&mut self, name: &str, amounts: &[u64]) {
+        self.marks.push(self.buffer.len());
         self.record(Kind::Tally, |buffer| {
             let bytes: Vec<u8> = amounts.iter().flat_map(|amount| amount.to_le_bytes()).collect();
             put_mark(buffer, &format!("{TALLY}{name}"), &bytes);
         });
-        self.marks += 1;
     }
 
     fn record(&mut self, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
@@ -102,7 +103,7 @@ impl Batch {
     pub fn clear(&mut self) {
         self.buffer.clear();
         self.events = 0;
-        self.marks = 0;
+        self.marks.clear();
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -133,15 +134,11 @@ impl Batch {
 
     /// Applies its marks.
     pub(super) fn marks_into(&self, marks: &mut Marks) {
-        if self.marks == 0 {
-            return;
-        }
-        let mut at = 0;
-        while let Some(head) = self.buffer.get(at..).and_then(<[u8]>::first_chunk::<HEADER_BYTES>) {
+        for at in &self.marks {
+            let rest = self.buffer.get(*at..).unwrap_or_default();
+            let Some((head, rest)) = rest.split_first_chunk::<HEADER_BYTES>() else { return };
             let header = layout(head);
-            let payload = at + HEADER_BYTES..at + header.record_bytes();
-            at = payload.end;
-            let payload = self.buffer.get(payload).unwrap_or_default();
+            let payload = rest.get(..header.payload_bytes as usize).unwrap_or_default();
             match header.kind {
                 Kind::Mark => take_marks(payload, marks),
                 Kind::Tally => add_tallies(payload, marks),
