@@ -285,17 +285,17 @@ impl<'a> Areas<'a> {
         (both.len() < Span::OWN as usize).then_some((Areas { raw, text, own }, rest))
     }
 
-    /// The range as an event keeps it. One that cuts a character, which nobody writes, reads as an
-    /// empty text.
+    /// The range as an event keeps it: emitters copy its bytes, so it must be one of whole characters.
     #[inline(always)]
     fn span(self, (start, len): (u32, u32)) -> Option<Span> {
         // Both texts are shorter than 2 GiB.
-        let (text_len, own_len) = (self.text.len() as u32, self.own.len() as u32);
-        let (start, room, own) = match start.checked_sub(text_len) {
-            Some(start) if own_len > 0 => (start, own_len.checked_sub(start)?, Span::OWN),
-            _ => (start, text_len.checked_sub(start)?, 0),
+        let (text, start, own) = match start.checked_sub(self.text.len() as u32) {
+            Some(start) if !self.own.is_empty() => (self.own, start, Span::OWN),
+            _ => (self.text, start, 0),
         };
-        (len <= room).then_some(Span { start: start | own, len })
+        let end = (start as usize).checked_add(len as usize)?;
+        let whole = text.is_char_boundary(start as usize) && text.is_char_boundary(end);
+        whole.then_some(Span { start: start | own, len })
     }
 }
 
@@ -340,6 +340,19 @@ mod tests {
         record.extend_from_slice(&[Field::Action as u8, TEXT, 3, 0, 5, 0]);
         record.extend_from_slice(b"tail");
         assert_eq!(decode(&record, Event::new(b"")).unwrap(), event);
+    }
+
+    #[test]
+    fn a_range_that_cuts_a_character_is_an_error() {
+        let mut event = Event::new("ä".as_bytes());
+        event.set(Field::Action, "ä");
+        let record = stored(&event);
+        let at = record.windows(6).position(|row| row == [Field::Action as u8, TEXT, 0, 0, 2, 0]).unwrap();
+        for (start, len) in [(0, 1), (1, 1), (1, 0), (0, 3), (3, 0)] {
+            let mut bad = record.clone();
+            (bad[at + 2], bad[at + 4]) = (start, len);
+            decode(&bad, Event::new(b"")).unwrap_err();
+        }
     }
 
     #[test]
