@@ -1,7 +1,7 @@
 //! What must hold of every event, whatever bytes it came from: shared by the fuzz targets.
 
-use serde_json::Value as Tree;
 use serde::de::IgnoredAny;
+use serde_json::Value as Tree;
 use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, parse, stored};
 
 pub mod syslog;

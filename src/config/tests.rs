@@ -11,7 +11,7 @@ use crate::sinks::Sink;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "read by the deserializer alone")]
 struct Crane {
     listen: Listen,
     #[serde(default)]
@@ -36,7 +36,7 @@ enum Mode {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code)]
+#[allow(dead_code, reason = "read by the deserializer alone")]
 struct Hook {
     name: String,
     #[serde(default)]

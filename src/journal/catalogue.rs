@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::batch::Marks;
 use super::cursor_file::{Committed, CursorFile};
 use super::segment::Identity;
+use super::segment::Place;
 use super::settings::OnFull;
 use super::storage::StorageFile;
 
@@ -27,15 +28,6 @@ pub(super) struct Segment {
     pub(super) end: u64,
     /// What the budget holds for it.
     pub(super) charged: u64,
-}
-
-/// A place in a segment where a record begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) segment: u64,
-    pub(super) offset: u64,
-    /// The number of the first event at or behind that place.
-    pub(super) position: u64,
 }
 
 /// What is known of a cursor, open or not.

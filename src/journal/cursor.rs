@@ -13,11 +13,10 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::catalogue::Place;
 use super::chunk::{Chunk, Stopped, Walk};
 use super::passed::Passed;
 use super::record::Seed;
-use super::segment::{self, HEADER_BYTES};
+use super::segment::{self, HEADER_BYTES, Place};
 use super::shared::{Published, Shared};
 use super::storage::StorageFile;
 use super::{CursorError, Incarnation, OnFull, Position, ReadError, locked};

@@ -16,8 +16,8 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::catalogue::Place;
 use super::passed::Passed;
+use super::segment::Place;
 use super::storage::{Storage, StorageFile};
 
 const MAGIC: [u8; 8] = *b"WHARFCUR";

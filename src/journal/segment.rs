@@ -26,6 +26,15 @@ const CRC_AT: usize = HEADER_BYTES - 4;
 /// Set when the segment was written without syncing: a crash may have taken any of it.
 const UNSYNCED: u32 = 1;
 
+/// A place in a segment where a record begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) segment: u64,
+    pub(super) offset: u64,
+    /// The number of the first event at or behind that place.
+    pub(super) position: u64,
+}
+
 /// Which journal the records belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {

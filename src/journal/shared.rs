@@ -8,10 +8,11 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::budget::Budget;
-use super::catalogue::{Catalogue, Place};
+use super::catalogue::Catalogue;
 use super::passed::Passed;
 use super::queue::Queue;
 use super::segment::Identity;
+use super::segment::Place;
 use super::storage::{Lock, Storage, StorageFile};
 use super::{CursorError, Settings, locked};
 

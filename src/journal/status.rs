@@ -82,7 +82,7 @@ impl Status {
         let catalogue = locked(&shared.catalogue);
         // One moment for all counts: what a batch adds to them, it adds under this lock.
         let next = catalogue.next;
-        let lag_bytes = |place: super::catalogue::Place| {
+        let lag_bytes = |place: super::segment::Place| {
             let before = catalogue.view(place.segment).map_or(bytes, |view| view.segment.bytes_before);
             bytes.saturating_sub(before + place.offset)
         };

@@ -31,6 +31,7 @@ impl Compression {
 
     /// The media type of what it makes of lines. Never a Content-Encoding: clients would inflate
     /// silently, and hashes, sizes and names would no longer match.
+    #[cfg(feature = "s3")]
     pub(super) fn content_type(self) -> &'static str {
         match self {
             Compression::None => "application/x-ndjson",

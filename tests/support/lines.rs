@@ -43,6 +43,11 @@ impl SinkFile {
     /// The events in the file. A line that a kill has torn keeps to itself: it is the beginning of one
     /// that comes again.
     pub fn events(&self) -> Vec<Value> {
+        self.events_and_torn().0
+    }
+
+    /// The same, and how many lines are torn.
+    pub fn events_and_torn(&self) -> (Vec<Value>, usize) {
         let text = self.text();
         let whole = |torn: &str| text.lines().any(|line| line.len() > torn.len() && line.starts_with(torn));
         let event = |line: &str| {
@@ -51,7 +56,9 @@ impl SinkFile {
             assert!(may_come, "neither an event nor the beginning of one: `{line}`");
             event
         };
-        text.lines().filter_map(event).collect()
+        let events: Vec<Value> = text.lines().filter_map(event).collect();
+        let torn = text.lines().count() - events.len();
+        (events, torn)
     }
 
     /// Waits for at least `count` events that `wanted` accepts; answers them.
