@@ -28,6 +28,12 @@ macro_rules! table {
         fn rows(kind: &str) -> &'static [Row] {
             match kind { $( $kind => $list, )+ _ => &[] }
         }
+
+        /// The class of every row.
+        #[cfg(test)]
+        pub(crate) fn classes() -> impl Iterator<Item = &'static str> {
+            [$( $list, )+].into_iter().flatten().map(|row| row.class)
+        }
     };
 }
 

@@ -152,7 +152,7 @@ fn write_value(out: &mut Vec<u8>, value: Value<'_>) {
 }
 
 #[inline]
-fn write_string(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     write_escaped(out, text);
     out.push(b'"');
@@ -160,7 +160,7 @@ fn write_string(out: &mut Vec<u8>, text: &str) {
 
 /// Writes a text as it stands inside of a string, which nearly all texts do.
 #[inline]
-fn write_escaped(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_escaped(out: &mut Vec<u8>, text: &str) {
     match is_plain(text.as_bytes()) {
         true => out.extend_from_slice(text.as_bytes()),
         false => write_odd(out, text, Outside::Escape),
@@ -177,7 +177,7 @@ fn is_plain(bytes: &[u8]) -> bool {
 /// JSON as it stood in the input, checked once more: this text could end the record. What is not
 /// JSON, or JSON that strict readers refuse (half a surrogate pair, a number no double holds),
 /// becomes a string.
-fn write_json(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn write_json(out: &mut Vec<u8>, text: &str) {
     let mut reader = JsonReader::over(text);
     let is_json = reader.skip().and_then(|_| reader.end()).is_ok() && !reader.is_unportable();
     if is_json {
@@ -265,7 +265,7 @@ fn write_unit(out: &mut Vec<u8>, unit: [u8; 2]) {
 }
 
 /// RFC 4648 section 4, with padding.
-fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn write_base64(out: &mut Vec<u8>, bytes: &[u8]) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for chunk in bytes.chunks(3) {
         let byte = |at| u32::from(chunk.get(at).copied().unwrap_or(0));

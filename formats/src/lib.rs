@@ -7,11 +7,13 @@
 //! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
 
 mod cef;
+mod classes;
 mod detect;
 mod docker_actions;
 mod docker_events;
 mod docker_json;
 mod dockerd;
+mod ecs;
 mod error;
 mod escape;
 mod event;
@@ -23,6 +25,9 @@ mod json_members;
 mod json_read;
 mod lead;
 mod near;
+mod objects;
+mod ocsf;
+mod places;
 mod repeats;
 mod rfc3164;
 mod rfc5424;
@@ -100,6 +105,8 @@ pub const FORMATS: &[Format] = &[
     docker_events::FORMAT,
     docker_json::FORMAT,
     json::FORMAT,
+    ecs::FORMAT,
+    ocsf::FORMAT,
     cef::FORMAT,
     wazuh::FORMAT,
     hec::FORMAT,

@@ -72,7 +72,7 @@ fn an_ordinary_event_is_emitted_without_an_allocation() {
     for (name, line) in LINES {
         let mut event = Event::new(line.as_bytes());
         parse(Choice::Auto, line.as_bytes(), &CONTEXT, &mut event);
-        for form in ["cef", "json"] {
+        for form in ["cef", "json", "ecs", "ocsf"] {
             let emit = FORMATS.iter().find(|format| format.name == form).and_then(|format| format.emit).unwrap();
             let mut out = Vec::with_capacity(16 * 1024);
             let cost = measure(|| emit(&event, &EmitContext::default(), &mut out));

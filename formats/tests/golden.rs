@@ -1,4 +1,4 @@
-//! Every line of `fixtures/<format>/` becomes the native JSON and the CEF that stand beside it.
+//! Every line of `fixtures/<format>/` becomes the native JSON, the CEF and the other forms that stand beside it.
 //!
 //! `BLESS=1` writes the expected files anew; the difference is for a reviewer to read.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -26,6 +26,15 @@ fn inputs(format: &Format) -> Vec<PathBuf> {
     let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).filter(is_input).collect();
     paths.sort();
     paths
+}
+
+/// The forms whose output stands beside a file: the nested ones for what engines and managers say,
+/// which is what their schemas are about.
+fn forms(format: &Format) -> &'static [&'static str] {
+    match format.name {
+        "docker_events" | "wazuh" => &["json", "cef", "ecs", "ocsf"],
+        _ => &["json", "cef"],
+    }
 }
 
 /// The frames of a file: the whole of a `.bin`, the lines of all others.
@@ -68,7 +77,7 @@ fn every_line_becomes_what_stands_beside_it() {
     for format in FORMATS.iter().filter(|format| format.parse.is_some()) {
         for path in inputs(format) {
             let bytes = fs::read(&path).unwrap();
-            for form in ["json", "cef"] {
+            for form in forms(format) {
                 let expected_path = PathBuf::from(format!("{}.{form}.expected", path.display()));
                 let got = emitted(&path, &bytes, format, emitter(form));
                 if bless {
@@ -106,7 +115,8 @@ fn every_expected_file_has_its_input() {
     for format in FORMATS.iter().filter(|format| format.parse.is_some()) {
         let wanted: BTreeSet<_> = inputs(format)
             .iter()
-            .flat_map(|path| ["json", "cef"].map(|form| PathBuf::from(format!("{}.{form}.expected", path.display()))))
+            .flat_map(|path| forms(format).iter().map(move |form| format!("{}.{form}.expected", path.display())))
+            .map(PathBuf::from)
             .collect();
         let entries = fs::read_dir(folder(format)).into_iter().flatten().map(|entry| entry.unwrap().path());
         let there: BTreeSet<_> = entries.filter(|path| path.extension().is_some_and(|end| end == "expected")).collect();

@@ -10,6 +10,8 @@ pub mod syslog;
 mod nothing_lost;
 #[path = "../../formats/src/cef/strict.rs"]
 mod strict;
+#[path = "../../formats/tests/support/unique.rs"]
+mod unique;
 
 /// 2026-11-21T10:00:00Z.
 const CONTEXT: Context = Context { received: Time(1_795_255_200_000_000_000), zone: Offset(0) };
@@ -51,6 +53,8 @@ pub fn check_event(event: &Event<'_>) {
     assert_eq!(&back, event);
     check_json(event);
     check_cef(event);
+    check_ecs(event);
+    check_ocsf(event);
 }
 
 /// One object with these fields at the top and nothing else, in printable characters.
@@ -85,4 +89,59 @@ pub fn check_cef(event: &Event<'_>) {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), all, "each key once");
+}
+
+/// One object without a key twice, in which only our own words stand for fields of the schema.
+pub fn check_ecs(event: &Event<'_>) {
+    let tree = object("ecs", event);
+    let known = [
+        "@timestamp",
+        "ecs",
+        "message",
+        "event",
+        "error",
+        "container",
+        "host",
+        "cloud",
+        "process",
+        "user",
+        "source",
+        "destination",
+        "file",
+        "http",
+        "url",
+        "rule",
+        "tags",
+        "log",
+        "observer",
+        "labels",
+        "wharfinger",
+    ];
+    assert!(tree.keys().all(|key| known.contains(&key.as_str())), "{tree:?}");
+    assert!(tree.contains_key("@timestamp") && tree.contains_key("ecs"));
+    let maps = ["/labels", "/container/labels", "/wharfinger/fields"];
+    let tree = Tree::Object(tree);
+    for map in maps.iter().filter_map(|map| tree.pointer(map)?.as_object()) {
+        assert!(map.keys().all(|key| !key.contains('.') && !key.trim().is_empty()), "{map:?}");
+    }
+}
+
+/// The same of OCSF, with the numbers of a class.
+pub fn check_ocsf(event: &Event<'_>) {
+    let tree = object("ocsf", event);
+    let number = |name: &str| tree.get(name).and_then(Tree::as_i64).expect("a number");
+    assert_eq!(number("type_uid"), number("class_uid") * 100 + number("activity_id"));
+    assert_eq!(number("category_uid"), number("class_uid") / 1_000);
+    for name in ["metadata", "device"] {
+        assert!(tree.get(name).is_some_and(Tree::is_object), "{name}");
+    }
+}
+
+fn object(form: &str, event: &Event<'_>) -> serde_json::Map<String, Tree> {
+    let out = String::from_utf8(emitted(form, event)).expect("UTF-8");
+    assert!(!out.contains(|char: char| char.is_control() || char == '\u{2028}' || char == '\u{2029}'), "{out:?}");
+    match unique::parse(&out) {
+        Tree::Object(object) => object,
+        _ => panic!("no object: {out}"),
+    }
 }
