@@ -3,7 +3,8 @@
 //! Shared by the log's thread, the cursors and the handles; the lock is held for memory work and at
 //! most one small write into the page cache.
 //!
-//! Invariant: a segment leaves only when every cursor's file says so, synced.
+//! Invariant: a segment leaves only when every cursor's file says so, synced, and the one behind it
+//! is on disk.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -44,6 +45,9 @@ pub(super) struct CursorState {
 pub(super) struct Catalogue {
     /// By id; the last one is being written, or was when the process ended.
     pub(super) segments: VecDeque<Segment>,
+    /// The newest segment whose head is synced, and its name: the marks and the end of the log are
+    /// safe in it.
+    pub(super) durable: u64,
     pub(super) cursors: BTreeMap<String, CursorState>,
     /// As of the end of the log, and the number of its next event: both move together.
     pub(super) marks: Marks,
@@ -106,11 +110,16 @@ impl Catalogue {
         }
     }
 
-    /// Whether the oldest segment may go. The last one always stays: it holds the marks and the end
-    /// of the log. A journal without cursors keeps what the budget allows: there the oldest goes
+    /// The segment behind the oldest, once it is on disk. Until then the oldest may be the only one
+    /// that holds the marks and the end of the log.
+    pub(super) fn second(&self) -> Option<&Segment> {
+        self.segments.get(1).filter(|second| second.id <= self.durable)
+    }
+
+    /// Whether the oldest segment may go. A journal without cursors keeps what the budget allows: there the oldest goes
     /// only if room is `wanted`.
     pub(super) fn releasable(&self, oldest_needed: Option<u64>, wanted: bool) -> bool {
-        let Some(second) = self.segments.get(1) else { return false };
+        let Some(second) = self.second() else { return false };
         oldest_needed.map_or(wanted, |oldest| oldest >= second.first)
     }
 

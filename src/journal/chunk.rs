@@ -135,6 +135,8 @@ impl Walk {
                 Found::Whole(header) => {
                     let end = at + header.record_bytes();
                     if header.sequence >= self.until && header.kind == Kind::Event {
+                        // It was written again behind this segment. What was expected stood before it.
+                        self.close_gap(chunk, self.until);
                         break;
                     }
                     self.close_gap(chunk, header.sequence.min(self.until));

@@ -184,6 +184,9 @@ impl Log {
         let mut catalogue = locked(&self.shared.catalogue);
         if let Some(last) = catalogue.segments.back_mut() {
             last.charged += head_bytes + bytes;
+            if !matches!(self.shared.settings.sync, Sync::Interval(_)) {
+                catalogue.durable = last.id;
+            }
         }
         for pending in group {
             pending.batch.marks_into(&mut catalogue.marks);
@@ -315,6 +318,11 @@ impl Log {
         {
             self.shared.timed_sync(&*active.file)?;
             self.shared.storage.sync_dir(&self.shared.settings.dir)?;
+            let newest = std::mem::replace(&mut locked(&self.shared.catalogue).durable, active.id);
+            if newest != active.id {
+                // What cursors have passed before it may go now.
+                self.shared.want_room();
+            }
             self.unsynced_since = None;
             self.publish();
         }

@@ -71,9 +71,14 @@ pub(super) fn recover(settings: &Settings, storage: &dyn Storage) -> io::Result<
     }
     storage.sync_dir(&settings.dir)?;
 
-    let segments = candidates.iter().map(Candidate::segment).collect();
-    let mut catalogue =
-        Catalogue { segments, cursors: BTreeMap::new(), marks: marks.clone(), next: tail.next, spare_bytes: 0 };
+    let mut catalogue = Catalogue {
+        segments: candidates.iter().map(Candidate::segment).collect(),
+        durable: candidates.last().map_or(0, |last| last.id),
+        cursors: BTreeMap::new(),
+        marks: marks.clone(),
+        next: tail.next,
+        spare_bytes: 0,
+    };
     find_spare(settings, storage, &names, &mut catalogue)?;
     let rolled_back = read_cursors(settings, storage, &names, &mut catalogue, tail.next)?;
     let lost_unseen = candidates.last().is_some_and(|last| last.header.unsynced && tail.next > last.header.first);

@@ -32,7 +32,7 @@ pub(super) fn tidy(shared: &Arc<Shared>) {
 /// them may not. Where nobody is ahead, nobody would gain: then appends wait, and nothing is lost.
 fn give_up_oldest(shared: &Shared) -> bool {
     let mut catalogue = locked(&shared.catalogue);
-    let Some(second) = catalogue.segments.get(1).copied() else { return false };
+    let Some(second) = catalogue.second().copied() else { return false };
     let needs = |cursor: &CursorState| cursor.at.position < second.first;
     let may_not = |cursor: &CursorState| needs(cursor) && cursor.on_full == OnFull::Block;
     if catalogue.cursors.values().all(needs) || catalogue.cursors.values().any(may_not) {

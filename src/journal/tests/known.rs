@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 
 use super::super::sim::{Fault, SimDisk};
 use super::super::*;
+use super::numbered;
 
 fn settings() -> Settings {
     Settings { bytes_max: 512 << 10, ..Settings::new("/journal") }
@@ -106,6 +107,52 @@ fn going_back_does_not_hide_a_lost_file() {
         let lost = read(&mut cursor).1;
         assert!(lost.len() == 1 && lost[0].missing.0 == Position(1), "{time}: {lost:?}");
     }
+}
+
+/// With `Sync::Interval` a segment was released while the one behind it was not on disk yet: a power
+/// loss took the marks and the end of the log.
+#[test]
+fn the_last_segment_on_disk_stays() {
+    let settings = Settings { sync: Sync::Interval(Duration::from_secs(3600)), ..settings() };
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let (journal, mut stepper) = open(&disk, settings.clone());
+        let (incarnation, mut cursor) = (journal.incarnation(), journal.cursor("a").unwrap());
+        for _ in 0..10 {
+            append(&journal, &mut stepper).unwrap();
+        }
+        // The second segment is begun: what stands in the first is synced, and read.
+        let synced = journal.status().last;
+        assert!((1..10).contains(&synced.0), "{synced}");
+        cursor.commit(synced.next()).unwrap();
+        stepper.turn();
+        disk.power_loss();
+        let (journal, _stepper) = open(&disk, settings.clone());
+        assert_eq!(journal.incarnation(), incarnation, "seed {seed}");
+        assert!(journal.status().last >= synced, "seed {seed}");
+    }
+}
+
+/// A record that was written again in the next segment stands behind the last one of this segment,
+/// which is damaged: the reader stopped there, again and again.
+#[test]
+fn a_reader_goes_on_behind_what_was_written_again() {
+    let disk = SimDisk::new(0);
+    let (journal, mut stepper) = open(&disk, Settings { commit_bytes_max: 9500, ..settings() });
+    drop(journal.cursor("a").unwrap());
+    let [mut first, mut second] = [0, 1].map(|n| Box::pin(journal.append(numbered(n..n + 1, 9000))));
+    assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+    stepper.turn();
+    first.now_or_never().unwrap().unwrap();
+    // Written, and not synced: the same goes to a new segment.
+    disk.set_fault(Some(Fault { after: 1, times: 1, kind: ErrorKind::Other }));
+    stepper.turn();
+    second.now_or_never().unwrap().unwrap();
+    let segment = disk.files().into_iter().find(|(path, _)| path.extension() == Some("segment".as_ref())).unwrap().0;
+    disk.damage(&segment, |bytes| bytes[5000] ^= 1);
+    let (records, damage) = read(&mut journal.cursor("a").unwrap());
+    let missing: Vec<_> = damage.iter().map(|damage| damage.missing).collect();
+    assert_eq!((records, missing), (1, vec![(Position(1), Position(1))]));
 }
 
 /// With `Sync::Interval` groups are written without a sync between them. A power loss tears any of
