@@ -37,6 +37,7 @@ const CORPORA: &[(&str, &str, &str)] = &[
     ("docker_events", "docker-events/engine-28.5.ndjson", "docker_events"),
     ("docker_json", "docker-json/labels-env-tag.log", "docker_json"),
     ("wazuh", "wazuh/alerts.ndjson", "wazuh"),
+    ("cef", "cef/firewall.log", "cef"),
 ];
 
 fn format(name: &str) -> &'static Format {

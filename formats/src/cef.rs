@@ -7,7 +7,12 @@
 //!
 //! Invariant: exactly one line with exactly these keys, each once, whatever bytes names and values hold.
 
+mod grammar;
+mod keys;
+mod parse;
+mod stored;
 mod table;
+mod value;
 mod write;
 
 use std::borrow::Cow;
@@ -24,9 +29,9 @@ use crate::{EmitContext, Event, Field, Format, Time, Value};
 pub(crate) const FORMAT: Format = Format {
     name: "cef",
     about: "ArcSight Common Event Format",
-    detect: None,
-    starts: b"",
-    parse: None,
+    detect: Some(parse::detect),
+    starts: b"C",
+    parse: Some(parse::parse),
     emit: Some(emit),
     open: None,
 };

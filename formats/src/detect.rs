@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, dockerd, syslog};
+use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, carried, dockerd, syslog};
 
 /// Which format a source's frames are in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -85,29 +85,10 @@ fn parse_envelope<'a>(
 ) -> Result<(), ParseError> {
     let message = open(input, context, event)?;
     event.set(Field::Format, format.name);
-    let Some((message, inner)) = inner(message, event) else { return Ok(()) };
-    let Some(parse) = inner.parse else { return Ok(()) };
-    let header = [Field::Time, Field::HostName, Field::Severity].map(|field| (field, event.take(field)));
-    event.remove(Field::Msg);
-    if parse(message, context, event).is_err() {
-        // It only looked like one: the line is what its header says.
-        event.clear();
-        open(input, context, event)?;
-        event.set(Field::Format, format.name);
-        return Ok(());
+    match inner(message, event) {
+        Some((message, inner)) => carried::read((format, open), input, (inner, message), context, event),
+        None => Ok(()),
     }
-    for (field, cell) in header {
-        match cell {
-            Some(cell) if !event.has(field) => event.put(field, cell),
-            // The header's severity stays as `syslog.severity`.
-            Some(cell) if field != Field::Severity && event.get(field) != Some(event.value(cell)) => {
-                event.put_extra("syslog", field.name(), cell);
-            }
-            _ => {}
-        }
-    }
-    event.set(Field::Format, joined(format, inner));
-    Ok(())
 }
 
 /// The format of a message inside syslog, and its bytes.
@@ -168,19 +149,6 @@ fn best(input: &[u8], allowed: impl Fn(&Format) -> bool) -> Option<(&'static For
     best
 }
 
-/// `rfc3164+dockerd`, made once for each pair so that no event allocates it.
-fn joined(outer: &Format, inner: &Format) -> &'static str {
-    static JOINED: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let pairs = FORMATS.iter().filter(|outer| outer.open.is_some());
-        let pairs = pairs.flat_map(|outer| FORMATS.iter().map(move |inner| (outer.name, inner.name)));
-        pairs.map(|(outer, inner)| format!("{outer}+{inner}")).collect()
-    });
-    let is = |name: &&String| {
-        name.strip_prefix(outer.name).and_then(|rest| rest.strip_prefix('+')).is_some_and(|rest| rest == inner.name)
-    };
-    JOINED.iter().find(is).map_or(inner.name, String::as_str)
-}
-
 /// An event that says only why it could not be understood.
 fn unparsed(event: &mut Event<'_>, error: ParseError, input: &[u8]) {
     event.clear();
@@ -196,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_detected_that_begins_with_another_byte() {
+    fn nothing_is_sure_that_begins_with_another_byte() {
         let lines: &[&[u8]] = &[
             br#"{"Type":"container","Action":"start"}"#,
             b"\x1E{\"Type\":\"container\"}",
@@ -209,8 +177,9 @@ mod tests {
             b"<13>1 - - - - - - x",
             br#"{"event":"x","time":1,"sourcetype":"s"}"#,
             br#"{"rule":{"level":3},"agent":{"id":"1"}}"#,
+            b"CEF:0|v|p|1|c|n|5|",
         ];
-        let detects = |format: &Format, line: &[u8]| format.detect.map_or(0, |detect| detect(line)) > 0;
+        let detects = |format: &Format, line: &[u8]| format.detect.map_or(0, |detect| detect(line)) >= INNER_SCORE;
         for format in FORMATS.iter().filter(|format| !format.starts.is_empty()) {
             assert!(lines.iter().any(|line| detects(format, line)), "{}", format.name);
             for line in lines {

@@ -398,6 +398,19 @@ impl Event<'_> {
         Span { start: span.start | Span::OWN, len: span.len }
     }
 
+    /// Keeps what `write` appends as a text of the event's own.
+    pub(crate) fn span_with(&mut self, write: impl FnOnce(&mut String)) -> Span {
+        let start = self.own.len();
+        write(&mut self.own);
+        match Span::new(start, self.own.len().saturating_sub(start)) {
+            Some(span) => Span { start: span.start | Span::OWN, len: span.len },
+            None => {
+                self.own.truncate(start);
+                Span::EMPTY
+            }
+        }
+    }
+
     /// The texts that are no piece of the raw bytes, and all values: for the stored form.
     pub(crate) fn parts(&self) -> (&str, &[(Field, Cell)], &[ExtraCell]) {
         (&self.own, &self.known, &self.extras)

@@ -66,6 +66,13 @@ impl Lead {
     }
 }
 
+impl Lead {
+    /// The bytes of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.block.get(..self.len).unwrap_or_default()
+    }
+}
+
 /// The lead of a field in a table of [`Lead::of_fields`].
 #[inline]
 pub(crate) fn lead(leads: &'static [Lead; Field::COUNT], field: Field) -> &'static Lead {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
 
+mod carried;
 mod cef;
 mod classes;
 mod detect;
@@ -87,7 +88,7 @@ pub struct Format {
     /// How sure we are, 0 to 100, that `input` is one frame of this format. Looks at a bounded
     /// number of bytes.
     pub detect: Option<fn(input: &[u8]) -> u8>,
-    /// The bytes a frame of it may begin with, white space aside; none: any.
+    /// The bytes a frame of it begins with, white space aside, when it is surely one; none: any.
     pub(crate) starts: &'static [u8],
     /// Absent for formats that are only written.
     pub parse: Option<Parse>,

@@ -104,6 +104,11 @@ pub(crate) fn open<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>
     Ok(message)
 }
 
+/// A timestamp of any form at the start of `input`, and how many bytes it has.
+pub(crate) fn timestamp(input: &[u8], context: &Context) -> Option<(Time, usize)> {
+    timestamp::read(input, context).map(|stamp| (stamp.time, stamp.used))
+}
+
 fn after_pri(input: &[u8]) -> &[u8] {
     syslog::pri(input).map_or(input, |(rest, _)| rest)
 }
@@ -165,6 +170,10 @@ fn find_tag(input: &[u8]) -> Option<Tag> {
         };
         return Some(Tag { name: end, pid, used: input.len().saturating_sub(message.len()) });
     }
+    // F5 writes no space between its tag and a line of CEF: `ASM:CEF:0|`.
+    if let Some(name) = tag_before_cef(window) {
+        return Some(Tag { name, pid: 0, used: name.saturating_add(1) });
+    }
     // Without a pid only the colon tells a tag from text.
     if !matches!(input.get(end), None | Some(b' ')) {
         return None;
@@ -178,6 +187,13 @@ fn find_tag(input: &[u8]) -> Option<Tag> {
         pid: 0,
         used: end.saturating_add(usize::from(input.len() > end)),
     })
+}
+
+/// The length of a name that `:CEF:` and a digit follow.
+fn tag_before_cef(window: &[u8]) -> Option<usize> {
+    let name = window.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let after = window.get(name..)?.strip_prefix(b":CEF:")?;
+    (name > 0 && after.first().is_some_and(u8::is_ascii_digit)).then_some(name)
 }
 
 /// `last message repeated N times`, which stands for N more of the message before.
@@ -223,8 +239,8 @@ mod tests {
         // formats.md §3.2: a word that ends with `:` or is `name[pid]:` is the tag.
         check("<30>Nov 21 09:05:09 docker/web/img:tag/id[11329]: l", ["-", "docker/web/img:tag/id", "11329", "l"]);
         check("<86>Nov 21 09:05:09 sudo: x", ["-", "sudo", "-", "x"]);
-        check("<13>Nov 21 09:05:09 CEF:0|v|p|1|1|n|5|a=b", ["-", "-", "-", "CEF:0|v|p|1|1|n|5|a=b"]);
-        check("<13>Nov 21 09:05:09 gw CEF: 0|v|p|1|1|n|5|", ["gw", "-", "-", "CEF: 0|v|p|1|1|n|5|"]);
+        check("<13>Nov 21 09:05:09 CEF:x|v|a=b", ["-", "-", "-", "CEF:x|v|a=b"]);
+        check("<13>Nov 21 09:05:09 gw CEF: x|v|a=b", ["gw", "-", "-", "CEF: x|v|a=b"]);
         check("<13>Nov 21 09:05:09 {\"a\":1}", ["-", "-", "-", "{\"a\":1}"]);
     }
 

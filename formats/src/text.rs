@@ -56,6 +56,15 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// A piece of the frame that is ASCII; an empty text when it is not.
+    #[inline]
+    pub(crate) fn ascii(&self, range: Range<usize>) -> &'a str {
+        match self.utf8.and_then(|text| text.get(range.clone())) {
+            Some(text) => text,
+            None => self.bytes.get(range).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default(),
+        }
+    }
+
     /// Everything from `at` on.
     pub(crate) fn tail(&self, at: usize) -> Cow<'a, str> {
         self.piece(at.min(self.bytes.len())..self.bytes.len())

@@ -28,6 +28,10 @@ const LINES: &[(&str, &str)] = &[
         "hec",
         r#"{"time":1795251915.280330,"host":"web-1","source":"nginx","event":"GET /health 200","fields":{"region":"eu"}}"#,
     ),
+    (
+        "cef",
+        r"CEF:0|Example|Firewall|2.1|100|Connection denied|7|rt=1795251800158 dvchost=fw-1 src=192.0.2.77 spt=51922 dst=10.9.0.19 dpt=22 proto=TCP act=deny suser=admin cs1=ssh-in cs1Label=Rule in=1019 request=/a?b\=c msg=Connection denied by rule",
+    ),
     ("dockerd", r#"time="2026-11-21T08:55:02.123456789Z" level=info msg="API listen on /run/docker.sock""#),
 ];
 

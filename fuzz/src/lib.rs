@@ -4,6 +4,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value as Tree;
 use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, parse, stored};
 
+pub mod siem;
 pub mod syslog;
 
 #[path = "../../formats/tests/support/nothing_lost.rs"]

@@ -37,8 +37,18 @@ pub(super) struct Row {
     pub(super) unless: Option<Field>,
 }
 
+impl Row {
+    /// The label alone; empty without one.
+    pub(super) fn label_text(&self) -> &[u8] {
+        let lead = self.label.as_ref().map(Lead::bytes).unwrap_or_default();
+        lead.split(|byte| *byte == b'=').next_back().unwrap_or_default()
+    }
+}
+
 /// The last key and its length.
 pub(super) const MSG: (&str, usize) = ("msg", 1_023);
+/// The same as a row, for who reads it.
+pub(super) static MSG_ROW: Row = row(Field::Msg, MSG.0, How::Text(MSG.1));
 /// The longest value of a key outside the dictionary: that of `cs1` to `cs6`.
 pub(super) const EXTRA_BYTES_MAX: usize = 4_000;
 

@@ -166,7 +166,11 @@ fn zone(input: &[u8]) -> IResult<&[u8], Offset> {
                     .iter()
                     .filter(|(word, _)| input.starts_with(word.as_bytes()))
                     .max_by_key(|(word, _)| word.len())?;
-                (word.len(), Offset(minutes.checked_mul(60)?))
+                // `GMT+02:00`, as Java writes an offset.
+                match input.get(word.len()..).and_then(Offset::parse) {
+                    Some((offset, used)) if *minutes == 0 => (word.len().checked_add(used)?, offset),
+                    _ => (word.len(), Offset(minutes.checked_mul(60)?)),
+                }
             }
         };
         matches!(input.get(len), None | Some(b' ' | b':')).then_some((len, offset))
@@ -238,6 +242,7 @@ mod tests {
             ("Nov 13 09:05:09.123 x", "2026-11-13T09:05:09.123+02:00", " x"),
             ("Mar  1 18:46:11.123 UTC: %S", "2026-03-01T18:46:11.123Z", ": %S"),
             ("Mar  1 18:46:11 CEST x", "2026-03-01T18:46:11+02:00", " x"),
+            ("Mar  1 18:46:11 GMT+02:00 x", "2026-03-01T18:46:11+02:00", " x"),
             ("Mar  1 18:46:11 -05:00 x", "2026-03-01T18:46:11-05:00", " x"),
             ("Mar  1 18:46:11+0100 x", "2026-03-01T18:46:11+01:00", " x"),
             ("Mar  1 18:46:11 Zoo x", "2026-03-01T18:46:11+02:00", " Zoo x"),

@@ -1,0 +1,98 @@
+//! A line of one format behind the header of another: one event of both.
+//!
+//! The message says what happened, so its fields win; the header's time and host that they replace stay
+//! as extras of group `syslog`.
+
+use std::sync::LazyLock;
+
+use crate::text::Text;
+use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, Time, rfc3164, rfc5424};
+
+/// Reads `message` as a line of `inner`. The header in front of it has been read into the event with
+/// `open`; if it only looked like such a line, the event says what the header says.
+pub(crate) fn read<'a>(
+    (outer, open): (&'static Format, Open),
+    input: &'a [u8],
+    (inner, message): (&'static Format, &'a [u8]),
+    context: &Context,
+    event: &mut Event<'a>,
+) -> Result<(), ParseError> {
+    let Some(parse) = inner.parse else { return Ok(()) };
+    let header = [Field::Time, Field::HostName, Field::Severity].map(|field| (field, event.take(field)));
+    event.remove(Field::Msg);
+    if parse(message, context, event).is_err() {
+        event.clear();
+        open(input, context, event)?;
+        event.set(Field::Format, outer.name);
+        return Ok(());
+    }
+    for (field, cell) in header {
+        match cell {
+            Some(cell) if !event.has(field) => event.put(field, cell),
+            // The header's severity stays as `syslog.severity`.
+            Some(cell) if field != Field::Severity && event.get(field) != Some(event.value(cell)) => {
+                event.put_extra("syslog", field.name(), cell);
+            }
+            _ => {}
+        }
+    }
+    event.set(Field::Format, joined(outer, inner));
+    Ok(())
+}
+
+/// The same for a line that was named as `inner` and has a header before byte `at`; false when it is
+/// not one of syslog.
+pub(crate) fn with_header<'a>(
+    input: &'a [u8],
+    at: usize,
+    inner: &'static Format,
+    context: &Context,
+    event: &mut Event<'a>,
+) -> Result<bool, ParseError> {
+    let outer = match rfc5424::is_rfc5424(input) {
+        true => &rfc5424::FORMAT,
+        false => &rfc3164::FORMAT,
+    };
+    let (Some(detect), Some(open), Some(message)) = (outer.detect, outer.open, input.get(at..)) else {
+        return Ok(false);
+    };
+    if detect(input) == 0 {
+        return Ok(false);
+    }
+    open(input, context, event)?;
+    read((outer, open), input, (inner, message), context, event).map(|()| true)
+}
+
+/// What stands before byte `at` and is no header of syslog: a time since 1970 and a host, as some
+/// senders write it, or anything, which is kept as an extra.
+pub(crate) fn unknown_header(text: &Text<'_>, at: usize, group: &str, event: &mut Event<'_>) {
+    let before = text.piece(0..at);
+    let words: Vec<&str> = before.trim().split(' ').collect();
+    let millis = |word: &str| word.parse::<i64>().ok().filter(|_| word.len() == 13)?.checked_mul(1_000_000).map(Time);
+    match words.as_slice() {
+        [time, host] if millis(time).is_some() => {
+            match millis(time) {
+                Some(time) if !event.has(Field::Time) => event.set(Field::Time, time),
+                _ => event.extra("syslog", "time", *time),
+            }
+            match event.has(Field::HostName) {
+                false => event.set_text(Field::HostName, host),
+                true => event.extra("syslog", "host.name", *host),
+            }
+        }
+        _ => event.extra(group, "prefix", before.trim()),
+    }
+}
+
+/// `rfc3164+dockerd`, made once for each pair so that no event allocates it.
+fn joined(outer: &Format, inner: &Format) -> &'static str {
+    static JOINED: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let pairs = FORMATS.iter().filter(|outer| outer.open.is_some());
+        let pairs = pairs.flat_map(|outer| FORMATS.iter().map(move |inner| (outer.name, inner.name)));
+        pairs.map(|(outer, inner)| format!("{outer}+{inner}")).collect()
+    });
+    let is = |name: &&String| {
+        name.strip_prefix(outer.name).and_then(|rest| rest.strip_prefix('+')).is_some_and(|rest| rest == inner.name)
+    };
+    JOINED.iter().find(is).map_or(inner.name, String::as_str)
+}

@@ -1,0 +1,33 @@
+//! What must hold of lines for SIEMs, CEF and LEEF, whatever bytes they came from.
+
+use wharfinger_formats::{Event, Field, Time};
+
+use crate::{check_event, emitted, parsed};
+
+/// A line of CEF: an event, and the line that is written of it is read as the same again, byte for byte.
+pub fn check_cef_line(input: &[u8]) {
+    check_written_again("cef", input, " emit_cut=");
+}
+
+/// What is written of the event is a line that reads as the same. Not looked at: values that were cut
+/// (`cut` says so), bytes that go along with what was not understood, and milliseconds of so few digits
+/// that they read as seconds.
+fn check_written_again(format: &str, input: &[u8], cut: &str) {
+    let mut event = parsed(format, input);
+    check_event(&event);
+    event.remove(Field::Format);
+    let early = |field| event.time(field).is_some_and(|time| time < Time(1_000_000_000_000_000_000));
+    if event.has(Field::ParseStatus) || [Field::Time, Field::Start, Field::End].into_iter().any(early) {
+        return;
+    }
+    let line = String::from_utf8(emitted(format, &event)).expect("UTF-8");
+    // The longest name that a key takes whole.
+    if line.contains(cut) || event.extras().any(|extra| extra.group.len().max(extra.name.len()) > 200) {
+        return;
+    }
+    let mut back: Event<'_> = parsed(format, line.as_bytes());
+    assert!(!back.has(Field::ParseStatus), "{line}");
+    back.remove(Field::Format);
+    let again = String::from_utf8(emitted(format, &back)).expect("UTF-8");
+    assert_eq!(again, line);
+}
