@@ -38,6 +38,9 @@ const CORPORA: &[(&str, &str, &str)] = &[
     ("docker_json", "docker-json/labels-env-tag.log", "docker_json"),
     ("wazuh", "wazuh/alerts.ndjson", "wazuh"),
     ("cef", "cef/firewall.log", "cef"),
+    ("journald", "journald/docker-driver.ndjson", "journald"),
+    ("journald-dockerd", "journald/dockerd.ndjson", "journald"),
+    ("gelf", "gelf/docker-driver.ndjson", "gelf"),
 ];
 
 fn format(name: &str) -> &'static Format {

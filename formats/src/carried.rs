@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use crate::detect::inner;
+use crate::event::Cell;
 use crate::text::Text;
 use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, Time, rfc3164, rfc5424};
 
@@ -18,7 +20,7 @@ pub(crate) fn read<'a>(
     event: &mut Event<'a>,
 ) -> Result<(), ParseError> {
     let Some(parse) = inner.parse else { return Ok(()) };
-    let header = [Field::Time, Field::HostName, Field::Severity].map(|field| (field, event.take(field)));
+    let header = HEADER.map(|field| (field, event.take(field)));
     event.remove(Field::Msg);
     if parse(message, context, event).is_err() {
         event.clear();
@@ -26,18 +28,46 @@ pub(crate) fn read<'a>(
         event.set(Field::Format, outer.name);
         return Ok(());
     }
+    keep_header("syslog", header, event);
+    event.set(Field::Format, joined(outer, inner));
+    Ok(())
+}
+
+/// The same for the message of `event` when it is no piece of the raw bytes: it stood there with
+/// escapes.
+pub(crate) fn read_apart(outer: &'static Format, message: &str, context: &Context, event: &mut Event<'_>) {
+    let Some((message, inner)) = inner(message.as_bytes(), event) else { return };
+    let mut found = Event::new(message);
+    if inner.parse.is_none_or(|parse| parse(message, context, &mut found).is_err()) {
+        return;
+    }
+    let header = HEADER.map(|field| (field, event.take(field)));
+    event.remove(Field::Msg);
+    for (field, value) in found.fields() {
+        event.set(field, value);
+    }
+    for extra in found.extras() {
+        event.extra(extra.group, extra.name, extra.value);
+    }
+    keep_header(outer.name, header, event);
+    event.set(Field::Format, joined(outer, inner));
+}
+
+/// What a header says and the line behind it may say better.
+const HEADER: [Field; 3] = [Field::Time, Field::HostName, Field::Severity];
+
+/// Puts back what the line does not say; what it does say otherwise is an extra.
+fn keep_header(group: &str, header: [(Field, Option<Cell>); 3], event: &mut Event<'_>) {
     for (field, cell) in header {
         match cell {
             Some(cell) if !event.has(field) => event.put(field, cell),
             // The header's severity stays as `syslog.severity`.
             Some(cell) if field != Field::Severity && event.get(field) != Some(event.value(cell)) => {
-                event.put_extra("syslog", field.name(), cell);
+                event.put_extra(group, field.name(), cell);
             }
             _ => {}
         }
     }
-    event.set(Field::Format, joined(outer, inner));
-    Ok(())
 }
 
 /// The same for a line that was named as `inner` and has a header before byte `at`; false when it is
@@ -87,12 +117,11 @@ pub(crate) fn unknown_header(text: &Text<'_>, at: usize, group: &str, event: &mu
 /// `rfc3164+dockerd`, made once for each pair so that no event allocates it.
 fn joined(outer: &Format, inner: &Format) -> &'static str {
     static JOINED: LazyLock<Vec<String>> = LazyLock::new(|| {
-        let pairs = FORMATS.iter().filter(|outer| outer.open.is_some());
-        let pairs = pairs.flat_map(|outer| FORMATS.iter().map(move |inner| (outer.name, inner.name)));
+        let pairs = FORMATS.iter().flat_map(|outer| FORMATS.iter().map(move |inner| (outer.name, inner.name)));
         pairs.map(|(outer, inner)| format!("{outer}+{inner}")).collect()
     });
-    let is = |name: &&String| {
-        name.strip_prefix(outer.name).and_then(|rest| rest.strip_prefix('+')).is_some_and(|rest| rest == inner.name)
-    };
-    JOINED.iter().find(is).map_or(inner.name, String::as_str)
+    let place = |format: &Format| FORMATS.iter().position(|row| row.name == format.name);
+    let pair = place(outer).zip(place(inner));
+    let pair = pair.and_then(|(outer, inner)| JOINED.get(outer.wrapping_mul(FORMATS.len()).wrapping_add(inner)));
+    pair.map_or(inner.name, String::as_str)
 }

@@ -95,7 +95,7 @@ fn parse_envelope<'a>(
 ///
 /// Not looked for when the tag is a container id: a container's output must not pass for what the
 /// engine says. For the same reason a line of dockerd is believed only under the daemon's own tags.
-fn inner<'a>(message: &'a [u8], event: &Event<'a>) -> Option<(&'a [u8], &'static Format)> {
+pub(crate) fn inner<'m>(message: &'m [u8], event: &Event<'_>) -> Option<(&'m [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
     if !message.first().is_some_and(|first| may_start(*first)) {
         return None;

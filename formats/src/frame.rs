@@ -7,7 +7,19 @@
 //! size, no byte is searched twice, and every byte of the input is in a frame, in a declared
 //! oversize frame, or a separator.
 
+mod export;
+pub mod gelf;
+mod msgpack;
+mod records;
+pub mod relp;
+mod stream;
+
 use std::fmt;
+
+pub use export::{Entry, ExportFramer};
+pub use msgpack::{MsgpackFramer, Object};
+pub use records::{Lengths, LocalFramer, PluginFramer};
+pub use stream::{Scanner, Stream};
 
 /// So many first bytes of an oversize frame are kept for people to look at.
 pub const HEAD_BYTES: usize = 1024;
@@ -62,6 +74,12 @@ pub enum FrameError {
     CountTooLong,
     /// An octet count that begins with 0.
     LeadingZero,
+    /// The length behind a record is not the one before it.
+    LengthsDiffer,
+    /// A byte that begins no MessagePack value.
+    NoMsgpack,
+    /// Not `TXNR SP COMMAND SP DATALEN`, or no line end behind the data.
+    NoRelp,
 }
 
 impl fmt::Display for FrameError {
@@ -69,6 +87,9 @@ impl fmt::Display for FrameError {
         f.write_str(match self {
             FrameError::CountTooLong => "octet count of more than 7 digits",
             FrameError::LeadingZero => "octet count with a leading zero",
+            FrameError::LengthsDiffer => "a record whose two lengths differ",
+            FrameError::NoMsgpack => "no MessagePack",
+            FrameError::NoRelp => "no RELP frame",
         })
     }
 }

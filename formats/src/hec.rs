@@ -142,7 +142,8 @@ fn set_time(time: &JsonValue<'_>, event: &mut Event<'_>) {
     }
 }
 
-fn epoch(text: &str) -> Option<Time> {
+/// Seconds since 1970 with a fraction, as text.
+pub(crate) fn epoch(text: &str) -> Option<Time> {
     let (seconds, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
     let mut nanos = 0_u32;
     for place in 0..9 {

@@ -13,14 +13,18 @@ mod detect;
 mod docker_actions;
 mod docker_events;
 mod docker_json;
+mod docker_local;
 mod dockerd;
 mod ecs;
 mod error;
 mod escape;
 mod event;
 mod field;
+mod fluent;
 pub mod frame;
+mod gelf;
 mod hec;
+mod journald;
 mod json;
 mod json_members;
 mod json_read;
@@ -105,6 +109,10 @@ pub const FORMATS: &[Format] = &[
     dockerd::FORMAT,
     docker_events::FORMAT,
     docker_json::FORMAT,
+    docker_local::FORMAT,
+    journald::FORMAT,
+    gelf::FORMAT,
+    fluent::FORMAT,
     json::FORMAT,
     ecs::FORMAT,
     ocsf::FORMAT,

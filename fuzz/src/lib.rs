@@ -5,6 +5,7 @@ use serde_json::Value as Tree;
 use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, parse, stored};
 
 pub mod siem;
+pub mod streams;
 pub mod syslog;
 
 #[path = "../../formats/tests/support/nothing_lost.rs"]
