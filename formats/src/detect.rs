@@ -178,6 +178,13 @@ mod tests {
             br#"{"event":"x","time":1,"sourcetype":"s"}"#,
             br#"{"rule":{"level":3},"agent":{"id":"1"}}"#,
             b"CEF:0|v|p|1|c|n|5|",
+            br#"{"__CURSOR":"s","_BOOT_ID":"f"}"#,
+            b"__CURSOR=s\n",
+            br#"{"version":"1.1","short_message":"x"}"#,
+            b"\0\0\0\x08\n\x06stdout\0\0\0\x08",
+            b"\n\x06stdout",
+            b"\x93\xa1t\x05\x80",
+            b"\x94\xa1t\x05\x80\x80",
         ];
         let detects = |format: &Format, line: &[u8]| format.detect.map_or(0, |detect| detect(line)) >= INNER_SCORE;
         for format in FORMATS.iter().filter(|format| !format.starts.is_empty()) {

@@ -7,6 +7,9 @@
 //! Invariant: what the manager says (`rule`, `agent`) and what was in the log (`data`, `full_log`)
 //! stay apart: nothing in `data` can change the rule, the agent or the time of an alert.
 
+mod emit;
+mod rules;
+
 use std::borrow::Cow;
 
 use crate::docker_events::DockerEvent;
@@ -21,7 +24,7 @@ pub(crate) const FORMAT: Format = Format {
     detect: Some(detect),
     starts: b"{",
     parse: Some(parse),
-    emit: None,
+    emit: Some(emit::emit),
     open: None,
 };
 

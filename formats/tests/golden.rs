@@ -32,7 +32,8 @@ fn inputs(format: &Format) -> Vec<PathBuf> {
 /// which is what their schemas are about.
 fn forms(format: &Format) -> &'static [&'static str] {
     match format.name {
-        "docker_events" | "wazuh" => &["json", "cef", "ecs", "ocsf"],
+        "docker_events" => &["json", "cef", "ecs", "ocsf", "wazuh"],
+        "wazuh" => &["json", "cef", "ecs", "ocsf"],
         _ => &["json", "cef"],
     }
 }

@@ -57,6 +57,7 @@ pub fn check_event(event: &Event<'_>) {
     check_cef(event);
     check_ecs(event);
     check_ocsf(event);
+    check_wazuh(event);
 }
 
 /// One object with these fields at the top and nothing else, in printable characters.
@@ -136,6 +137,17 @@ pub fn check_ocsf(event: &Event<'_>) {
     assert_eq!(number("category_uid"), number("class_uid") / 1_000);
     for name in ["metadata", "device"] {
         assert!(tree.get(name).is_some_and(Tree::is_object), "{name}");
+    }
+}
+
+/// An alert with a rule and an agent, unless it is the alert that it came from.
+pub fn check_wazuh(event: &Event<'_>) {
+    if event.text(Field::Format) == Some("wazuh") {
+        return;
+    }
+    let tree = Tree::Object(object("wazuh", event));
+    for pointer in ["/rule/id", "/rule/level", "/rule/groups/0", "/agent/id", "/agent/name", "/data", "/timestamp"] {
+        assert!(tree.pointer(pointer).is_some(), "without {pointer}: {tree}");
     }
 }
 
