@@ -180,6 +180,8 @@ mod tests {
             b"CEF:0|v|p|1|c|n|5|",
             br#"{"__CURSOR":"s","_BOOT_ID":"f"}"#,
             b"__CURSOR=s\n",
+            b"Alert Level: 3; Rule: 1 - x; Location: y;",
+            b"crit=3 id=1",
             br#"{"version":"1.1","short_message":"x"}"#,
             b"\0\0\0\x08\n\x06stdout\0\0\0\x08",
             b"\n\x06stdout",

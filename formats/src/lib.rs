@@ -41,6 +41,7 @@ mod syslog;
 mod text;
 mod time;
 mod wazuh;
+mod wazuh_syslog;
 
 pub use detect::{Choice, detect, parse};
 pub use error::ParseError;
@@ -118,5 +119,6 @@ pub const FORMATS: &[Format] = &[
     ocsf::FORMAT,
     cef::FORMAT,
     wazuh::FORMAT,
+    wazuh_syslog::FORMAT,
     hec::FORMAT,
 ];

@@ -1,4 +1,5 @@
-//! Wazuh alerts, one JSON object a line, as versions 3 and 4 write `alerts.json` and as indexers copy them.
+//! Wazuh alerts, one JSON object a line, as versions 3 and 4 write `alerts.json`, as indexers copy them,
+//! and in the schema of version 5, which is near ECS.
 //!
 //! A parser on the way of an event. An alert about a container carries the Docker event it was made
 //! from; such an alert gets the class and fields of that event, so that a rule need not know which
@@ -20,7 +21,7 @@ use crate::{Context, Event, Field, Format, ParseError, Time};
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
     name: "wazuh",
-    about: "Wazuh alerts 3.x and 4.x (alerts.json)",
+    about: "Wazuh alerts 3.x to 5.x (alerts.json and its indexed copies)",
     detect: Some(detect),
     starts: b"{",
     parse: Some(parse),
@@ -34,13 +35,17 @@ const WAZUH: &str = "wazuh";
 const OPENED: &[&str] = &["manager", "cluster", "decoder", "predecoder", "syscheck", "input"];
 
 fn detect(input: &[u8]) -> u8 {
-    let (mut rule, mut agent, mut manager) = (false, false, false);
+    let (mut rule, mut agent, mut manager, mut ours, mut event) = (false, false, false, false, false);
     json_read::sniff(input, |key| {
+        // Version 5 has a `wazuh` for what is no field of ECS.
+        ours |= key == "wazuh";
+        event |= key == "event" || key == "@timestamp";
         rule |= key == "rule";
         agent |= key == "agent";
         manager |= key == "manager" || key == "decoder" || key == "timestamp";
         match key {
-            "Actor" | "Type" | "status" | "log" | "event" => Some(0),
+            "Actor" | "Type" | "status" | "log" | "sourcetype" => Some(0),
+            _ if ours && (event || rule || agent) => Some(90),
             _ if rule && (agent || manager) => Some(90),
             _ if agent && manager => Some(75),
             _ => None,
@@ -54,7 +59,7 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
     let mut alert = Alert::default();
     reader.object(|reader, key| alert.member(reader, event, &mut members, key))?;
     reader.end()?;
-    if alert.rule_id.is_none() && alert.level.is_none() {
+    if alert.rule_id.is_none() && alert.level.is_none() && !alert.is_version_5 {
         return Err(ParseError::new(0, "a `rule` with an `id` or a `level`"));
     }
     alert.finish(event);
@@ -80,6 +85,7 @@ struct Alert<'a> {
     path: Option<Cow<'a, str>>,
     data: Data<'a>,
     docker: Option<DockerEvent<'a>>,
+    is_version_5: bool,
 }
 
 /// What decoders found in the log.
@@ -108,11 +114,17 @@ impl<'a> Alert<'a> {
             "@timestamp" => members.text(reader, event, &mut self.indexed_at, (WAZUH, key)),
             "full_log" => members.text(reader, event, &mut self.full_log, (WAZUH, key)),
             "rule" if reader.at_object() => reader.object(|reader, key| self.rule(reader, event, members, key)),
-            "agent" if reader.at_object() => reader.object(|reader, key| match &*key.text() {
-                "id" => members.text(reader, event, &mut self.agent_id, ("agent", key)),
-                "name" => members.text(reader, event, &mut self.agent_name, ("agent", key)),
-                "ip" => members.text(reader, event, &mut self.agent_ip, ("agent", key)),
-                _ => members.extra(reader, event, ("agent", key)),
+            "agent" if reader.at_object() => self.agent(reader, event, members),
+            "wazuh" if reader.at_object() => {
+                self.is_version_5 = true;
+                reader.object(|reader, key| match &*key.text() {
+                    "agent" if reader.at_object() => self.agent(reader, event, members),
+                    _ => members.extra(reader, event, (WAZUH, key)),
+                })
+            }
+            "event" if reader.at_object() => reader.object(|reader, key| match &*key.text() {
+                "original" => members.text(reader, event, &mut self.full_log, ("event", key)),
+                _ => members.extra(reader, event, ("event", key)),
             }),
             "data" if reader.at_object() => reader.object(|reader, key| self.data(reader, event, members, key)),
             _ => match OPENED.iter().find(|group| **group == name) {
@@ -126,6 +138,27 @@ impl<'a> Alert<'a> {
         }
     }
 
+    fn agent(
+        &mut self,
+        reader: &mut JsonReader<'a>,
+        event: &mut Event<'a>,
+        members: &mut Members<'a>,
+    ) -> Result<(), ParseError> {
+        reader.object(|reader, key| {
+            let at = ("agent", key);
+            match &*key.text() {
+                "id" => members.text(reader, event, &mut self.agent_id, at),
+                "name" => members.text(reader, event, &mut self.agent_name, at),
+                "ip" => members.text(reader, event, &mut self.agent_ip, at),
+                "host" if reader.at_object() => reader.object(|reader, key| match &*key.text() {
+                    "ip" => members.text(reader, event, &mut self.agent_ip, ("agent.host", key)),
+                    _ => members.extra(reader, event, ("agent.host", key)),
+                }),
+                _ => members.extra(reader, event, at),
+            }
+        })
+    }
+
     fn rule(
         &mut self,
         reader: &mut JsonReader<'a>,
@@ -137,7 +170,7 @@ impl<'a> Alert<'a> {
         match &*key.text() {
             "id" => members.text(reader, event, &mut self.rule_id, at),
             "level" => members.value(reader, event, &mut self.level, at),
-            "description" => members.text(reader, event, &mut self.description, at),
+            "description" | "title" => members.text(reader, event, &mut self.description, at),
             "groups" => members.value(reader, event, &mut self.groups, at),
             "firedtimes" => members.value(reader, event, &mut self.fired_times, at),
             _ => members.extra(reader, event, at),
