@@ -40,6 +40,8 @@ const CORPORA: &[(&str, &str, &str)] = &[
     ("cef", "cef/firewall.log", "cef"),
     ("journald", "journald/docker-driver.ndjson", "journald"),
     ("journald-dockerd", "journald/dockerd.ndjson", "journald"),
+    ("auditd", "auditd/docker-host.log", "auditd"),
+    ("wazuh_syslog", "wazuh-syslog/alerts.log", "wazuh_syslog"),
     ("gelf", "gelf/docker-driver.ndjson", "gelf"),
 ];
 

@@ -182,6 +182,7 @@ mod tests {
             b"__CURSOR=s\n",
             b"Alert Level: 3; Rule: 1 - x; Location: y;",
             b"crit=3 id=1",
+            b"type=CWD msg=audit(1.5:1): cwd=x",
             br#"{"version":"1.1","short_message":"x"}"#,
             b"\0\0\0\x08\n\x06stdout\0\0\0\x08",
             b"\n\x06stdout",

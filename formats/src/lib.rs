@@ -6,6 +6,7 @@
 //!
 //! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
 
+mod auditd;
 mod carried;
 mod cef;
 mod classes;
@@ -120,5 +121,6 @@ pub const FORMATS: &[Format] = &[
     cef::FORMAT,
     wazuh::FORMAT,
     wazuh_syslog::FORMAT,
+    auditd::FORMAT,
     hec::FORMAT,
 ];

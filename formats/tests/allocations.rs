@@ -44,6 +44,10 @@ const LINES: &[(&str, &str)] = &[
         "wazuh_syslog",
         "Alert Level: 5; Rule: 5710 - sshd: no such user; Location: (web-1) 10.9.0.19->/var/log/auth.log; classification: syslog,sshd,; srcip: 192.0.2.77; Invalid user",
     ),
+    (
+        "auditd",
+        r#"type=SYSCALL msg=audit(1795251915.280:4711): arch=c000003e syscall=257 success=yes exit=3 pid=2731 auid=1000 comm="vim" exe="/usr/bin/vim" key="docker""#,
+    ),
     ("dockerd", r#"time="2026-11-21T08:55:02.123456789Z" level=info msg="API listen on /run/docker.sock""#),
 ];
 
