@@ -2,7 +2,7 @@
 //!
 //! A parser on the way of an event: the text becomes `msg` without its line end. A line over 16 KiB
 //! comes in parts, of which all but the last lack the line end; such a part is marked
-//! `docker.partial`, and joining parts is the source's work.
+//! `docker.partial`. Parts that [`crate::join::JsonFileParts`] has put into one frame are one line again.
 //!
 //! Invariant: a file torn by a power loss still gives what is whole: NUL runs and half lines before
 //! an object are passed over and said to be there.
@@ -13,7 +13,7 @@ use memchr::memmem;
 
 use crate::json_members::Members;
 use crate::json_read::{self, JsonReader, Quoted};
-use crate::{Context, Event, Field, Format, ParseError, Time};
+use crate::{Context, Event, Field, Format, ParseError, Time, Value};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -94,14 +94,59 @@ fn parse_object<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<&'a [u8], 
     };
     event.set(Field::EventClass, "container.log");
     event.set(Field::Name, "Container log line");
+    let (text, mut ended) = log.line();
+    let mut rest = reader.rest();
+    if ended || rest.is_empty() {
+        event.set_text(Field::Msg, text);
+    } else {
+        let mut text = text.into_owned();
+        (rest, ended) = join(&mut reader, &line.time, &mut text, event);
+        event.set_text(Field::Msg, text);
+    }
     set_time(line.time, event);
-    let (text, ended) = log.line();
-    event.set_text(Field::Msg, text);
     if !ended {
         event.extra(DOCKER, "partial", true);
     }
     members.finish(event);
-    Ok(reader.rest())
+    Ok(rest)
+}
+
+/// Reads on while parts of the same line follow; answers what is left, and whether the line has ended.
+fn join<'a>(
+    reader: &mut JsonReader<'a>,
+    time: &Option<Cow<'a, str>>,
+    text: &mut String,
+    event: &mut Event<'a>,
+) -> (&'a [u8], bool) {
+    let (mut parts, mut ended) = (1_i64, false);
+    let mut rest = reader.rest();
+    while !ended && reader.at_object() {
+        let (mut log, mut stream, mut part_time) = (None, None, None);
+        let read = reader.object(|reader, key| {
+            let slot = match key.body {
+                "log" => &mut log,
+                "stream" => &mut stream,
+                "time" => &mut part_time,
+                _ => return reader.skip().map(drop),
+            };
+            *slot = reader.try_string()?;
+            Ok(())
+        });
+        let said =
+            event.extras().find(|extra| extra.group == DOCKER && extra.name == "stream").map(|extra| extra.value);
+        let is_next =
+            said == stream.map(Quoted::text).as_deref().map(Value::Str) && *time == part_time.map(Quoted::text);
+        let (Ok(()), true, Some(log)) = (read, is_next, log) else { break };
+        let (more, is_last) = log.line();
+        text.push_str(&more);
+        ended = is_last;
+        parts = parts.saturating_add(1);
+        rest = reader.rest();
+    }
+    if parts > 1 {
+        event.extra(DOCKER, "parts", parts);
+    }
+    (rest, ended)
 }
 
 fn set_time<'a>(time: Option<Cow<'a, str>>, event: &mut Event<'a>) {
@@ -158,7 +203,7 @@ fn without_nul(input: &[u8]) -> &[u8] {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::{Offset, Value};
+    use crate::Offset;
 
     const CONTEXT: Context = Context { received: Time(0), zone: Offset(0) };
 

@@ -117,6 +117,11 @@ fn shape(input: &[u8]) -> Option<Shape> {
 }
 
 fn parse<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
+    // What a crash prints below a line is no part of its pairs.
+    let (input, trace) = match memchr::memchr(b'\n', input).and_then(|at| input.split_at_checked(at)) {
+        Some((line, trace)) => (line, trace.get(1..).unwrap_or_default()),
+        None => (input, Default::default()),
+    };
     let text = Text::of(event, input);
     let mut facts = Facts::default();
     let expected = ParseError::new(0, "`time=`, a level such as `INFO[`, `[info] ` or a JSON object");
@@ -127,7 +132,16 @@ fn parse<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a>) -> Resu
         Shape::Bracket { text: at } => bracket(&text, at, event, &mut facts),
     }
     message::set(event, facts);
+    if !trace.is_empty() {
+        let trace = Text::of(event, trace).tail(0);
+        event.extra("dockerd", "trace", &trace);
+    }
     Ok(())
+}
+
+/// Whether a line belongs to the one above it: it begins as no line of the log does.
+pub(crate) fn is_below(line: &[u8]) -> bool {
+    shape(line).is_none()
 }
 
 fn pairs<'a>(pairs: Pairs<'a>, event: &mut Event<'a>, facts: &mut Facts<'a>) {

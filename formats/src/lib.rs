@@ -25,6 +25,7 @@ mod fluent;
 pub mod frame;
 mod gelf;
 mod hec;
+pub mod join;
 mod journald;
 mod json;
 mod json_members;

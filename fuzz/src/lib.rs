@@ -41,10 +41,16 @@ pub fn check_json_line(format: &str, input: &[u8]) {
     if event.get(Field::ParseStatus).is_some() {
         return;
     }
+    // Parts of a line in one frame are several objects.
     let input = input.strip_prefix(b"\x1e").unwrap_or(input);
-    serde_json::from_slice::<IgnoredAny>(input).expect("understood, so it is JSON");
-    let Ok(tree) = serde_json::from_slice::<Tree>(input) else { return };
-    nothing_lost::check(&tree, &event);
+    let values = || serde_json::Deserializer::from_slice(input);
+    for value in values().into_iter::<IgnoredAny>() {
+        value.expect("understood, so it is JSON");
+    }
+    for tree in values().into_iter::<Tree>() {
+        let Ok(tree) = tree else { return };
+        nothing_lost::check(&tree, &event);
+    }
 }
 
 /// Every event comes out of the journal as it went in, and out of each emitter as one record.

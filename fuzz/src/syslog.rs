@@ -100,6 +100,7 @@ pub fn check_dockerd(input: &[u8]) {
     check_event(&event);
     check_rfc5424(&event);
     let Ok(line) = std::str::from_utf8(input) else { return };
+    let line = line.split('\n').next().unwrap_or_default();
     if line.starts_with("time=") && !line.contains('\\') {
         let expected = outer(line).into_iter().find(|(key, value)| *key == "msg" && !value.is_empty());
         assert_eq!(event.text(Field::Msg), expected.map(|(_, value)| value));
