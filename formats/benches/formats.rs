@@ -43,6 +43,7 @@ const CORPORA: &[(&str, &str, &str)] = &[
     ("auditd", "auditd/docker-host.log", "auditd"),
     ("wazuh_syslog", "wazuh-syslog/alerts.log", "wazuh_syslog"),
     ("gelf", "gelf/docker-driver.ndjson", "gelf"),
+    ("leef", "leef/firewall.log", "leef"),
 ];
 
 fn format(name: &str) -> &'static Format {

@@ -7,19 +7,21 @@
 //!
 //! Invariant: exactly one line with exactly these keys, each once, whatever bytes names and values hold.
 
-mod grammar;
+pub(crate) mod grammar;
 mod keys;
 mod parse;
 mod stored;
 mod table;
-mod value;
+pub(crate) mod value;
 mod write;
+
+pub(crate) use self::write::Keys;
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use self::table::{EXTRA_BYTES_MAX, How, MSG, OWN_LEADS, ROWS, ROWS_OF, Row};
-use self::write::{Keys, is_plain, is_trimmed, piece, write_header, write_text};
+use self::write::{is_plain, is_trimmed, piece, write_header, write_text};
 use crate::event::{Cell, Span};
 use crate::json_read::JsonReader;
 use crate::lead::{Lead, lead};
@@ -325,7 +327,7 @@ fn write_number(out: &mut Vec<u8>, number: i64) {
 }
 
 /// A JSON list of texts, as people write lists: `docker,web`.
-fn listed(json: &str) -> Option<Cow<'_, str>> {
+pub(crate) fn listed(json: &str) -> Option<Cow<'_, str>> {
     let mut reader = JsonReader::over(json);
     let mut list: Option<Cow<'_, str>> = None;
     reader

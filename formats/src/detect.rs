@@ -188,6 +188,7 @@ mod tests {
             b"\n\x06stdout",
             b"\x93\xa1t\x05\x80",
             b"\x94\xa1t\x05\x80\x80",
+            b"LEEF:1.0|v|p|1|c|",
         ];
         let detects = |format: &Format, line: &[u8]| format.detect.map_or(0, |detect| detect(line)) >= INNER_SCORE;
         for format in FORMATS.iter().filter(|format| !format.starts.is_empty()) {

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::json_read::{JsonReader, JsonValue, Quoted};
-use crate::repeats::repeats;
+use crate::repeats::repeated_names;
 use crate::{Event, Field, ParseError};
 
 /// Remembers, while one object is read, what came twice.
@@ -77,17 +77,11 @@ impl<'a> Members<'a> {
     }
 
     /// Names what came twice in `parse.duplicate_keys`.
-    pub(crate) fn finish(mut self, event: &mut Event<'a>) {
-        let mine = || event.extras().skip(self.first_extra);
-        let twice = repeats(mine().map(|extra| (extra.group, extra.name)));
-        if twice.is_empty() && self.repeated.is_empty() {
-            return;
+    pub(crate) fn finish(self, event: &mut Event<'a>) {
+        let extras = event.extras().skip(self.first_extra);
+        if let Some(names) = repeated_names(extras, self.repeated.iter().map(|name| &**name)) {
+            event.set(Field::ParseDuplicateKeys, &names);
         }
-        let names = twice.iter().filter_map(|at| mine().nth(*at)).map(|extra| extra.name.to_owned());
-        self.repeated.extend(names.map(Cow::Owned));
-        self.repeated.sort_unstable();
-        self.repeated.dedup();
-        event.set(Field::ParseDuplicateKeys, &self.repeated.join(","));
     }
 }
 

@@ -31,6 +31,9 @@ mod json;
 mod json_members;
 mod json_read;
 mod lead;
+mod leef;
+mod marker;
+mod names;
 mod near;
 mod objects;
 mod ocsf;
@@ -120,6 +123,7 @@ pub const FORMATS: &[Format] = &[
     ecs::FORMAT,
     ocsf::FORMAT,
     cef::FORMAT,
+    leef::FORMAT,
     wazuh::FORMAT,
     wazuh_syslog::FORMAT,
     auditd::FORMAT,

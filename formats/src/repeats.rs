@@ -4,8 +4,28 @@
 
 use std::cmp::Ordering;
 
+use crate::Extra;
+
 /// A name and the group it stands in; together they are read as `group.name`.
 pub(crate) type Key<'k> = (&'k str, &'k str);
+
+/// The names of extras that equal an earlier one, each once and sorted, joined with commas; none is
+/// named that has no name.
+pub(crate) fn repeated_names<'e>(
+    extras: impl ExactSizeIterator<Item = Extra<'e>> + Clone,
+    others: impl IntoIterator<Item = &'e str>,
+) -> Option<String> {
+    let mut wanted = repeats(extras.clone().map(|extra| (extra.group, extra.name))).into_iter().peekable();
+    let mut names: Vec<&str> = others.into_iter().collect();
+    if wanted.peek().is_some() {
+        // In one pass: both are in order, and there may be a hundred thousand.
+        names.extend(extras.enumerate().filter(|(at, _)| wanted.next_if_eq(at).is_some()).map(|(_, extra)| extra.name));
+    }
+    names.retain(|name| !name.is_empty());
+    names.sort_unstable();
+    names.dedup();
+    (!names.is_empty()).then(|| names.join(","))
+}
 
 const FEW: usize = 64;
 

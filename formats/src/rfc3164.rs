@@ -109,6 +109,8 @@ pub(crate) fn timestamp(input: &[u8], context: &Context) -> Option<(Time, usize)
     timestamp::read(input, context).map(|stamp| (stamp.time, stamp.used))
 }
 
+pub(crate) use timestamp::{month, zone_of};
+
 fn after_pri(input: &[u8]) -> &[u8] {
     syslog::pri(input).map_or(input, |(rest, _)| rest)
 }

@@ -112,6 +112,10 @@ impl<'a> Line<'a> {
         let start = self.at;
         for field in [Field::HostName, Field::App, Field::ProcessId, Field::SyslogMsgId] {
             let at = self.at;
+            // IBM documents a header that ends behind the host: `… 192.168.1.1 LEEF:1.0|…`.
+            if at > start && self.begins_line_for_siem() {
+                return true;
+            }
             let Some(end) = self.word() else { return false };
             if self.text.bytes().get(at..end) != Some(b"-") {
                 event.set_piece(field, &self.text, at..end);
@@ -124,6 +128,14 @@ impl<'a> Line<'a> {
             event.copy(Field::App, Field::ContainerId);
         }
         true
+    }
+
+    fn begins_line_for_siem(&self) -> bool {
+        matches!(
+            self.text.bytes().get(self.at..).unwrap_or_default(),
+            [b'C', b'E', b'F', b':', b'0'..=b'9', b'|', ..]
+                | [b'L', b'E', b'E', b'F', b':', b'0'..=b'9', b'.', b'0', b'|', ..]
+        )
     }
 
     /// Steps over a word and the space after it; answers where the word ends.

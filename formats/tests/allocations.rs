@@ -48,6 +48,10 @@ const LINES: &[(&str, &str)] = &[
         "auditd",
         r#"type=SYSCALL msg=audit(1795251915.280:4711): arch=c000003e syscall=257 success=yes exit=3 pid=2731 auid=1000 comm="vim" exe="/usr/bin/vim" key="docker""#,
     ),
+    (
+        "leef",
+        "LEEF:2.0|Example|Firewall|2.1|100|x09|devTime=1795251800158\tidentHostName=fw-1\tsrc=192.0.2.77\tsrcPort=51922\tdst=10.9.0.19\tproto=TCP\taction=deny\tusrName=admin\tmsg=Connection denied by rule",
+    ),
     ("dockerd", r#"time="2026-11-21T08:55:02.123456789Z" level=info msg="API listen on /run/docker.sock""#),
 ];
 

@@ -9,6 +9,37 @@ pub fn check_cef_line(input: &[u8]) {
     check_written_again("cef", input, " emit_cut=");
 }
 
+/// The same of LEEF, which cuts nothing.
+pub fn check_leef_line(input: &[u8]) {
+    check_leef(&parsed("leef", input));
+    check_written_again("leef", input, "\n");
+}
+
+/// One line by the grammar alone, each key once, and none of ours out of the input's names.
+pub fn check_leef(event: &Event<'_>) {
+    let line = String::from_utf8(emitted("leef", event)).expect("UTF-8");
+    assert!(!line.contains(|char: char| char.is_ascii_control() && char != '\t'), "{line:?}");
+    let fields: Vec<&str> = line.splitn(7, '|').collect();
+    assert_eq!((fields.len(), fields[0], fields[5]), (7, "LEEF:2.0", "x09"), "{line:?}");
+    let attributes = fields[6].split('\t').filter(|attribute| !attribute.is_empty());
+    let mut keys: Vec<&str> = attributes
+        .map(|attribute| {
+            let (key, value) = attribute.split_once('=').expect("a key");
+            assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'), "{line:?}");
+            assert!(!value.is_empty(), "{line:?}");
+            key
+        })
+        .collect();
+    let extras = keys.iter().filter(|key| key.starts_with("ad_")).count();
+    assert!(extras <= event.extras().len());
+    // One a field, and the raw bytes of what was not understood.
+    assert!(keys.len() - extras <= event.fields().len() + 1, "{keys:?}");
+    let all = keys.len();
+    keys.sort_unstable();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "each key once");
+}
+
 /// What is written of the event is a line that reads as the same. Not looked at: values that were cut
 /// (`cut` says so), bytes that go along with what was not understood, and milliseconds of so few digits
 /// that they read as seconds.

@@ -1,4 +1,4 @@
-//! Where the parts of a CEF line stand: the marker, the seven header fields, the keys and their values.
+//! Where the parts of a CEF line stand: the header fields, the keys and their values.
 //!
 //! Values hold spaces without quotes, so a value ends only where the next key begins. On lines that
 //! keep the standard this is the strict reading; on others it is the one that loses nothing.
@@ -8,37 +8,14 @@
 
 use std::ops::Range;
 
+use crate::marker::Marker;
 use crate::near;
 
-/// How far into a line a marker is looked for, behind what a relay put before it.
-const MARKER_WINDOW: usize = 256;
+/// What a line begins with.
+pub(crate) const MARKER: Marker = Marker("CEF:");
 
 /// "Exactly 7 pipes" end a header, the first of them behind the version.
 const HEADER_FIELDS: usize = 6;
-
-/// Where `CEF:`, digits and a pipe begin: at the start of the line, behind a space, or behind the colon
-/// of a tag, as F5 writes it.
-pub(crate) fn marker(line: &[u8]) -> Option<usize> {
-    if version(line, 0).is_some() {
-        return Some(0);
-    }
-    let window = line.get(..MARKER_WINDOW).unwrap_or(line);
-    let before = |at: &usize| at.checked_sub(1).and_then(|before| line.get(before));
-    memchr::memmem::find_iter(window, b"CEF:")
-        .find(|at| matches!(before(at), Some(b' ' | b':')) && version(line, *at).is_some())
-}
-
-/// The version behind the marker that begins at `at`, and where the pipe behind it stands. "Accept any
-/// digits with optional dot and optional space after the colon."
-pub(crate) fn version(line: &[u8], at: usize) -> Option<Range<usize>> {
-    let rest = line.get(at..)?.strip_prefix(b"CEF:")?;
-    let spaces = rest.iter().take(8).take_while(|byte| **byte == b' ').count();
-    let digits = rest.get(spaces..)?;
-    let len = digits.iter().take(16).position(|byte| !byte.is_ascii_digit() && *byte != b'.')?;
-    let is_number = digits.first().is_some_and(u8::is_ascii_digit) && digits.get(len) == Some(&b'|');
-    let start = at.saturating_add(4).saturating_add(spaces);
-    is_number.then(|| start..start.saturating_add(len))
-}
 
 /// A piece of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -262,25 +239,5 @@ mod tests {
             assert_eq!((found.len, found.extension), (len, None), "{line}");
         }
         assert_eq!(header(b"CEF:0|a|b|c|d|e|5|", 6).extension, Some(18));
-    }
-
-    #[test]
-    fn the_marker_stands_at_the_start_or_behind_a_space() {
-        for (line, expected) in [
-            ("CEF:0|", Some(0)),
-            ("CEF: 0|", Some(0)),
-            ("CEF:1.0|", Some(0)),
-            ("a b CEF:0|", Some(4)),
-            ("a tag:CEF:0|", Some(6)),
-            ("aCEF:0|", None),
-            ("CEF:|", None),
-            ("CEF:0", None),
-            ("CEF:x|", None),
-            ("CEF:.1|", None),
-            ("a CEF:x b CEF:1|", Some(10)),
-            ("", None),
-        ] {
-            assert_eq!(marker(line.as_bytes()), expected, "{line}");
-        }
     }
 }

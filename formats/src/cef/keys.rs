@@ -6,6 +6,7 @@
 
 use super::table::{How, MSG, MSG_ROW, ROWS, Row};
 use crate::Field;
+use crate::names::{Names, is_own, own, same as same_name};
 
 /// What the dictionary says a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,57 +260,29 @@ pub(super) fn row_of(key: u16) -> Option<&'static Row> {
 /// What a name means.
 #[inline]
 pub(crate) fn lookup(name: &[u8]) -> Known {
-    let mut slot = hash(name);
-    loop {
-        let code = SLOTS.get(slot).copied().unwrap_or(EMPTY);
-        if code == EMPTY {
-            return Known::No;
+    let is = |number: u16| match field_of(number) {
+        Some(field) => is_own(field, name),
+        None => {
+            KEYS.get(usize::from(number)).is_some_and(|key| key.name.as_bytes() == name || key.full.as_bytes() == name)
         }
-        if code & OWN != 0 {
-            if let Some(field) = Field::ALL.get(usize::from(code & !OWN)).filter(|field| is_own(**field, name)) {
-                return Known::Own(*field);
-            }
-        } else if let Some(key) = KEYS.get(usize::from(code))
-            && (key.name.as_bytes() == name || key.full.as_bytes() == name)
-        {
-            return Known::Key(code);
-        }
-        slot = slot.wrapping_add(1) & MASK;
+    };
+    match NAMES.find(name, is) {
+        None => Known::No,
+        Some(number) => field_of(number).map_or(Known::Key(number), Known::Own),
     }
 }
 
-/// Whether it is the field's own name, in which `_` stands for each full stop.
-fn is_own(field: Field, name: &[u8]) -> bool {
-    let own = field.name().as_bytes();
-    own.len() == name.len() && own.iter().zip(name).all(|(own, byte)| own == byte || (*own == b'.' && *byte == b'_'))
+/// Marks the number of a field among [`NAMES`].
+const OWN: u16 = 1 << 14;
+
+fn field_of(number: u16) -> Option<Field> {
+    let field = number.checked_sub(OWN)?;
+    Field::ALL.get(usize::from(field)).copied()
 }
 
-/// A place in [`SLOTS`] without a key.
-const EMPTY: u16 = u16::MAX;
-/// Marks the number of a field in [`SLOTS`].
-const OWN: u16 = 1 << 15;
-const MASK: usize = 1_023;
 /// Of a key that is never written, and of the message, which is written behind all rows.
 const NONE: u8 = u8::MAX;
 const LAST: u8 = NONE - 1;
-
-/// Where the search for a name begins: its first four bytes, that in the middle, the last one, and the length.
-// An index out of bounds would be an error while the crate is compiled; at run time none is past the last byte.
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-const fn hash(name: &[u8]) -> usize {
-    if name.is_empty() {
-        return 0;
-    }
-    let last = name.len() - 1;
-    let mut mixed = (name.len() as u64) << 48 | (name[last] as u64) << 40 | (name[last / 2] as u64) << 32;
-    let mut at = 0;
-    while at < 4 && at <= last {
-        mixed |= (name[at] as u64) << (8 * at);
-        at += 1;
-    }
-    // The odd number spreads every bit over the highest ten.
-    (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
-}
 
 /// Whether the emitter may write the field under its own name: it is one that input may set, and no
 /// key of the dictionary takes whatever it holds.
@@ -329,54 +302,28 @@ const fn has_own_name(field: Field) -> bool {
     true
 }
 
-/// The place of each name by its hash: that of a key in [`KEYS`], or the number of a field.
+/// Both names of each key, by its place in [`KEYS`], and the own names of fields.
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-static SLOTS: [u16; MASK + 1] = {
-    let mut slots = [EMPTY; MASK + 1];
+static NAMES: Names<1_024> = {
+    let mut names = Names::new();
     let mut at = 0;
     while at < KEYS.len() {
-        slots = with(slots, KEYS[at].name.as_bytes(), at as u16);
-        if !equal(KEYS[at].name.as_bytes(), KEYS[at].full.as_bytes()) {
-            slots = with(slots, KEYS[at].full.as_bytes(), at as u16);
+        names = names.with(KEYS[at].name.as_bytes(), at as u16);
+        if !same_name(KEYS[at].name.as_bytes(), KEYS[at].full.as_bytes()) {
+            names = names.with(KEYS[at].full.as_bytes(), at as u16);
         }
         at += 1;
     }
     at = 0;
     while at < Field::COUNT {
-        let field = Field::ALL[at];
-        if has_own_name(field) {
-            let mut own = [0; 64];
-            let name = field.name().as_bytes();
-            let mut byte = 0;
-            while byte < name.len() {
-                own[byte] = if name[byte] == b'.' { b'_' } else { name[byte] };
-                byte += 1;
-            }
-            slots = with(slots, own.split_at(name.len()).0, OWN | at as u16);
+        if has_own_name(Field::ALL[at]) {
+            let (name, len) = own(Field::ALL[at]);
+            names = names.with(name.split_at(len).0, OWN | at as u16);
         }
         at += 1;
     }
-    slots
+    names
 };
-
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-const fn with(mut slots: [u16; MASK + 1], name: &[u8], code: u16) -> [u16; MASK + 1] {
-    let mut slot = hash(name);
-    while slots[slot] != EMPTY {
-        slot = (slot + 1) & MASK;
-    }
-    slots[slot] = code;
-    slots
-}
-
-#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-const fn equal(one: &[u8], other: &[u8]) -> bool {
-    let mut at = 0;
-    while at < one.len() && at < other.len() && one[at] == other[at] {
-        at += 1;
-    }
-    at == one.len() && at == other.len()
-}
 
 /// The first row of each key, or [`NONE`].
 #[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -385,13 +332,13 @@ static ROW_OF: [u8; KEYS.len()] = {
     let mut rows = [NONE; KEYS.len()];
     let mut at = 0;
     while at < KEYS.len() {
-        if equal(KEYS[at].name.as_bytes(), MSG.0.as_bytes()) {
+        if same_name(KEYS[at].name.as_bytes(), MSG.0.as_bytes()) {
             rows[at] = LAST;
         }
         let mut row = ROWS.len();
         while row > 0 {
             row -= 1;
-            if equal(KEYS[at].name.as_bytes(), ROWS[row].key.as_bytes()) {
+            if same_name(KEYS[at].name.as_bytes(), ROWS[row].key.as_bytes()) {
                 rows[at] = row as u8;
             }
         }

@@ -9,7 +9,7 @@
 
 use std::borrow::Cow;
 
-use super::grammar::{Header, Pair, Pairs, Piece, header, marker, version};
+use super::grammar::{Header, MARKER, Pair, Pairs, Piece, header};
 use super::keys::{KEYS, Known, Takes, family, lookup, row_of};
 use super::stored::{Few, Stored};
 use super::table::{How, Row};
@@ -26,27 +26,15 @@ const CUSTOM: &str = "custom";
 /// What the emitter puts before names of the input.
 const OF_INPUT: &str = "ad_";
 
-/// How sure we are of a line that begins with the marker; of one with something unknown before it.
-const SURE: u8 = 95;
-const LIKELY: u8 = 50;
-/// So far into a line of unknown format the marker is looked for.
-const DETECT_WINDOW: usize = 128;
-
 pub(super) fn detect(input: &[u8]) -> u8 {
-    match input.first() {
-        // JSON holds other people's lines, and syslog with a PRI is known as such.
-        None | Some(b'{' | b'[' | b'<') => 0,
-        Some(b'C') if version(input, 0).is_some() => SURE,
-        _ if marker(input.get(..DETECT_WINDOW).unwrap_or(input)).is_some() => LIKELY,
-        _ => 0,
-    }
+    MARKER.score(input)
 }
 
 pub(super) fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
     if u32::try_from(input.len()).is_err() {
         return Err(ParseError::new(0, "a line of less than 4 GiB"));
     }
-    let at = marker(input).ok_or(ParseError::new(0, "`CEF:`, a version and `|`"))?;
+    let at = MARKER.find(input).ok_or(ParseError::new(0, "`CEF:`, a version and `|`"))?;
     if at > 0 && carried::with_header(input, at, &super::FORMAT, context, event)? {
         return Ok(());
     }
@@ -73,7 +61,7 @@ const _: () = assert!(Field::COUNT <= 128);
 impl<'a> Line<'a, '_> {
     fn read(&mut self, at: usize, event: &mut Event<'a>) {
         let bytes = self.text.bytes();
-        let Some(version) = version(bytes, at) else { return };
+        let Some(version) = MARKER.version(bytes, at) else { return };
         let header = header(bytes, version.end.saturating_add(1));
         if bytes.get(version.clone()) != Some(b"0") {
             event.extra(CEF, "version", self.text.ascii(version));

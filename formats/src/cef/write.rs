@@ -159,7 +159,7 @@ const FEW: usize = 64;
 
 /// The keys made from names of the input so far. Two names may be the same once cleaned; the later
 /// key then gets a number.
-pub(super) struct Keys<'e> {
+pub(crate) struct Keys<'e> {
     /// A bit for each key, by its length and its last bytes: a key whose bit is not set is new.
     seen: [u64; 16],
     /// Where each key stands.
@@ -181,7 +181,7 @@ impl Default for Keys<'_> {
 impl<'e> Keys<'e> {
     /// Writes a space and ` ad_<group>_<name>`, unlike any other key of the event; answers where the key stands.
     #[inline]
-    pub(super) fn write(&mut self, out: &mut Vec<u8>, group: &'e [u8], name: &[u8]) -> Range<usize> {
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, group: &'e [u8], name: &[u8]) -> Range<usize> {
         let from = out.len();
         if self.group.0 == group && !group.is_empty() {
             out.extend_from_within(self.group.1.clone());

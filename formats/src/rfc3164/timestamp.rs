@@ -141,7 +141,8 @@ fn year(input: &[u8]) -> IResult<&[u8], i32> {
     map_opt(take_while_m_n(4, 4, |byte: u8| byte.is_ascii_digit()), value).parse(input)
 }
 
-fn month(name: &[u8]) -> Option<u8> {
+/// The number of a month by its first three letters.
+pub(crate) fn month(name: &[u8]) -> Option<u8> {
     const MONTHS: [&[u8]; 12] =
         [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
     let at = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month))?;
@@ -156,28 +157,30 @@ fn nanos(input: &[u8]) -> IResult<&[u8], u32> {
     }
 }
 
-/// An offset, or a word of [`ZONES`], after at most one space and before a space, a colon or the end.
-fn zone(input: &[u8]) -> IResult<&[u8], Offset> {
-    let known = |input: &'_ [u8]| -> Option<(usize, Offset)> {
-        let (len, offset) = match Offset::parse(input) {
-            Some((offset, used)) => (used, offset),
-            None => {
-                let (word, minutes) = ZONES
-                    .iter()
-                    .filter(|(word, _)| input.starts_with(word.as_bytes()))
-                    .max_by_key(|(word, _)| word.len())?;
-                // `GMT+02:00`, as Java writes an offset.
-                match input.get(word.len()..).and_then(Offset::parse) {
-                    Some((offset, used)) if *minutes == 0 => (word.len().checked_add(used)?, offset),
-                    _ => (word.len(), Offset(minutes.checked_mul(60)?)),
-                }
+/// An offset, or a word of [`ZONES`], before a space, a colon or the end; answers the bytes used.
+pub(crate) fn zone_of(input: &[u8]) -> Option<(Offset, usize)> {
+    let (offset, len) = match Offset::parse(input) {
+        Some(found) => found,
+        None => {
+            let (word, minutes) = ZONES
+                .iter()
+                .filter(|(word, _)| input.starts_with(word.as_bytes()))
+                .max_by_key(|(word, _)| word.len())?;
+            // `GMT+02:00`, as Java writes an offset.
+            match input.get(word.len()..).and_then(Offset::parse) {
+                Some((offset, used)) if *minutes == 0 => (offset, word.len().checked_add(used)?),
+                _ => (Offset(minutes.checked_mul(60)?), word.len()),
             }
-        };
-        matches!(input.get(len), None | Some(b' ' | b':')).then_some((len, offset))
+        }
     };
+    matches!(input.get(len), None | Some(b' ' | b':')).then_some((offset, len))
+}
+
+/// The same after at most one space.
+fn zone(input: &[u8]) -> IResult<&[u8], Offset> {
     let (rest, _) = opt(char(' ')).parse(input)?;
     let may_be = |rest: &&[u8]| rest.first().is_some_and(|byte| matches!(byte, b'A'..=b'Z' | b'z' | b'+' | b'-'));
-    match Some(rest).filter(may_be).and_then(known).and_then(|(len, offset)| Some((rest.get(len..)?, offset))) {
+    match Some(rest).filter(may_be).and_then(zone_of).and_then(|(offset, len)| Some((rest.get(len..)?, offset))) {
         Some(found) => Ok(found),
         None => Err(nom::Err::Error(nom::error::Error::new(input, nom::error::ErrorKind::Tag))),
     }
