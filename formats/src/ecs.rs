@@ -150,7 +150,8 @@ fn container(event: &Event<'_>, done: &mut Done, objects: &mut Objects<'_>) {
     if is_about_container(event) {
         objects.text(&["container"], "runtime", "docker");
     }
-    objects.map(&["container", "labels"], event.extras().filter(|extra| is_of_container(event, extra)));
+    let labels = event.extras().filter(|extra| is_of_container(event, extra));
+    objects.map(&["container", "labels"], labels.map(|extra| Extra { group: "", ..extra }));
     if let Some(image) = event.text(Field::ImageRef) {
         done.add(Field::ImageRef);
         let (name, tag) = name_and_tag(image);

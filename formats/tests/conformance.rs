@@ -14,6 +14,9 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 use wharfinger_formats::{Choice, Context, Event, Field, Offset, Time, Value, parse};
 
+#[path = "support/base64.rs"]
+mod base64;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Case {
@@ -33,7 +36,9 @@ impl Case {
     fn bytes(&self) -> Vec<u8> {
         match (&self.input, &self.input_base64) {
             (Some(text), None) => text.clone().into_bytes(),
-            (None, Some(text)) => base64(text).unwrap_or_else(|| panic!("{}: `input_base64` is not base64", self.name)),
+            (None, Some(text)) => {
+                base64::decode(text).unwrap_or_else(|| panic!("{}: `input_base64` is not base64", self.name))
+            }
             _ => panic!("{}: one of `input` and `input_base64`", self.name),
         }
     }
@@ -51,21 +56,6 @@ impl Case {
 
 fn time(text: &str) -> Time {
     Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len()).expect("a time").0
-}
-
-fn base64(text: &str) -> Option<Vec<u8>> {
-    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let (mut out, mut bits, mut len) = (Vec::new(), 0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let digit = DIGITS.iter().position(|known| *known == byte)?;
-        bits = bits << 6 | u32::try_from(digit).ok()?;
-        len += 6;
-        if len >= 8 {
-            len -= 8;
-            out.push(u8::try_from(bits >> len & 0xFF).ok()?);
-        }
-    }
-    Some(out)
 }
 
 fn shown(value: Value<'_>) -> Json {
