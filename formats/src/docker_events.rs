@@ -40,7 +40,9 @@ fn detect(input: &[u8]) -> u8 {
         }
         // The old shape: its four keys come in this order.
         "from" | "time" if status => Some(85),
-        "status_code" | "log" | "rule" | "agent" => Some(0),
+        // Others have these: the rest of such an object need not be looked at.
+        "status_code" | "log" | "rule" | "agent" | "event" | "short_message" | "crit" | "wazuh" => Some(0),
+        _ if key.starts_with('_') => Some(0),
         _ => None,
     })
 }

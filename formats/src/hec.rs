@@ -47,7 +47,8 @@ fn detect(input: &[u8]) -> u8 {
         sure |= matches!(key, "sourcetype" | "index" | "fields");
         likely |= matches!(key, "time" | "host" | "source");
         // No envelope has these: the rest of such an object need not be looked at.
-        matches!(key, "rule" | "Type" | "Actor" | "log").then_some(0)
+        let is_other = matches!(key, "rule" | "Type" | "Actor" | "log" | "short_message" | "crit");
+        (is_other || key.starts_with("__")).then_some(0)
     });
     match (event, sure, likely) {
         (true, true, _) => 85,

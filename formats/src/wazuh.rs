@@ -44,7 +44,7 @@ fn detect(input: &[u8]) -> u8 {
         agent |= key == "agent";
         manager |= key == "manager" || key == "decoder" || key == "timestamp";
         match key {
-            "Actor" | "Type" | "status" | "log" | "sourcetype" => Some(0),
+            "Actor" | "Type" | "status" | "log" | "sourcetype" | "short_message" | "__CURSOR" => Some(0),
             _ if ours && (event || rule || agent) => Some(90),
             _ if rule && (agent || manager) => Some(90),
             _ if agent && manager => Some(75),
