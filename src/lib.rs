@@ -5,6 +5,7 @@
 mod planted;
 
 pub mod admin;
+pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod document;

@@ -19,11 +19,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("identity", &["document"]),
     ("intake", &["identity", "journal", "stats"]),
     ("sources", &["intake", "part", "stats", "tls"]),
-    ("sinks", &["journal", "part", "tls"]),
+    ("archive", &[]),
+    ("sinks", &["archive", "journal", "part", "tls"]),
     ("config", &["document", "identity", "journal", "part", "sinks", "sources"]),
     ("admin", &["intake", "journal", "sinks", "stats"]),
     ("gateway", &["admin", "config", "identity", "intake", "journal", "part", "sinks", "sources", "stats"]),
-    ("cli", &["admin", "config", "document", "gateway", "identity", "intake", "journal", "part", "sinks", "sources"]),
+    (
+        "cli",
+        &[
+            "admin", "archive", "config", "document", "gateway", "identity", "intake", "journal", "part", "sinks",
+            "sources",
+        ],
+    ),
     ("main", &["cli"]),
     ("lib", &[]),
 ];

@@ -12,6 +12,14 @@ pub(super) enum Exit {
     Ok = 0,
     /// What was tested does not hold.
     Failed = 1,
+    /// The codes of `verify` begin here.
+    VerifyUsage = 2,
+    Altered = 10,
+    Missing = 11,
+    Foreign = 12,
+    Signature = 13,
+    EndNotProven = 14,
+    Anchor = 15,
     Usage = 64,
     Data = 65,
     NoInput = 66,

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::intake::{AppendError, Gap, Intake, Numbered, Origin};
 use crate::journal::{Journal, Status};
+use crate::part::Notice;
 use crate::sinks::{Declare, Loss, LossCause};
 
 /// How often the journal is looked at.
@@ -86,8 +87,28 @@ impl Custody {
         }
     }
 
-    /// Until `stop`.
-    pub(super) async fn watch(&self, stop: CancellationToken) {
+    /// Until `stop`, and until everything that was said is stored.
+    pub(super) async fn watch(&self, stop: CancellationToken, mut noticed: mpsc::Receiver<Notice>) {
+        tokio::join!(self.watch_journal(&stop), self.pass_on(&stop, &mut noticed));
+    }
+
+    /// What parts say becomes events; what they said last, too.
+    async fn pass_on(&self, stop: &CancellationToken, noticed: &mut mpsc::Receiver<Notice>) {
+        while let Some(Some(notice)) = stop.run_until_cancelled(noticed.recv()).await {
+            self.note(notice).await;
+        }
+        while let Ok(notice) = noticed.try_recv() {
+            self.note(notice).await;
+        }
+    }
+
+    async fn note(&self, Notice { class, severity, text }: Notice) {
+        if let Err(error) = self.own.report(class, severity, &text).await {
+            tracing::error!(class, "what a part has to say cannot be stored: {error}");
+        }
+    }
+
+    async fn watch_journal(&self, stop: &CancellationToken) {
         let mut rate = Rate::default();
         let mut full_before = 0;
         let mut level = match self.own.marked(LEVEL).as_deref() {

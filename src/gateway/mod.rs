@@ -15,6 +15,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +33,9 @@ use parts::{Parts, Yard};
 /// is given when the configuration is the built-in one, and what this machine has nothing for.
 ///
 /// # Errors
+/// What parts have to say and the journal has not taken yet.
+const NOTICES_MAX: usize = 64;
+
 /// Something named in the configuration cannot start, or custody cannot go on.
 pub async fn run(
     mut config: Config,
@@ -48,6 +52,7 @@ pub async fn run(
     let source_stats = stats::Sources::default();
     let own = Intake::new(journal.clone(), Arc::clone(&identity), OWN_SOURCE, source_stats.named(OWN_SOURCE));
     let custody = Arc::new(Custody::new(own.clone(), journal.clone()));
+    let (notices, noticed) = mpsc::channel(NOTICES_MAX);
     let mut parts = Parts::new(Yard {
         custody: Arc::clone(&custody),
         journal: journal.clone(),
@@ -55,6 +60,7 @@ pub async fn run(
         data_dir: config.data_dir.clone(),
         hostname: local.hostname.clone(),
         source_stats,
+        notices,
     });
     forget_old_cursors(&journal, &config);
     custody.begin().await?;
@@ -78,7 +84,7 @@ pub async fn run(
         }
     };
     let custody_stop = stop.clone();
-    let custody = tokio::spawn(async move { custody.watch(custody_stop).await });
+    let custody = tokio::spawn(async move { custody.watch(custody_stop, noticed).await });
     own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
     greeting::print(&config, left_out, &local);
 

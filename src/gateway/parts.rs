@@ -8,6 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use crate::config::Part;
 use crate::identity::Snapshot;
 use crate::intake::Intake;
 use crate::journal::Journal;
-use crate::part::{PartContext, SetupError};
+use crate::part::{Notice, PartContext, SetupError};
 use crate::sinks::{self, Declare, SinkConfig, SinkStats, drive};
 use crate::sources::SourceConfig;
 use crate::stats;
@@ -43,6 +44,7 @@ pub(super) struct Yard {
     pub(super) data_dir: std::path::PathBuf,
     pub(super) hostname: String,
     pub(super) source_stats: stats::Sources,
+    pub(super) notices: mpsc::Sender<Notice>,
 }
 
 /// All running parts.
@@ -96,6 +98,7 @@ impl Parts {
             name: name.to_owned(),
             data_dir: self.yard.data_dir.clone(),
             hostname: self.yard.hostname.clone(),
+            notices: Some(self.yard.notices.clone()),
         }
     }
 

@@ -13,6 +13,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use tokio::sync::mpsc;
+
 pub use address::Listen;
 pub use duration::Interval;
 pub use secret::{Secret, SecretError};
@@ -118,6 +120,17 @@ impl SetupError {
     }
 }
 
+/// Something a part says to every sink: it becomes an event of the gateway's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The event's class: `archive.checkpoint`.
+    pub class: &'static str,
+    /// 0 to 10.
+    pub severity: i64,
+    /// The event's message.
+    pub text: String,
+}
+
 /// What every part is told at start.
 #[derive(Debug, Clone)]
 pub struct PartContext {
@@ -127,4 +140,6 @@ pub struct PartContext {
     pub data_dir: PathBuf,
     /// This machine's host name, for headers that want one.
     pub hostname: String,
+    /// Takes what the part has to say to every sink.
+    pub notices: Option<mpsc::Sender<Notice>>,
 }

@@ -29,6 +29,15 @@ impl Compression {
         }
     }
 
+    /// The same for a file of JSON lines.
+    pub(super) fn ndjson_suffix(self) -> &'static str {
+        match self {
+            Compression::None => ".ndjson",
+            Compression::Gzip => ".ndjson.gz",
+            Compression::Zstd => ".ndjson.zst",
+        }
+    }
+
     /// The media type of what it makes of lines. Never a Content-Encoding: clients would inflate
     /// silently, and hashes, sizes and names would no longer match.
     #[cfg(feature = "s3")]

@@ -1,10 +1,11 @@
 //! The end of a sink's work: what `stop` means for something that waits.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use wharfinger_formats::Time;
 
 /// From `stop` on there is a deadline; until then there is none.
 #[derive(Debug)]
@@ -87,4 +88,10 @@ pub(super) async fn sleep_until(wake: Option<Instant>) {
 /// Between half of `wait` and all of it, so that many sinks do not come back in step.
 pub(super) fn jitter(wait: Duration) -> Duration {
     wait.mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+/// The wall clock.
+pub(super) fn now() -> Time {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -9,19 +9,19 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wharfinger_formats::{Event, Field, Time, stored};
+use wharfinger_formats::{Event, Field, stored};
 
-use super::drain::{Drain, jitter, sleep_until};
+use super::drain::{Drain, jitter, now, sleep_until};
 use super::event_id::EventId;
 use super::loss::{Loss, LossCause};
 use super::missing::Missing;
 use super::quarantine::{Entry, Quarantine};
 use super::request::{Delivered, More, Request, Taken, Went};
-use super::{Limits, Outcome, Push, Settings, Sink, SinkState, SinkStats};
+use super::{Absent, Limits, Outcome, Push, Settings, Sink, SinkState, SinkStats};
 use crate::journal::{Chunk, Cursor, Passed, Position, ReadError, Record};
 
 /// Bytes read from the journal at once.
@@ -217,6 +217,7 @@ impl Drive {
                 SinkStats::add(&self.stats.damaged, 1);
             }
             self.missing.add(damage.missing);
+            self.sink.passed_over(damage.missing, Absent::Lost);
         }
         true
     }
@@ -463,6 +464,7 @@ impl Drive {
             record: record.payload,
         });
         self.unsynced.push(record.position);
+        self.sink.passed_over((record.position, record.position), Absent::Quarantined);
         if let Err(at) = self.skip.binary_search(&record.position) {
             self.skip.insert(at, record.position);
         }
@@ -490,9 +492,4 @@ impl Drive {
         self.request.bytes = 0;
         self.request.since = None;
     }
-}
-
-fn now() -> Time {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }

@@ -212,8 +212,12 @@ mod tests {
         let path = format!("{}/%H/events.log", dir.path().display());
         let config: FileConfig = serde_json::from_value(serde_json::json!({ "path": path, "format": "raw" })).unwrap();
         assert!(config.check().is_empty());
-        let context =
-            PartContext { name: "file".to_owned(), data_dir: dir.path().to_owned(), hostname: "gateway".to_owned() };
+        let context = PartContext {
+            name: "file".to_owned(),
+            data_dir: dir.path().to_owned(),
+            hostname: "gateway".to_owned(),
+            notices: None,
+        };
         let mut sink = config.open(&context).unwrap();
         for (raw, time, pushed) in [("a", NOON, true), ("b", NOON + 1, true), ("c", NOON + HOUR_NANOS, false)] {
             let mut event = Event::new(raw.as_bytes());

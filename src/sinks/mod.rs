@@ -5,6 +5,7 @@
 //!
 //! Invariant: no sink loops over retries or touches a cursor.
 
+pub mod archive;
 mod compress;
 mod drain;
 mod drive;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wharfinger_formats::Event;
 
+use crate::journal::Position;
 use crate::part::{Kind, PartContext, Problem, SetupError};
 
 pub use drive::drive;
@@ -68,6 +70,15 @@ pub enum Outcome {
     Reject { which: Option<usize>, reason: String },
     /// The configuration is wrong (bad token, no such bucket): keep everything, alarm, try again slowly.
     Fatal { reason: String },
+}
+
+/// Why a sink never gets a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// It is in quarantine.
+    Quarantined,
+    /// The journal has lost it, or this sink gave it up.
+    Lost,
 }
 
 /// One event cannot be put into a request: it goes to quarantine.
@@ -113,6 +124,10 @@ pub trait Sink: Send {
     /// Forgets the request under construction.
     fn clear(&mut self);
 
+    /// Records that this sink will never get: those before the next one that is pushed, or among those
+    /// already in the request. May be said of the same record again.
+    fn passed_over(&mut self, _range: (Position, Position), _why: Absent) {}
+
     /// How many of the latest delivered requests the peer may still lose. Plain syslog has no
     /// receipt, so the cursor stays behind those. Asked after each delivery and every second.
     ///
@@ -131,6 +146,7 @@ pub trait Sink: Send {
 
 /// Every sink. Help texts, the configuration reference and tests are made from this table.
 pub const SINKS: &[Kind<dyn SinkConfig>] = &[
+    archive::KIND,
     file::KIND,
     #[cfg(feature = "s3")]
     s3::KIND,

@@ -4,6 +4,7 @@
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod archive;
 mod containers;
 mod docker;
 mod harness;

@@ -95,7 +95,7 @@ impl Yard {
         let config = (kind.read)(&mut <dyn erased_serde::Deserializer<'_>>::erase(options)).unwrap();
         assert_eq!(config.check(), []);
         let data_dir = self.folder.path().to_owned();
-        let context = PartContext { name: "in".to_owned(), data_dir, hostname: "gateway".to_owned() };
+        let context = PartContext { name: "in".to_owned(), data_dir, hostname: "gateway".to_owned(), notices: None };
         let source = config.open(&context).unwrap();
         let endpoints = source.endpoints();
         let identity = Arc::new(ArcSwap::from_pointee(Snapshot::default()));

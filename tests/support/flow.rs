@@ -87,7 +87,12 @@ impl Flow {
     }
 
     pub fn context(&self, name: &str) -> PartContext {
-        PartContext { name: name.to_owned(), data_dir: PathBuf::from(self.dir.path()), hostname: "gateway".to_owned() }
+        PartContext {
+            name: name.to_owned(),
+            data_dir: PathBuf::from(self.dir.path()),
+            hostname: "gateway".to_owned(),
+            notices: None,
+        }
     }
 }
 

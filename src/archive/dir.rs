@@ -1,0 +1,182 @@
+//! A store in a local folder: a key is a path in it.
+//!
+//! Invariants: an object appears whole and synced, with the folders it is in, or not at all; what is
+//! there is never replaced; reading follows no link.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+
+use super::store::{Put, Store, is_key};
+
+/// Bytes compared at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// A folder of objects.
+#[derive(Debug)]
+pub struct Dir {
+    root: PathBuf,
+}
+
+impl Dir {
+    /// The folder; it is made with the first object.
+    pub fn new(root: impl Into<PathBuf>) -> Dir {
+        Dir { root: root.into() }
+    }
+
+    /// Whether what stands under a key is these bytes.
+    fn holds(&self, key: &str, bytes: &[u8]) -> io::Result<bool> {
+        let Some(mut object) = self.open(key)? else { return Ok(false) };
+        let (mut rest, mut piece) = (bytes, vec![0; PIECE_BYTES]);
+        loop {
+            match object.read(&mut piece) {
+                Ok(0) => return Ok(rest.is_empty()),
+                Ok(len) => match rest.strip_prefix(&piece[..len]) {
+                    Some(after) => rest = after,
+                    None => return Ok(false),
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Store for Dir {
+    fn put_new(&self, key: &str, bytes: &[u8]) -> io::Result<Put> {
+        if !is_key(key) {
+            return Err(io::Error::other(format!("`{key}` is no key")));
+        }
+        let path = self.root.join(key);
+        let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(io::Error::other(format!("`{key}` is no key")));
+        };
+        make_folder(folder)?;
+        // What a crash left behind is written again.
+        let part = folder.join(format!(".part-{}", name.to_string_lossy()));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&part)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        // A second link, unlike a renamed file, replaces nothing.
+        let put = match fs::hard_link(&part, &path) {
+            Ok(()) => Put::Done,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                if self.holds(key, bytes)? {
+                    Put::Same
+                } else {
+                    Put::Other
+                }
+            }
+            Err(error) => return Err(error),
+        };
+        fs::remove_file(&part)?;
+        File::open(folder)?.sync_all()?;
+        Ok(put)
+    }
+
+    fn open(&self, key: &str) -> io::Result<Option<Box<dyn Read>>> {
+        if !is_key(key) {
+            return Ok(None);
+        }
+        let folder = match rustix::fs::openat(CWD, &self.root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(folder) => folder,
+            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Does not wait for the other end of a pipe that somebody has put there.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        match openat2(folder, key, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS) {
+            Ok(file) => {
+                let file = File::from(file);
+                Ok(file.metadata()?.is_file().then(|| Box::new(file) as Box<dyn Read>))
+            }
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn keys(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
+        let mut keys = Vec::new();
+        walk(&self.root.join(folder), folder, &mut keys)?;
+        keys.sort();
+        Ok(keys)
+    }
+}
+
+/// Everything below a folder that is no folder: links too, which are nothing of ours.
+fn walk(path: &Path, key: &str, keys: &mut Vec<(String, u64)>) -> io::Result<()> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let (path, key) = (entry.path(), format!("{key}/{name}"));
+        if entry.file_type()?.is_dir() {
+            walk(&path, &key, keys)?;
+        } else if !name.starts_with(".part-") {
+            keys.push((key, entry.metadata()?.len()));
+        }
+    }
+    Ok(())
+}
+
+/// Makes a folder and those above it; each is synced in the one it is in.
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folder(above)?;
+    match fs::DirBuilder::new().mode(0o750).create(folder) {
+        Ok(()) => File::open(above)?.sync_all(),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::super::store::read_small;
+    use super::*;
+
+    #[test]
+    fn an_object_is_written_once() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::new(root.path().join("not/there/yet"));
+        assert!(dir.keys("data").unwrap().is_empty() && dir.open("data/x").unwrap().is_none());
+        assert_eq!(dir.put_new("data/a=1/x", b"one").unwrap(), Put::Done);
+        assert_eq!(dir.put_new("data/a=1/x", b"one").unwrap(), Put::Same);
+        for other in ["two", "on", "one more"] {
+            assert_eq!(dir.put_new("data/a=1/x", other.as_bytes()).unwrap(), Put::Other);
+        }
+        assert_eq!(read_small(&dir, "data/a=1/x", 3).unwrap().as_deref(), Some(&b"one"[..]));
+        assert!(read_small(&dir, "data/a=1/x", 2).is_err());
+        assert_eq!(dir.keys("data").unwrap(), [("data/a=1/x".to_owned(), 3)]);
+        assert!(dir.put_new("../x", b"").is_err());
+    }
+
+    #[test]
+    fn links_and_pipes_are_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::new(root.path());
+        fs::create_dir(root.path().join("data")).unwrap();
+        fs::write(root.path().join("secret"), "x").unwrap();
+        symlink(root.path().join("secret"), root.path().join("data/link")).unwrap();
+        symlink(root.path(), root.path().join("data/folder")).unwrap();
+        rustix::fs::mknodat(CWD, root.path().join("data/pipe"), rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for key in ["data/link", "data/folder/secret", "data/pipe", "data", "data/../secret"] {
+            assert!(dir.open(key).unwrap().is_none(), "{key}");
+        }
+        let keys: Vec<_> = dir.keys("data").unwrap().into_iter().map(|(key, _)| key).collect();
+        assert_eq!(keys, ["data/folder", "data/link", "data/pipe"]);
+    }
+}

@@ -1,0 +1,83 @@
+//! The head of a stream: all that is needed to go on sealing, and where the next number stands.
+
+use serde::{Deserialize, Serialize};
+use wharfinger_formats::Time;
+
+use super::merkle::{Hash, Tree};
+use super::seal::{Base64, hash};
+
+/// See above. Times are milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Head {
+    /// Of the archive: 1, and one more whenever a stream could not go on.
+    pub(super) stream: u64,
+    /// Seals so far.
+    size: u64,
+    /// SHA-256 of the text of the last, in base64.
+    prev: String,
+    /// The roots of the full parts of the tree of seals.
+    peaks: Vec<String>,
+    pub(super) epoch: u64,
+    /// When the epoch began, and with which seal.
+    pub(super) epoch_began: i64,
+    pub(super) epoch_first: u64,
+    /// Of the last seal.
+    pub(super) time: i64,
+    /// When the last object was sealed, or the last silence.
+    pub(super) silent_since: i64,
+    /// The last checkpoint.
+    pub(super) checkpoint_time: i64,
+    pub(super) checkpoint_size: u64,
+    /// The last seal has closed the stream: nothing follows.
+    #[serde(default)]
+    pub(super) is_closed: bool,
+    /// The journal's incarnation; empty before the first object.
+    pub(super) incarnation: String,
+    /// The number after the last that is accounted for.
+    pub(super) ingest_next: u64,
+}
+
+impl Head {
+    /// Before the first seal.
+    pub(super) fn new(stream: u64, now: Time) -> Head {
+        let now = now.millis();
+        Head {
+            stream,
+            size: 0,
+            prev: Base64(&[0; 32]).to_string(),
+            peaks: Vec::new(),
+            epoch: 0,
+            epoch_began: now,
+            epoch_first: 0,
+            time: now,
+            silent_since: now,
+            checkpoint_time: now,
+            checkpoint_size: 0,
+            is_closed: false,
+            incarnation: String::new(),
+            ingest_next: 0,
+        }
+    }
+
+    /// How many seals there are: the number of the next.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(super) fn prev(&self) -> Result<Hash, String> {
+        hash(&self.prev)
+    }
+
+    pub(super) fn tree(&self) -> Result<Tree, String> {
+        let peaks = self.peaks.iter().map(|peak| hash(peak)).collect::<Result<_, _>>()?;
+        Tree::from_peaks(self.size, peaks).ok_or_else(|| "its peaks do not fit its size".to_owned())
+    }
+
+    /// A seal was added.
+    pub(super) fn add(&mut self, text_hash: &Hash, tree: &Tree, time: Time) {
+        self.prev = Base64(text_hash).to_string();
+        self.size = tree.size();
+        self.peaks = tree.peaks().iter().map(|peak| Base64(peak).to_string()).collect();
+        self.time = time.millis();
+    }
+}

@@ -1,0 +1,36 @@
+//! The archive: objects that are made once, and a chain of signed seals over them that anyone can check
+//! offline with one public key. The format is docs/custody.md.
+//!
+//! Way of an event: journal → sink `archive` → **object → seal → checkpoint** → store.
+//!
+//! Invariants: what is put under a key was on this machine's disk before, so that a crash puts the same
+//! bytes again; a key is never written with other bytes; reading trusts nothing but the public key it is
+//! given.
+
+mod chain;
+mod checkpoint;
+mod dir;
+mod head;
+mod key_file;
+mod leaves;
+mod merkle;
+mod note;
+mod outbox;
+mod proof;
+mod seal;
+mod store;
+mod verify;
+
+pub use chain::{Chain, ChainError, Object, OpenStore, Origin};
+pub use dir::Dir;
+pub use key_file::{KeyError, KeyFile};
+pub use leaves::Leaves;
+pub use note::{SigningKey, VerifyingKey};
+pub use proof::{Proof, Shown, prove};
+pub use seal::{Gap, Source, Tally};
+pub use store::{Put, Store};
+pub use verify::{Fault, Finding, Question, Report, Verdict, verify, verify_archive};
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+mod tests;

@@ -1,0 +1,73 @@
+//! Where objects, seals and checkpoints are kept: written once under a key, never changed.
+//!
+//! Calls block: the sink runs them on a thread of their own, verbs have nothing else to do.
+
+use std::fmt::Debug;
+use std::io::{self, Read};
+
+/// What became of an object that was to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Put {
+    /// It is there now, durable.
+    Done,
+    /// It was there already, with the same bytes.
+    Same,
+    /// Something else is there under its key.
+    Other,
+}
+
+/// A place for objects.
+pub trait Store: Debug + Send + Sync {
+    /// Writes an object unless there is one under its key.
+    ///
+    /// # Errors
+    /// It is not known to be there: the same again later.
+    fn put_new(&self, key: &str, bytes: &[u8]) -> io::Result<Put>;
+
+    /// An object to be read; none if there is none under that key, or if it is no key.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    fn open(&self, key: &str) -> io::Result<Option<Box<dyn Read>>>;
+
+    /// All keys that begin with a folder, in order, with the bytes of their objects.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    fn keys(&self, folder: &str) -> io::Result<Vec<(String, u64)>>;
+}
+
+/// Whether a text can be a key: `[A-Za-z0-9._=-]` between slashes, no part empty or with a dot in front.
+/// What a seal names is read under no other.
+pub(super) fn is_key(key: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._=-".contains(&byte);
+    key.len() <= 512 && key.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(legal))
+}
+
+/// A small object whole, at most `bytes_max` of it.
+///
+/// # Errors
+/// The store cannot be asked, or the object is longer.
+pub(super) fn read_small(store: &dyn Store, key: &str, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let Some(object) = store.open(key)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    object.take(bytes_max + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > bytes_max {
+        true => Err(io::Error::other(format!("`{key}` is longer than {bytes_max} bytes"))),
+        false => Ok(Some(bytes)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_leads_out_of_the_store() {
+        assert!(is_key("data/dt=2026-11-21/hour=09/000000000000.ndjson.zst"));
+        for wrong in ["", "/etc/passwd", "../x", "data/../x", "data//x", "data/.x", "a b", "a\n", "ä", &"a".repeat(513)]
+        {
+            assert!(!is_key(wrong), "{wrong}");
+        }
+    }
+}

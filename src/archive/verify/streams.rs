@@ -1,0 +1,64 @@
+//! All streams of an archive: where one could not go on, the next names it, and both keys have signed that.
+//!
+//! Invariant: a stream is trusted only because the key of the one before has signed its first seal.
+
+use std::io;
+
+use super::{Fault, NOTE_BYTES_MAX, Question, Report, verify};
+use crate::archive::chain::{OpenStore, seal_key};
+use crate::archive::checkpoint::Checkpoint;
+use crate::archive::note::{Note, VerifyingKey};
+use crate::archive::seal::{Base64, Body, Seal};
+use crate::archive::store::{Store, read_small};
+
+/// More streams than that are no archive of ours.
+const STREAMS_MAX: u64 = 10_000;
+
+/// Checks the stream in `folder` and those that go on from it.
+///
+/// # Errors
+/// The store cannot be read: nothing is said about the archive.
+pub fn verify_archive(
+    stores: &OpenStore,
+    folder: &str,
+    question: &Question,
+    progress: &mut dyn FnMut(u64, u64, u64),
+) -> io::Result<Vec<Report>> {
+    let mut reports: Vec<Report> = Vec::new();
+    let mut question = question.clone();
+    let mut anchors = std::mem::take(&mut question.anchors);
+    for stream in 1..=STREAMS_MAX {
+        let folder = if stream == 1 { folder.to_owned() } else { format!("{folder}.{stream}") };
+        let store = stores(&folder);
+        if let Some(before) = reports.last_mut() {
+            let Some(key) = successor(&*store, before)? else { break };
+            // The next stream says what the last seal was.
+            before.withdraw_end();
+            question.key = key;
+        }
+        question.anchors = anchors.extract_if(.., |anchor| is_of(anchor, question.key.name())).collect();
+        reports.push(verify(&*store, &question, progress)?);
+    }
+    if let Some(last) = reports.last_mut() {
+        for _ in anchors {
+            last.find(Fault::Anchor, "anchor", "it is no checkpoint of this archive");
+        }
+    }
+    Ok(reports)
+}
+
+fn is_of(anchor: &[u8], origin: &str) -> bool {
+    let checkpoint = Note::parse(anchor).ok().and_then(|note| Checkpoint::parse(note.text));
+    checkpoint.is_some_and(|checkpoint| checkpoint.origin == origin)
+}
+
+/// The key of the stream that goes on from the one of the report, if the key of that one says so.
+fn successor(store: &dyn Store, before: &Report) -> io::Result<Option<VerifyingKey>> {
+    let Some((last_key, last_seq, last_hash)) = &before.last else { return Ok(None) };
+    let Some(bytes) = read_small(store, &seal_key(0), NOTE_BYTES_MAX)? else { return Ok(None) };
+    let Ok(note) = Note::parse(&bytes) else { return Ok(None) };
+    let Ok(Seal { body: Body::Gap(gap), .. }) = Seal::parse(note.text) else { return Ok(None) };
+    let beginning = format!("continues {} behind seal {last_seq} {} with ", before.origin, Base64(last_hash));
+    let key = gap.cause.strip_prefix(&beginning).and_then(|rest| VerifyingKey::parse(rest.split_once(": ")?.0));
+    Ok(key.filter(|key| note.is_signed_by(last_key) && note.is_signed_by(key)))
+}

@@ -1,0 +1,49 @@
+//! `wharfinger archive`: single events of an archive. Reads only.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::failure::{Exit, Failure};
+use super::output;
+use crate::archive::{Dir, prove};
+
+/// Take single events out of an archive
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write the proof that an event was sealed, as JSON: `wharfinger verify --proof` checks it, and it
+    /// shows no other event
+    Prove {
+        /// The folder of one stream: `archive/audit`
+        stream: PathBuf,
+        /// The event's id: `00deadbeef000001-0000000000000042`
+        event_id: String,
+    },
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let Verb::Prove { stream, event_id } = &arguments.verb;
+    let number = event_id.split_once('-').and_then(|(_, number)| number.parse().ok());
+    let Some(number) = number else {
+        let error = anyhow::anyhow!("`{event_id}` is no id of an event");
+        return Err(Failure::new(Exit::Usage, error, "16 hexadecimal digits, a dash, 16 digits"));
+    };
+    let proof = prove(&Dir::new(stream), number, event_id).map_err(|error| {
+        let error = anyhow::Error::from(error).context("the archive cannot be read");
+        Failure::new(Exit::Data, error, "`wharfinger verify` says more")
+    })?;
+    let Some(proof) = proof else {
+        let error = anyhow::anyhow!("the stream `{}` has no event {event_id}", stream.display());
+        return Err(Failure::new(Exit::NoInput, error, "another stream of the archive may have it"));
+    };
+    let mut text = serde_json::to_string_pretty(&proof).unwrap_or_default();
+    text.push('\n');
+    output::write(text.as_bytes())?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,245 @@
+//! Sink `archive`: the sealed archive. Lines of native JSON with their raw bytes become objects; each has
+//! a seal that names the one before, so that anyone can check offline that nothing was changed or left
+//! out. The format is docs/custody.md.
+//!
+//! One request is one object. Beside the requests a watch of its own seals silences, changes keys and
+//! makes checkpoints, which go to every other sink as events: those copies are the anchors.
+//!
+//! Invariants: an event is in one object alone, also over crashes, because the stream knows the number it
+//! goes on with; a silence is never sealed while an event waits.
+
+mod lines;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use wharfinger_formats::Event;
+
+use self::lines::Lines;
+use super::compress::Compression;
+use super::drain::now;
+use super::{Absent, Limits, Outcome, Push, Refused, Sink, SinkConfig};
+use crate::archive::{Chain, ChainError, Dir, KeyFile, OpenStore, Origin};
+use crate::journal::Position;
+use crate::part::{ByteSize, Interval, Kind, Notice, PartContext, Problem, SetupError};
+
+/// The row of this sink.
+pub const KIND: Kind<dyn SinkConfig> = Kind {
+    name: "archive",
+    about: "A sealed archive that anyone can verify with a public key",
+    schema: || schemars::schema_for!(ArchiveConfig),
+    read: |options| Ok(Box::new(erased_serde::deserialize::<ArchiveConfig>(options)?)),
+};
+
+/// A sealed archive that anyone can verify with a public key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArchiveConfig {
+    /// The folder; a folder in it, named like the sink, holds its objects and seals.
+    pub path: PathBuf,
+    /// How objects are compressed.
+    #[serde(default = "zstd")]
+    pub compression: Compression,
+    /// How long an event may wait until its object is sealed. An object ends with the UTC hour too.
+    #[serde(default = "max_age")]
+    pub max_age: Interval,
+    /// How many bytes before compression end an object; held compressed in memory meanwhile.
+    #[serde(default = "max_bytes")]
+    pub max_bytes: ByteSize,
+    /// The private key of the first epoch, made by `wharfinger keygen`. It is taken over: the file is
+    /// removed once the gateway has the key. Unless it is written, the gateway makes one.
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+}
+
+const fn zstd() -> Compression {
+    Compression::Zstd
+}
+const fn max_age() -> Interval {
+    Interval::seconds(60)
+}
+const fn max_bytes() -> ByteSize {
+    ByteSize::mib(64)
+}
+
+/// How often it is looked whether a silence, a checkpoint or a new key is due.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+impl SinkConfig for ArchiveConfig {
+    fn check(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.max_bytes.get() == 0 {
+            let (message, hint) = ("an object must be able to hold an event", "leave it out for 64MiB");
+            problems.push(Problem { option: "max_bytes", message: message.to_owned(), hint: hint.to_owned() });
+        }
+        if self.path.is_file() {
+            let message = format!("`{}` is no folder", self.path.display());
+            problems.push(Problem { option: "path", message, hint: "choose another path".to_owned() });
+        }
+        problems
+    }
+
+    fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError> {
+        let failed =
+            |cause: String| SetupError::new(format!("cannot go on with the archive `{}`", context.name), cause);
+        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        if context.name.is_empty() || !context.name.bytes().all(legal) {
+            return Err(failed("its name stands in keys: letters, digits, `_` and `-` make one".to_owned()));
+        }
+        let host: String = context.hostname.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
+        let origin = Origin { host, name: context.name.clone() };
+        let root = self.path.clone();
+        let stores: OpenStore = Arc::new(move |folder| Arc::new(Dir::new(root.join(folder))));
+        let state = context.data_dir.join("sealing").join(&context.name);
+        let chain = Chain::open(state, origin, self.key.clone().map(KeyFile::new), stores, now());
+        let chain = chain.map_err(|error| failed(error.to_string()))?;
+        if let Some(key) = chain.first_key() {
+            tracing::info!(archive = context.name, "`wharfinger verify` checks it with {key}");
+        }
+        let (chain, waits) = (Arc::new(Mutex::new(chain)), Arc::new(AtomicBool::new(false)));
+        let watch = watch(Arc::clone(&chain), Arc::clone(&waits), context.notices.clone());
+        let lines = Lines::new(self.compression).map_err(|error| failed(error.to_string()))?;
+        Ok(Box::new(Archive { config: self.clone(), lines, chain, waits, notices: context.notices.clone(), watch }))
+    }
+}
+
+/// What a name of a key may hold of a host's name.
+fn is_plain(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || ".-_".contains(letter)
+}
+
+struct Archive {
+    config: ArchiveConfig,
+    lines: Lines,
+    chain: Arc<Mutex<Chain>>,
+    /// An event waits to be sealed.
+    waits: Arc<AtomicBool>,
+    notices: Option<mpsc::Sender<Notice>>,
+    watch: Option<JoinHandle<()>>,
+}
+
+/// Does what time asks for, every second, until it is aborted.
+fn watch(
+    chain: Arc<Mutex<Chain>>,
+    waits: Arc<AtomicBool>,
+    notices: Option<mpsc::Sender<Notice>>,
+) -> Option<JoinHandle<()>> {
+    let runtime = tokio::runtime::Handle::try_current().ok()?;
+    Some(runtime.spawn(async move {
+        let mut failed = false;
+        loop {
+            tokio::time::sleep(WATCH_INTERVAL).await;
+            let is_silent = !waits.load(SeqCst);
+            match on_chain(&chain, move |chain| chain.tick(now(), is_silent)).await {
+                Ok(checkpoint) => {
+                    failed = false;
+                    announce(&notices, checkpoint);
+                }
+                // The requests say it too; here once, until it works again.
+                Err(reason) if !std::mem::replace(&mut failed, true) => {
+                    tracing::error!(reason = reason.0, "the archive cannot be sealed");
+                }
+                Err(_) => {}
+            }
+        }
+    }))
+}
+
+/// A checkpoint goes to every sink: where it arrives, it is an anchor.
+fn announce(notices: &Option<mpsc::Sender<Notice>>, checkpoint: Option<String>) {
+    let (Some(notices), Some(text)) = (notices, checkpoint) else { return };
+    let notice = Notice { class: "archive.checkpoint", severity: 1, text };
+    if let Err(error) = notices.try_send(notice) {
+        tracing::warn!("a checkpoint did not become an event: {error}; the next one will");
+    }
+}
+
+/// Why a stream did not take something, and whether only a person can help.
+struct Failed(String, bool);
+
+/// Runs on a thread that may wait for disks and stores.
+async fn on_chain<T: Send + 'static>(
+    chain: &Arc<Mutex<Chain>>,
+    work: impl FnOnce(&mut Chain) -> Result<T, ChainError> + Send + 'static,
+) -> Result<T, Failed> {
+    let chain = Arc::clone(chain);
+    let work = tokio::task::spawn_blocking(move || work(&mut chain.lock().unwrap_or_else(PoisonError::into_inner)));
+    match work.await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => {
+            let for_people = matches!(error, ChainError::Key(_) | ChainError::Damaged { .. });
+            Err(Failed(error.to_string(), for_people))
+        }
+        Err(error) => Err(Failed(error.to_string(), false)),
+    }
+}
+
+#[async_trait]
+impl Sink for Archive {
+    fn limits(&self) -> Limits {
+        let config = &self.config;
+        Limits { events_max: usize::MAX, bytes_max: config.max_bytes.as_usize(), age_max: config.max_age.get() }
+    }
+
+    fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
+        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let (incarnation, next) = chain.next();
+        let pushed = self.lines.push(event, incarnation, next)?;
+        if !self.lines.is_empty() {
+            self.waits.store(true, SeqCst);
+        }
+        Ok(pushed)
+    }
+
+    fn passed_over(&mut self, range: (Position, Position), why: Absent) {
+        self.lines.passed_over(range, why);
+    }
+
+    async fn deliver(&mut self) -> Outcome {
+        let lines = self.lines.take();
+        let sealed = on_chain(&self.chain, move |chain| match lines.finish()? {
+            Some((object, gaps)) => chain.seal(&object, gaps, now()),
+            // All of it was staged by an earlier try.
+            None => chain.flush(),
+        });
+        match sealed.await {
+            Ok(()) => {
+                self.waits.store(false, SeqCst);
+                Outcome::Delivered
+            }
+            Err(Failed(reason, false)) => Outcome::Retry { after: None, reason },
+            Err(Failed(reason, true)) => Outcome::Fatal { reason },
+        }
+    }
+
+    fn clear(&mut self) {
+        self.lines.clear();
+    }
+
+    async fn close(&mut self) -> bool {
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
+        let is_silent = !self.waits.load(SeqCst);
+        match on_chain(&self.chain, move |chain| chain.pause(now(), is_silent)).await {
+            Ok(checkpoint) => announce(&self.notices, checkpoint),
+            Err(Failed(reason, _)) => tracing::warn!(reason, "no last checkpoint of the archive"),
+        }
+        true
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            watch.abort();
+        }
+    }
+}
