@@ -94,7 +94,9 @@ fn parse_envelope<'a>(
 /// The format of a message inside syslog, and its bytes.
 ///
 /// Not looked for when the tag is a container id: a container's output must not pass for what the
-/// engine says. For the same reason a line of dockerd is believed only under the daemon's own tags.
+/// engine says. For the same reason a line of dockerd is believed only under the daemon's own tags, and
+/// any other only where no process is named: Docker's syslog driver names one whatever tag is set, and
+/// products that send CEF or JSON name none.
 pub(crate) fn inner<'m>(message: &'m [u8], event: &Event<'_>) -> Option<(&'m [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
     if !message.first().is_some_and(|first| may_start(*first)) {
@@ -104,7 +106,11 @@ pub(crate) fn inner<'m>(message: &'m [u8], event: &Event<'_>) -> Option<(&'m [u8
     if syslog::is_container_id(app.as_bytes()) {
         return None;
     }
-    let allowed = |format: &Format| is_carried(format) && (format.name != dockerd::FORMAT.name || is_daemon_tag(app));
+    let of_process = event.has(Field::ProcessId);
+    let allowed = |format: &Format| match format.name == dockerd::FORMAT.name {
+        true => is_carried(format) && is_daemon_tag(app),
+        false => is_carried(format) && !of_process,
+    };
     best(message, allowed).filter(|(_, score)| *score >= INNER_SCORE).map(|(format, _)| (message, format))
 }
 

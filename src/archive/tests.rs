@@ -262,7 +262,8 @@ fn any_change_of_any_file_is_found() {
         let mut random = fastrand::Rng::with_seed(seed);
         let stream = original.copy();
         let store = Dir::new(stream.root());
-        let keys: Vec<_> = ["data", "seal", "checkpoint"].iter().flat_map(|folder| store.keys(folder).unwrap()).collect();
+        let keys: Vec<_> =
+            ["data", "seal", "checkpoint"].iter().flat_map(|folder| store.keys(folder).unwrap()).collect();
         let (key, _) = &keys[random.usize(..keys.len())];
         let path = stream.root().join(key);
         let mut bytes = fs::read(&path).unwrap();

@@ -32,5 +32,5 @@ pub(super) fn print(config: &Config, left_out: Option<&[LeftOut]>, local: &Local
     eprintln!("try:");
     eprintln!("  logger --server 127.0.0.1 --port 5514 --tcp --rfc5424 'hello from the wharf'");
     eprintln!("  curl -s http://{}/metrics", config.admin.listen.get());
-    eprintln!("  find {data_dir}/archive -name '*.ndjson.zst' -exec zstdcat {{}} + | tail -n 1");
+    eprintln!("  wharfinger verify {data_dir}/archive --key {data_dir}/sealing/archive/vkey-1");
 }
