@@ -55,6 +55,8 @@ mod present {
         ReleasedTooEarly,
         /// A segment goes before the cursors that passed it are durable.
         CursorsNotSynced,
+        /// What cursors have committed is said to be durable, and is not.
+        PlacesNotSynced,
         /// A cursor is written over the slot that is good.
         SlotOverwritten,
         /// Records lost to damage are passed over in silence.

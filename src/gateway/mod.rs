@@ -10,6 +10,7 @@ mod parts;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -28,6 +29,11 @@ use crate::stats;
 
 use custody::Custody;
 use parts::{Parts, Yard};
+
+/// A power loss brings again what sinks delivered in so long a time, and no more.
+const PLACES_KEPT_EVERY: Duration = Duration::from_secs(2);
+/// The same while the disk fails: it is not worn out, nor is the log of those who read it.
+const PLACES_TRIED_EVERY: Duration = Duration::from_secs(30);
 
 /// Runs until SIGTERM, SIGINT, or the end of the last source; SIGHUP calls `load` again. `left_out`
 /// is given when the configuration is the built-in one, and what this machine has nothing for.
@@ -85,6 +91,7 @@ pub async fn run(
     };
     let custody_stop = stop.clone();
     let custody = tokio::spawn(async move { custody.watch(custody_stop, noticed).await });
+    let places = tokio::spawn(keep_places(journal.clone(), stop.clone()));
     own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
     greeting::print(&config, left_out, &local);
 
@@ -96,6 +103,7 @@ pub async fn run(
     stop.cancel();
     let _ = watch.await;
     let _ = custody.await;
+    let _ = places.await;
     if let Some(control) = control {
         let _ = control.await;
     }
@@ -142,6 +150,17 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
         })
+    }
+}
+
+/// Makes the places of the sinks durable again and again, beside the journal's own thread: so a power
+/// loss makes them deliver again only what they have delivered since.
+async fn keep_places(journal: Journal, stop: CancellationToken) {
+    let mut wait = PLACES_KEPT_EVERY;
+    while stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_some() {
+        let journal = journal.clone();
+        let kept = tokio::task::spawn_blocking(move || journal.sync_cursors()).await;
+        wait = if kept.is_ok_and(|kept| kept) { PLACES_KEPT_EVERY } else { PLACES_TRIED_EVERY };
     }
 }
 

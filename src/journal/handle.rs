@@ -14,6 +14,7 @@ use super::log::Log;
 use super::recovery;
 use super::shared::{Shared, Waits};
 use super::storage::{LockError, Storage};
+use super::tidy;
 use super::writer::Writer;
 use super::{AppendError, CursorError, Incarnation, OnFull, OpenError, Position, Settings, Status, locked};
 
@@ -199,6 +200,13 @@ impl Journal {
         shared.storage.sync_dir(&shared.settings.dir)?;
         shared.queue.tidy();
         Ok(())
+    }
+
+    /// Makes durable what the cursors have committed; false if the disk fails, and then a power loss
+    /// may bring again what was committed since it last worked. Blocks on the disk, and takes no time
+    /// of the log's own thread.
+    pub fn sync_cursors(&self) -> bool {
+        planted!(PlacesNotSynced) || tidy::sync_cursors(&self.handle.shared)
     }
 
     /// Where a pull source stood when it was last stored.

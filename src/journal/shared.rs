@@ -51,6 +51,9 @@ pub(super) struct Shared {
     /// Appends that wait for room.
     pub(super) waiting: AtomicU64,
     failure: Mutex<Option<Arc<str>>>,
+    /// Held while cursor files are synced: of two who sync a file at once, the system tells one alone
+    /// that it failed.
+    pub(super) cursor_sync: Mutex<()>,
     /// Let go of when the log's thread ends.
     pub(super) lock: Mutex<Option<Box<dyn Lock>>>,
 }
@@ -101,6 +104,7 @@ impl Shared {
             wanted: AtomicBool::new(false),
             waiting: AtomicU64::new(0),
             failure: Mutex::new(None),
+            cursor_sync: Mutex::new(()),
             lock: Mutex::new(Some(lock)),
             settings,
             storage,

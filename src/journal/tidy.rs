@@ -97,6 +97,7 @@ fn put_away(shared: &Shared, segment: &Segment) -> io::Result<()> {
 
 /// Syncs the cursor files; false if one of them is not durable now.
 pub(super) fn sync_cursors(shared: &Arc<Shared>) -> bool {
+    let _one = locked(&shared.cursor_sync);
     let unsynced = locked(&shared.catalogue).unsynced_cursors();
     let mut durable = true;
     for Unsynced { name, generation, file } in unsynced {

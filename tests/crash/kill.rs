@@ -5,13 +5,18 @@ use std::time::{Duration, Instant};
 
 use crate::rig::Rig;
 use crate::support::gateway::Gateway;
-use crate::{cycles, random};
+use crate::{cycles, random, rounds};
 
 const AFTER_MS: std::ops::RangeInclusive<u64> = 5..=500;
 
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
     let (mut random, cycles, begun) = (random("kill_9"), cycles(50, 1000), Instant::now());
+    rounds(cycles).for_each(|cycles| killed(&mut random, cycles));
+    println!("kill -9: {cycles} cycles in {:?}", begun.elapsed());
+}
+
+fn killed(random: &mut fastrand::Rng, cycles: usize) {
     let folder = tempfile::tempdir().unwrap();
     let mut rig = Rig::new(folder.path());
     let mut gateway = Gateway::start(folder.path(), &rig.config("256MiB"));
@@ -25,5 +30,4 @@ fn what_was_acknowledged_survives_kill_9() {
         gateway = gateway.kill().start();
     }
     rig.finish(gateway);
-    println!("kill -9: {cycles} cycles in {:?}", begun.elapsed());
 }

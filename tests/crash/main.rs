@@ -26,6 +26,13 @@ fn cycles(push: usize, night: usize) -> usize {
     asked.or(night).unwrap_or(push)
 }
 
+/// As many cycles in rounds: each begins with an empty journal, and ends with a look at all that was
+/// acknowledged in it, which is kept in memory.
+fn rounds(cycles: usize) -> impl Iterator<Item = usize> {
+    const ROUND: usize = 50;
+    (0..cycles.div_ceil(ROUND)).map(move |round| ROUND.min(cycles - round * ROUND))
+}
+
 /// Moments that `WHARFINGER_SEED` chooses again.
 fn random(test: &str) -> fastrand::Rng {
     let seed = std::env::var("WHARFINGER_SEED").map_or_else(|_| fastrand::u64(..), |seed| seed.parse().unwrap());

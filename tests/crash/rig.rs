@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::producers::{self, TOKEN};
 use crate::support::gateway::Gateway;
 use crate::support::lines::{SinkFile, text};
+use crate::support::process::eventually;
 
 const DRAINED_WITHIN: Duration = Duration::from_secs(120);
 
@@ -85,6 +86,23 @@ impl Rig {
         }
     }
 
+    /// The same, and no event came twice.
+    pub fn finish_once(&self, gateway: Gateway) {
+        self.finish(gateway);
+        for (name, events) in [("file", self.file_events()), ("collector", self.collector.events())] {
+            assert_eq!(distinct(name, &events), events.len(), "{name}: events came twice");
+        }
+    }
+
+    /// Waits until the gateway has delivered everything.
+    pub fn wait_until_drained(&self, gateway: &Gateway) {
+        eventually("everything is delivered", DRAINED_WITHIN, || {
+            let status: Value = serde_json::from_str(&gateway.get("/api/status")?.1).ok()?;
+            let queued = |sink: &Value| sink["queued"].as_u64();
+            (status["sinks"].as_array()?.iter().map(queued).sum::<Option<u64>>()? == 0).then_some(())
+        });
+    }
+
     fn missing(&self, events: &[Value]) -> usize {
         let arrived: BTreeSet<&str> = events.iter().map(|event| text(event, "msg")).collect();
         self.acknowledged.iter().filter(|message| !arrived.contains(message.as_str())).count()
@@ -128,7 +146,7 @@ impl Collector {
 
 /// How many different events there are at a sink. A number that stands for two messages, or a
 /// message that nobody sent, is a failure.
-pub fn distinct(name: &str, events: &[Value]) -> usize {
+fn distinct(name: &str, events: &[Value]) -> usize {
     let mut by_id: BTreeMap<&str, &str> = BTreeMap::new();
     for event in events {
         let (id, msg) = (text(event, "event_id"), text(event, "msg"));

@@ -54,6 +54,11 @@ pub(crate) fn catch(bugs: &[Bug], life: impl Fn(u64) + Sync) {
     assert!(missed.is_empty(), "{CAUGHT_WITHIN} seeds did not see {missed:?}");
 }
 
+/// How much of something is tried: at night, `WHARFINGER_NIGHT=1`, more than at a push.
+pub(crate) fn size(push: usize, night: usize) -> usize {
+    if std::env::var("WHARFINGER_NIGHT").is_ok_and(|at_night| at_night == "1") { night } else { push }
+}
+
 fn is_lived(life: impl Fn(u64), seed: u64) -> bool {
     catch_unwind(AssertUnwindSafe(|| life(seed))).is_ok()
 }

@@ -53,6 +53,8 @@ struct Model {
     committed: [u64; 2],
     /// What was asked to be committed: a write that failed may be on disk all the same.
     asked: [u64; 2],
+    /// What was committed when the cursors were last made durable.
+    durable: [u64; 2],
     incarnation: Option<Incarnation>,
     crashes: usize,
     chunk: Chunk,
@@ -79,6 +81,7 @@ impl Model {
             at: BTreeMap::new(),
             committed: [1; 2],
             asked: [1; 2],
+            durable: [1; 2],
             incarnation: None,
             crashes: 0,
             chunk: Chunk::new(),
@@ -134,7 +137,12 @@ impl Model {
                     Err(error) => panic!("{error}"),
                 }
             }
-            95..97 => {
+            95 => {
+                if life.journal.sync_cursors() {
+                    self.durable = self.committed;
+                }
+            }
+            96 => {
                 let which = self.random.usize(..life.cursors.len());
                 let reader = &mut life.cursors[which];
                 let to = self.random.u64(reader.cursor.committed().0..=reader.next);
@@ -263,9 +271,10 @@ impl Model {
         let mut cursors = Vec::new();
         for (which, name) in ["a", "b"].iter().enumerate() {
             let cursor = journal.cursor(name).unwrap();
-            assert!(cursor.committed().0 <= self.asked[which], "a cursor never leads");
-            self.committed[which] = cursor.committed().0;
-            self.asked[which] = cursor.committed().0;
+            let committed = cursor.committed().0;
+            assert!(committed <= self.asked[which], "a cursor never leads");
+            assert!(committed >= self.durable[which], "{name}: {committed} is before what was made durable");
+            (self.committed[which], self.asked[which], self.durable[which]) = (committed, committed, committed);
             cursors.push(Reader { next: cursor.committed().0, cursor });
         }
         // Who was not acknowledged may be gone, and its place given to others.
@@ -419,6 +428,7 @@ fn every_planted_bug_is_caught() {
         Bug::PayloadUnchecked,
         Bug::ReleasedTooEarly,
         Bug::CursorsNotSynced,
+        Bug::PlacesNotSynced,
         Bug::SlotOverwritten,
         Bug::GapNotDeclared,
     ];

@@ -11,9 +11,14 @@ use super::super::*;
 use crate::sim::{Bug, seeds};
 
 /// With so many unsynced units all combinations are tried.
-const ALL_UNITS_MAX: usize = 9;
+fn all_units_max() -> usize {
+    seeds::size(9, 13)
+}
+
 /// Beyond that, so many by chance.
-const BY_CHANCE: usize = 100;
+fn by_chance() -> usize {
+    seeds::size(100, 2000)
+}
 
 fn settings() -> Settings {
     Settings { bytes_max: 512 << 10, ..Settings::new("/journal") }
@@ -94,7 +99,7 @@ fn check(disk: &SimDisk, told: &Told, what: &str) {
 
 /// Which units are kept: by their number.
 fn selections(units: usize, random: &mut fastrand::Rng) -> Vec<Vec<bool>> {
-    if units <= ALL_UNITS_MAX {
+    if units <= all_units_max() {
         return (0..1_usize << units).map(|bits| (0..units).map(|unit| bits >> unit & 1 == 1).collect()).collect();
     }
     let mut selections = vec![vec![false; units], vec![true; units]];
@@ -103,7 +108,7 @@ fn selections(units: usize, random: &mut fastrand::Rng) -> Vec<Vec<bool>> {
         selections.push((0..units).map(|other| other != unit).collect());
         selections.push((0..units).map(|other| other < unit).collect());
     }
-    selections.extend((0..BY_CHANCE).map(|_| (0..units).map(|_| random.bool()).collect()));
+    selections.extend((0..by_chance()).map(|_| (0..units).map(|_| random.bool()).collect()));
     selections
 }
 
@@ -124,11 +129,7 @@ fn live_and_die() -> (usize, u64) {
         let selections = selections(units, &mut random);
         for (which, selection) in selections.iter().enumerate() {
             // Names go in their order; which of them does not depend on the blocks.
-            let changes = if selections.len() > 1 << ALL_UNITS_MAX {
-                vec![which % (changes + 1)]
-            } else {
-                (0..=changes).collect()
-            };
+            let changes = if units > all_units_max() { vec![which % (changes + 1)] } else { (0..=changes).collect() };
             for changes in changes {
                 let what = format!("call {call}, {changes} names, kept {selection:?}");
                 check(&disk.after_power_loss(|unit| selection[unit], changes), &told, &what);
