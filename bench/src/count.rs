@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Result;
 use crate::corpus::{MARKER, numbers};
@@ -32,8 +32,8 @@ struct Seen {
 
 /// The judgement of a run.
 pub struct Tally {
-    lost: u64,
-    duplicates: u64,
+    pub lost: u64,
+    pub duplicates: u64,
     reordered: u64,
     foreign: u64,
 }
@@ -122,6 +122,26 @@ impl Counter {
     /// Waits until everything arrived, or the time is up.
     pub fn wait(&self, limit: Duration) -> Tally {
         self.until(limit, |seen| seen.arrived >= self.expected());
+        self.tally()
+    }
+
+    /// Waits until nothing arrives any more for that time, or the time is up.
+    pub fn quiet(&self, quiet: Duration, limit: Duration) -> Tally {
+        let begun = Instant::now();
+        let mut before = None;
+        while begun.elapsed() < limit {
+            let seen = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = seen.arrived + seen.duplicates;
+            if before.replace(now) == Some(now) {
+                break;
+            }
+            let unchanged = |seen: &mut Seen| seen.arrived + seen.duplicates == now;
+            let _ = self.seen.1.wait_timeout_while(seen, quiet, unchanged);
+        }
+        self.tally()
+    }
+
+    fn tally(&self) -> Tally {
         let seen = self.seen.0.lock().unwrap_or_else(PoisonError::into_inner);
         Tally {
             lost: self.expected() - seen.arrived,

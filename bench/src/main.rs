@@ -7,8 +7,10 @@
 
 mod corpus;
 mod count;
+mod crash;
 mod load;
 mod target;
+mod volume;
 
 use std::error::Error;
 use std::net::TcpListener;
@@ -16,16 +18,19 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use count::Counter;
+use crash::Fault;
 use target::{Kind, Target};
 
 const USAGE: &str = "\
 usage: wharfinger-bench throughput|latency|idle|backlog [options] TARGET...
-  TARGET          wharfinger | rsyslog | syslog-ng
+       wharfinger-bench crash kill|power [options] TARGET...     (power: as root)
+  TARGET          wharfinger | rsyslog | rsyslog-safe (crash) | syslog-ng
   --gateway PATH  the gateway's binary (target/release/wharfinger)
-  --events N      throughput, backlog: events to send (2,000,000)
+  --events N      throughput, backlog, crash: events to send (2,000,000; crash: 5,000)
   --connections N throughput: sender connections (4)
   --rate N        latency: events a second (5,000)
   --seconds N     latency: how long (10)
+  --idle N        crash: seconds without a write before the fault (3)
   --runs N        repeat in turn (3)
   --json          the journal's events leave as JSON instead of CEF";
 
@@ -38,6 +43,8 @@ struct Options {
     connections: u64,
     rate: u64,
     seconds: u64,
+    idle: Duration,
+    fault: Option<Fault>,
     runs: u64,
     format: &'static str,
 }
@@ -63,15 +70,17 @@ fn options() -> Result<Options> {
     let mut words = std::env::args().skip(1);
     let scenario = words.next().ok_or(USAGE)?;
     let mut options = Options {
-        scenario,
         targets: Vec::new(),
         gateway: "target/release/wharfinger".into(),
-        events: 2_000_000,
+        events: if scenario == "crash" { 5_000 } else { 2_000_000 },
         connections: 4,
         rate: 5_000,
         seconds: 10,
+        idle: Duration::from_secs(3),
+        fault: None,
         runs: 3,
         format: "cef",
+        scenario,
     };
     while let Some(word) = words.next() {
         let mut number = || -> Result<u64> { Ok(words.next().ok_or(USAGE)?.replace([',', '_'], "").parse()?) };
@@ -80,11 +89,15 @@ fn options() -> Result<Options> {
             "--connections" => options.connections = number()?,
             "--rate" => options.rate = number()?,
             "--seconds" => options.seconds = number()?,
+            "--idle" => options.idle = Duration::from_secs(number()?),
             "--runs" => options.runs = number()?,
             "--json" => options.format = "json",
             "--gateway" => options.gateway = words.next().ok_or(USAGE)?.into(),
             "wharfinger" => options.targets.push(Kind::Wharfinger),
+            "kill" => options.fault = Some(Fault::Kill),
+            "power" => options.fault = Some(Fault::Power),
             "rsyslog" => options.targets.push(Kind::Rsyslog),
+            "rsyslog-safe" => options.targets.push(Kind::RsyslogSafe),
             "syslog-ng" => options.targets.push(Kind::SyslogNg),
             _ => return Err(USAGE.into()),
         }
@@ -101,6 +114,7 @@ fn measure(kind: Kind, options: &Options) -> Result<String> {
         "latency" => latency(kind, options),
         "idle" => idle(kind, options),
         "backlog" => backlog(kind, options),
+        "crash" => crash::crash(kind, options, options.fault.ok_or(USAGE)?),
         _ => Err(USAGE.into()),
     }
 }

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::{Options, Result};
@@ -13,7 +14,18 @@ use crate::{Options, Result};
 pub enum Kind {
     Wharfinger,
     Rsyslog,
+    /// With its queue on disk alone, and synced after each event.
+    RsyslogSafe,
     SyslogNg,
+}
+
+/// Where the events wait that the sink has not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// In memory, as fast as it goes. Wharfinger has no such queue.
+    Memory,
+    /// On disk, as the manuals recommend it.
+    Disk,
 }
 
 impl fmt::Display for Kind {
@@ -21,42 +33,86 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Wharfinger => "wharfinger",
             Kind::Rsyslog => "rsyslog",
+            Kind::RsyslogSafe => "rsyslog-safe",
             Kind::SyslogNg => "syslog-ng",
         })
+    }
+}
+
+/// Where a program listens and keeps its files, over several lives; removed with the value.
+pub struct Site {
+    dir: PathBuf,
+    address: SocketAddr,
+}
+
+impl Site {
+    pub fn new(kind: Kind) -> Result<Site> {
+        let dir = std::env::temp_dir().join(format!("wharfinger-bench-{}-{kind}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        let site = Site { dir, address: TcpListener::bind("127.0.0.1:0")?.local_addr()? };
+        fs::create_dir_all(site.data())?;
+        Ok(site)
+    }
+
+    /// The folder of what must survive.
+    pub fn data(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
 /// A running program; ended with the value.
 pub struct Target {
     child: Child,
-    dir: PathBuf,
+    _site: Arc<Site>,
     pub address: SocketAddr,
     pub ready_after: Duration,
 }
 
 impl Target {
     pub fn start(kind: Kind, options: &Options, sink: SocketAddr) -> Result<Target> {
-        let dir = std::env::temp_dir().join(format!("wharfinger-bench-{}-{kind}", std::process::id()));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir)?;
-        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        Target::start_at(&Arc::new(Site::new(kind)?), kind, Queue::Memory, options, sink)
+    }
+
+    /// Starts it, or starts it again on what it left there.
+    pub fn start_at(site: &Arc<Site>, kind: Kind, queue: Queue, options: &Options, sink: SocketAddr) -> Result<Target> {
         let mut command = match kind {
-            Kind::Wharfinger => wharfinger(&dir, options, address, sink)?,
-            Kind::Rsyslog => rsyslog(&dir, address, sink)?,
-            Kind::SyslogNg => syslog_ng(&dir, address, sink)?,
+            Kind::Wharfinger => wharfinger(site, options, sink)?,
+            Kind::Rsyslog if queue == Queue::Memory => rsyslog(site, IN_MEMORY, "", sink)?,
+            Kind::Rsyslog => rsyslog(site, DISK_ASSISTED, "", sink)?,
+            Kind::RsyslogSafe => rsyslog(site, SYNCED, "main_queue(queue.type=\"Direct\")\n", sink)?,
+            Kind::SyslogNg => syslog_ng(site, queue, sink)?,
         };
         let started = Instant::now();
-        let log = fs::File::create(dir.join("log"))?;
+        let log_path = site.dir.join("log");
+        let log = fs::File::create(&log_path)?;
         let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?;
-        let mut target = Target { child, dir, address, ready_after: Duration::ZERO };
-        while TcpStream::connect(address).is_err() {
+        let mut target = Target { child, _site: Arc::clone(site), address: site.address, ready_after: Duration::ZERO };
+        while TcpStream::connect(site.address).is_err() {
             if target.child.try_wait()?.is_some() || started.elapsed() > Duration::from_secs(20) {
-                return Err(format!("{kind} does not start:\n{}", fs::read_to_string(target.dir.join("log"))?).into());
+                return Err(format!("{kind} does not start:\n{}", fs::read_to_string(log_path)?).into());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         target.ready_after = started.elapsed();
         Ok(target)
+    }
+
+    /// kill -9; returns when it is gone.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    pub fn signal(&self, name: &str) -> Result<()> {
+        Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status()?;
+        Ok(())
     }
 
     /// User and system time so far.
@@ -81,7 +137,6 @@ impl Drop for Target {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -91,7 +146,8 @@ fn pinned(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-fn wharfinger(dir: &Path, options: &Options, address: SocketAddr, sink: SocketAddr) -> Result<Command> {
+fn wharfinger(site: &Site, options: &Options, sink: SocketAddr) -> Result<Command> {
+    let Site { dir, address } = site;
     let config = format!(
         "data_dir: {dir}/data\n\
          sources:\n  in: {{type: syslog, mode: tcp, address: \"{address}\"}}\n\
@@ -108,12 +164,21 @@ fn wharfinger(dir: &Path, options: &Options, address: SocketAddr, sink: SocketAd
     Ok(command)
 }
 
-fn rsyslog(dir: &Path, address: SocketAddr, sink: SocketAddr) -> Result<Command> {
+/// As fast as it goes.
+const IN_MEMORY: &str = r#"queue.type="LinkedList" queue.size="200000""#;
+/// As rsyslog's page on reliable forwarding has it.
+const DISK_ASSISTED: &str = r#"queue.type="LinkedList" queue.filename="forward" queue.saveOnShutdown="on""#;
+/// Every message is synced, and the state of the queue after each. With its usual size of 1,000 it
+/// drops what does not fit after two seconds.
+const SYNCED: &str = r#"queue.type="Disk" queue.filename="forward" queue.syncQueueFiles="on" queue.checkpointInterval="1" queue.size="1000000""#;
+
+fn rsyslog(site: &Site, queue: &str, main_queue: &str, sink: SocketAddr) -> Result<Command> {
+    let Site { dir, address } = site;
     let config = format!(
-        "global(workDirectory=\"{dir}\" maxMessageSize=\"64k\")\nmodule(load=\"imtcp\")\n\
+        "global(workDirectory=\"{dir}/data\" maxMessageSize=\"64k\")\n{main_queue}module(load=\"imtcp\")\n\
          input(type=\"imtcp\" address=\"{ip}\" port=\"{port}\")\n\
          template(name=\"cef\" type=\"string\" string=\"<%pri%>%timestamp% %hostname% CEF:0|Example|Syslog|1|%app-name%|%programname%|%syslogseverity%|rt=%timestamp:::date-unixtimestamp%000 dvchost=%hostname% dvcpid=%procid% msg=%msg%\\n\")\n\
-         action(type=\"omfwd\" target=\"{sink_ip}\" port=\"{sink_port}\" protocol=\"tcp\" template=\"cef\" queue.type=\"LinkedList\" queue.size=\"200000\" action.resumeRetryCount=\"-1\")\n",
+         action(type=\"omfwd\" target=\"{sink_ip}\" port=\"{sink_port}\" protocol=\"tcp\" template=\"cef\" {queue} action.resumeRetryCount=\"-1\")\n",
         dir = dir.display(),
         ip = address.ip(),
         port = address.port(),
@@ -128,13 +193,22 @@ fn rsyslog(dir: &Path, address: SocketAddr, sink: SocketAddr) -> Result<Command>
 }
 
 /// Needs `SYSLOG_NG_HOME`: where the packages were unpacked (see `tests/setup-peers`).
-fn syslog_ng(dir: &Path, address: SocketAddr, sink: SocketAddr) -> Result<Command> {
+fn syslog_ng(site: &Site, queue: Queue, sink: SocketAddr) -> Result<Command> {
+    let Site { dir, address } = site;
+    let data = site.data();
+    let buffer = match queue {
+        Queue::Memory => String::new(),
+        Queue::Disk => format!(
+            " disk-buffer(reliable(yes) mem-buf-size(10485760) disk-buf-size(268435456) dir(\"{}\"))",
+            data.display()
+        ),
+    };
     let home = PathBuf::from(std::env::var("SYSLOG_NG_HOME")?);
     let config = format!(
         "@version: 3.38\noptions {{ stats-freq(0); log-msg-size(65536); }};\n\
          source s {{ network(ip(\"{ip}\") port({port}) transport(tcp) flags(syslog-protocol) max-connections(100)); }};\n\
          template cef {{ template(\"<$PRI>$DATE $HOST CEF:0|Example|Syslog|1|$PROGRAM|$PROGRAM|$LEVEL_NUM|rt=${{S_UNIXTIME}}000 dvchost=$HOST dvcpid=$PID msg=$MSG\\n\"); }};\n\
-         destination d {{ network(\"{sink_ip}\" port({sink_port}) transport(tcp) template(cef)); }};\n\
+         destination d {{ network(\"{sink_ip}\" port({sink_port}) transport(tcp) template(cef){buffer}); }};\n\
          log {{ source(s); destination(d); flags(flow-control); }};\n",
         ip = address.ip(),
         port = address.port(),
@@ -153,7 +227,7 @@ fn syslog_ng(dir: &Path, address: SocketAddr, sink: SocketAddr) -> Result<Comman
         .arg("-p")
         .arg(dir.join("pid"))
         .arg("-R")
-        .arg(dir.join("persist"))
+        .arg(data.join("persist"))
         .arg("-c")
         .arg(dir.join("ctl"));
     Ok(command)

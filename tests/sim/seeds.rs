@@ -3,12 +3,19 @@
 //! `WHARFINGER_SEEDS=100000` asks for more of them, `WHARFINGER_SEEDS=5000..6000` for others, and
 //! `WHARFINGER_SEED=17` for just one.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::planted::{self, Bug};
+
+/// A life takes milliseconds. One that takes so long, on a machine that is busy with other tests, has
+/// no end.
+const ENDS_WITHIN: Duration = Duration::from_secs(120);
 
 /// How many seeds may pass before a planted bug is caught.
 const CAUGHT_WITHIN: u64 = 200;
@@ -18,13 +25,17 @@ const CAUGHT_WITHIN: u64 = 200;
 pub(crate) fn live(test: &str, count: u64, life: impl Fn(u64) + Sync) -> u64 {
     let seeds = asked_for().unwrap_or(0..count);
     let (next, failed) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
+    let under_way = Mutex::new(BTreeMap::new());
     let work = || {
         while !failed.load(Relaxed) {
             let seed = next.fetch_add(1, Relaxed);
             if seed >= seeds.end {
                 break;
             }
-            if !is_lived(&life, seed) {
+            under_way.lock().unwrap().insert(seed, Instant::now());
+            let lived = is_lived(&life, seed);
+            under_way.lock().unwrap().remove(&seed);
+            if !lived {
                 failed.store(true, Relaxed);
                 return Some(seed);
             }
@@ -34,6 +45,15 @@ pub(crate) fn live(test: &str, count: u64, life: impl Fn(u64) + Sync) -> u64 {
     let workers = thread::available_parallelism().map_or(1, |cores| cores.get());
     let wrong: Vec<u64> = thread::scope(|scope| {
         let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        while workers.iter().any(|worker| !worker.is_finished()) {
+            thread::sleep(Duration::from_millis(5));
+            let under_way = under_way.lock().unwrap();
+            if let Some((seed, _)) = under_way.iter().find(|(_, begun)| begun.elapsed() > ENDS_WITHIN) {
+                // Nothing ends a thread that does not want to.
+                eprintln!("seed {seed} of {test} has no end");
+                std::process::exit(1);
+            }
+        }
         workers.into_iter().filter_map(|worker| worker.join().unwrap()).collect()
     });
     if let Some(seed) = wrong.first() {
