@@ -40,7 +40,7 @@ pub fn crash(kind: Kind, options: &Options, fault: Fault) -> Result<String> {
     let volume = (fault == Fault::Power).then(|| Volume::mount(&site.data())).transpose()?;
     // Bound and dropped: nobody listens there until the fault is over.
     let sink = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let target = Target::start_at(&site, kind, Queue::Disk, options, sink)?;
+    let target = Target::start_at(&site, kind, Queue::Disk, options, &[sink])?;
     let begun = Instant::now();
     load::flood(target.address, 1, options.events)?;
     let settled = settle(&site.data(), options.idle)?.duration_since(begun);
@@ -56,7 +56,7 @@ pub fn crash(kind: Kind, options: &Options, fault: Fault) -> Result<String> {
     }
     let counter = Counter::new(1, options.events);
     let counting = counter.serve(TcpListener::bind(sink)?)?;
-    let target = Target::start_at(&site, kind, Queue::Disk, options, sink)?;
+    let target = Target::start_at(&site, kind, Queue::Disk, options, &[sink])?;
     let tally = counting.quiet(QUIET, DRAINED_WITHIN);
     target.kill()?;
     Ok(format!(

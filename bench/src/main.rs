@@ -5,9 +5,11 @@
 //! Figures of different runs must not be compared: machines drift. Name several targets in one
 //! call and quote ratios.
 
+mod backlog;
 mod corpus;
 mod count;
 mod crash;
+mod ingest;
 mod load;
 mod target;
 mod volume;
@@ -15,21 +17,26 @@ mod volume;
 use std::error::Error;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use count::Counter;
 use crash::Fault;
-use target::{Kind, Target};
+use target::{Kind, Queue, Site, Target};
 
 const USAGE: &str = "\
-usage: wharfinger-bench throughput|latency|idle|backlog [options] TARGET...
+usage: wharfinger-bench throughput|latency|idle|backlog|ingest [options] TARGET...
        wharfinger-bench crash kill|power [options] TARGET...     (power: as root)
   TARGET          wharfinger | rsyslog | rsyslog-safe (crash) | syslog-ng
   --gateway PATH  the gateway's binary (target/release/wharfinger)
   --events N      throughput, backlog, crash: events to send (2,000,000; crash: 5,000)
-  --connections N throughput: sender connections (4)
-  --rate N        latency: events a second (5,000)
-  --seconds N     latency: how long (10)
+  --connections N throughput, backlog, ingest: sender connections (4)
+  --sinks N       throughput: sinks that all get everything (1)
+  --rate N        latency, ingest: events a second (5,000; ingest: as fast as it goes)
+  --seconds N     latency, ingest with a rate: how long (10)
+  --batch N       ingest: events a request (100)
+  --restart       backlog: kill -9 and start again before the sink comes up
+  --journal N     GiB the journal may take (4)
   --idle N        crash: seconds without a write before the fault (3)
   --runs N        repeat in turn (3)
   --json          the journal's events leave as JSON instead of CEF";
@@ -42,7 +49,12 @@ struct Options {
     events: u64,
     connections: u64,
     rate: u64,
+    steady: bool,
     seconds: u64,
+    batch: u64,
+    sinks: usize,
+    restart: bool,
+    journal_gib: u64,
     idle: Duration,
     fault: Option<Fault>,
     runs: u64,
@@ -75,7 +87,12 @@ fn options() -> Result<Options> {
         events: if scenario == "crash" { 5_000 } else { 2_000_000 },
         connections: 4,
         rate: 5_000,
+        steady: false,
         seconds: 10,
+        batch: 100,
+        sinks: 1,
+        restart: false,
+        journal_gib: 4,
         idle: Duration::from_secs(3),
         fault: None,
         runs: 3,
@@ -87,7 +104,11 @@ fn options() -> Result<Options> {
         match word.as_str() {
             "--events" => options.events = number()?,
             "--connections" => options.connections = number()?,
-            "--rate" => options.rate = number()?,
+            "--rate" => (options.rate, options.steady) = (number()?, true),
+            "--batch" => options.batch = number()?,
+            "--sinks" => options.sinks = number()? as usize,
+            "--restart" => options.restart = true,
+            "--journal" => options.journal_gib = number()?,
             "--seconds" => options.seconds = number()?,
             "--idle" => options.idle = Duration::from_secs(number()?),
             "--runs" => options.runs = number()?,
@@ -113,7 +134,8 @@ fn measure(kind: Kind, options: &Options) -> Result<String> {
         "throughput" => throughput(kind, options),
         "latency" => latency(kind, options),
         "idle" => idle(kind, options),
-        "backlog" => backlog(kind, options),
+        "backlog" => backlog::backlog(kind, options),
+        "ingest" => ingest::ingest(kind, options),
         "crash" => crash::crash(kind, options, options.fault.ok_or(USAGE)?),
         _ => Err(USAGE.into()),
     }
@@ -121,25 +143,36 @@ fn measure(kind: Kind, options: &Options) -> Result<String> {
 
 /// TCP in → parse → (journal, synced) → CEF over TCP out, as fast as it goes.
 fn throughput(kind: Kind, options: &Options) -> Result<String> {
-    let sink = TcpListener::bind("127.0.0.1:0")?;
-    let target = Target::start(kind, options, sink.local_addr()?)?;
     let counter = Counter::new(options.connections, options.events / options.connections);
+    let sink = TcpListener::bind("127.0.0.1:0")?;
+    let address = sink.local_addr()?;
     let counting = counter.serve(sink)?;
+    let mut addresses = vec![address];
+    let mut others = Vec::new();
+    for _ in 1..options.sinks {
+        let sink = TcpListener::bind("127.0.0.1:0")?;
+        addresses.push(sink.local_addr()?);
+        others.push(Counter::new(options.connections, options.events / options.connections).serve(sink)?);
+    }
+    let target = Target::start_at(&Arc::new(Site::new(kind)?), kind, Queue::Memory, options, &addresses)?;
     let started = Instant::now();
     let cpu = target.cpu()?;
     load::flood(target.address, options.connections, options.events / options.connections)?;
     let sent = started.elapsed();
     let tally = counting.wait(Duration::from_secs(120));
+    let behind: u64 = others.iter().map(|other| other.wait(Duration::from_secs(120)).lost).sum();
     let elapsed = started.elapsed();
     let cpu = target.cpu()?.saturating_sub(cpu);
     let events = counter.expected();
     Ok(format!(
-        "{kind}: {:.0} events/s, {:.2} us CPU an event, sent in {:.2} s, done in {:.2} s, RSS {} MiB, {tally}",
+        "{kind}: {:.0} events/s, {:.2} us CPU an event, sent in {:.2} s, done in {:.2} s, RSS {} MiB, {:.0} bytes written to disk an event, {tally}{}",
         events as f64 / elapsed.as_secs_f64(),
         cpu.as_secs_f64() * 1e6 / events as f64,
         sent.as_secs_f64(),
         elapsed.as_secs_f64(),
         target.rss_mib()?,
+        target.disk_bytes()? as f64 / events as f64,
+        if options.sinks > 1 { format!("; at {} other sinks lost {behind}", others.len()) } else { String::new() },
     ))
 }
 
@@ -172,26 +205,4 @@ fn idle(kind: Kind, options: &Options) -> Result<String> {
     let ready = target.ready_after;
     std::thread::sleep(Duration::from_secs(3));
     Ok(format!("{kind}: ready after {:.0} ms, idle RSS {} MiB", ready.as_secs_f64() * 1e3, target.rss_mib()?))
-}
-
-/// The sink is down while everything comes in; then it comes up.
-fn backlog(kind: Kind, options: &Options) -> Result<String> {
-    // Bound and dropped: nobody listens there until the backlog stands.
-    let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let target = Target::start(kind, options, address)?;
-    let started = Instant::now();
-    load::flood(target.address, options.connections, options.events / options.connections)?;
-    let sent = started.elapsed();
-    let queued_rss = target.rss_mib()?;
-    let counter = Counter::new(options.connections, options.events / options.connections);
-    let counting = counter.serve(TcpListener::bind(address)?)?;
-    counting.first(Duration::from_secs(60));
-    let drain = Instant::now();
-    let tally = counting.wait(Duration::from_secs(300));
-    Ok(format!(
-        "{kind}: took in {:.0} events/s with the sink down, RSS {queued_rss} MiB, drained at {:.0} events/s, RSS {} MiB, {tally}",
-        counter.expected() as f64 / sent.as_secs_f64(),
-        counter.expected() as f64 / drain.elapsed().as_secs_f64(),
-        target.rss_mib()?,
-    ))
 }

@@ -39,6 +39,9 @@ impl fmt::Display for Kind {
     }
 }
 
+/// For the sources that ask for one.
+pub const TOKEN: &str = "5b1d6f0e-2a53-4c8e-9a61-0f7e6d5c4b3a";
+
 /// Where a program listens and keeps its files, over several lives; removed with the value.
 pub struct Site {
     dir: PathBuf,
@@ -58,6 +61,15 @@ impl Site {
     pub fn data(&self) -> PathBuf {
         self.dir.join("data")
     }
+
+    /// What its journal takes.
+    pub fn bytes(&self) -> Result<u64> {
+        let mut bytes = 0;
+        for entry in fs::read_dir(self.data().join("journal"))? {
+            bytes += entry?.metadata()?.len();
+        }
+        Ok(bytes)
+    }
 }
 
 impl Drop for Site {
@@ -76,13 +88,20 @@ pub struct Target {
 
 impl Target {
     pub fn start(kind: Kind, options: &Options, sink: SocketAddr) -> Result<Target> {
-        Target::start_at(&Arc::new(Site::new(kind)?), kind, Queue::Memory, options, sink)
+        Target::start_at(&Arc::new(Site::new(kind)?), kind, Queue::Memory, options, &[sink])
     }
 
     /// Starts it, or starts it again on what it left there.
-    pub fn start_at(site: &Arc<Site>, kind: Kind, queue: Queue, options: &Options, sink: SocketAddr) -> Result<Target> {
+    pub fn start_at(
+        site: &Arc<Site>,
+        kind: Kind,
+        queue: Queue,
+        options: &Options,
+        sinks: &[SocketAddr],
+    ) -> Result<Target> {
+        let sink = *sinks.first().ok_or("no sink")?;
         let mut command = match kind {
-            Kind::Wharfinger => wharfinger(site, options, sink)?,
+            Kind::Wharfinger => wharfinger(site, options, sinks)?,
             Kind::Rsyslog if queue == Queue::Memory => rsyslog(site, IN_MEMORY, "", sink)?,
             Kind::Rsyslog => rsyslog(site, DISK_ASSISTED, "", sink)?,
             Kind::RsyslogSafe => rsyslog(site, SYNCED, "main_queue(queue.type=\"Direct\")\n", sink)?,
@@ -125,6 +144,13 @@ impl Target {
         Ok(Duration::from_millis(ticks * 10))
     }
 
+    /// Bytes it had written to storage so far.
+    pub fn disk_bytes(&self) -> Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id()))?;
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).ok_or("no write_bytes")?;
+        Ok(line.trim().parse()?)
+    }
+
     pub fn rss_mib(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
@@ -146,17 +172,23 @@ fn pinned(program: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-fn wharfinger(site: &Site, options: &Options, sink: SocketAddr) -> Result<Command> {
+fn wharfinger(site: &Site, options: &Options, sinks: &[SocketAddr]) -> Result<Command> {
     let Site { dir, address } = site;
-    let config = format!(
-        "data_dir: {dir}/data\n\
-         sources:\n  in: {{type: syslog, mode: tcp, address: \"{address}\"}}\n\
-         sinks:\n  out: {{type: syslog, mode: tcp, address: \"{sink}\", format: {format}}}\n\
-         journal: {{bytes_max: 4GiB}}\n\
-         admin: {{listen: \"127.0.0.1:0\"}}\n",
+    let source = match options.scenario.as_str() {
+        "ingest" => format!("{{type: hec, address: \"{address}\", token: {TOKEN}}}"),
+        _ => format!("{{type: syslog, mode: tcp, address: \"{address}\"}}"),
+    };
+    let mut config = format!(
+        "data_dir: {dir}/data\nsources:\n  in: {source}\njournal: {{bytes_max: {}GiB}}\n\
+         admin: {{listen: \"127.0.0.1:0\"}}\nsinks:\n",
+        options.journal_gib,
         dir = dir.display(),
-        format = options.format,
     );
+    for (number, sink) in sinks.iter().enumerate() {
+        let format = options.format;
+        config
+            .push_str(&format!("  out{number}: {{type: syslog, mode: tcp, address: \"{sink}\", format: {format}}}\n"));
+    }
     let path = dir.join("wharfinger.yaml");
     fs::write(&path, config)?;
     let mut command = pinned(&options.gateway);
