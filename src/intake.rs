@@ -262,7 +262,7 @@ impl Intake {
     }
 
     /// Declares what [`append_or_drop`](Self::append_or_drop) has dropped, if there is room at least
-    /// in the reserve: for the end of a source.
+    /// in the reserve: for the end of a source, and for one that has fallen silent.
     ///
     /// # Errors
     /// The journal cannot store.
@@ -282,6 +282,11 @@ impl Intake {
                 declared
             }
         }
+    }
+
+    /// Something was dropped and is not declared yet.
+    pub fn has_undeclared(&self) -> bool {
+        self.dropped().is_some()
     }
 
     fn dropped(&self) -> MutexGuard<'_, Option<Dropped>> {

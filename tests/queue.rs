@@ -90,6 +90,11 @@ fn a_damaged_journal_is_checked_exported_repaired_and_its_gap_declared_once() {
     assert!(lines.iter().any(|line| line["raw"].as_str().unwrap().contains("event 7 with \u{1b}[2J")
         || line["msg"] == "event 7 with \u{1b}[2J"));
     assert_eq!(contents(&journal), before, "nothing was touched");
+    let mut export = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+    export.args(["queue", "export", "--data-dir"]).arg(folder.path().join("data"));
+    let full = export.stdout(fs::File::options().write(true).open("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(full.status.code(), Some(73));
+    assert!(stderr(&full).starts_with("error: cannot write to stdout"), "{}", stderr(&full));
 
     // One bit in the payload of event 20, the magic of event 30.
     let segment = journal.join("0000000000000001.segment");

@@ -14,7 +14,8 @@ pub(super) fn write(bytes: &[u8]) -> Result<(), Failure> {
     stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(failed)
 }
 
-fn failed(error: io::Error) -> Failure {
+/// What became of a write to stdout.
+pub(super) fn failed(error: io::Error) -> Failure {
     if error.kind() == ErrorKind::BrokenPipe {
         return Failure::ClosedPipe;
     }

@@ -253,7 +253,7 @@ fn export(dir: &Path, undelivered_by: Option<&str>) -> Result<Exit, Failure> {
     let (mut line, mut missing) = (Vec::new(), 0);
     let mut event = Event::new(b"");
     inspection
-        .read(from, |chunk: &Chunk| -> io::Result<()> {
+        .read(from, |chunk: &Chunk| -> Result<(), Export> {
             for damage in chunk.damaged() {
                 missing += damage.missing.1.0 - damage.missing.0.0 + 1;
                 eprint!("{}", describe_damage(damage));
@@ -263,16 +263,28 @@ fn export(dir: &Path, undelivered_by: Option<&str>) -> Result<Exit, Failure> {
                 let id = EventId::new(record.incarnation, record.position);
                 let reuse = std::mem::replace(&mut event, Event::new(b""));
                 event = write_line(record.payload, reuse, &id, &mut line).reuse(b"");
-                out.write_all(&line)?;
+                out.write_all(&line).map_err(Export::Write)?;
             }
             Ok(())
         })
-        .and_then(|()| out.flush())
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
-            _ => failed(error),
+        .and_then(|()| out.flush().map_err(Export::Write))
+        .map_err(|error| match error {
+            Export::Read(error) => failed(error),
+            Export::Write(error) => output::failed(error),
         })?;
     Ok(if missing == 0 { Exit::Ok } else { Exit::Data })
+}
+
+/// Where an export stopped.
+enum Export {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl From<io::Error> for Export {
+    fn from(error: io::Error) -> Self {
+        Export::Read(error)
+    }
 }
 
 /// Native JSON with the event's id. A record of an unknown form keeps its bytes.

@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
@@ -60,6 +61,9 @@ pub(super) fn bind(address: SocketAddr, receive_buffer_bytes: usize) -> Result<U
     open().map_err(|error| SetupError::new(format!("cannot listen on udp {address}"), error))
 }
 
+/// What was dropped is declared with what comes next, or after so long a silence.
+const SILENT: Duration = Duration::from_secs(2);
+
 pub(super) async fn serve(
     socket: UdpSocket,
     reading: Reading,
@@ -75,7 +79,14 @@ pub(super) async fn serve(
     let mut origins = Origins { reading, known: HashMap::new() };
     let mut frames = intake.frames(reading.origin("udp"));
     let mut load = Load::new();
-    while ring.take(&mut load).await {
+    loop {
+        tokio::select! {
+            more = ring.take(&mut load) => if !more { break },
+            () = tokio::time::sleep(SILENT), if intake.has_undeclared() => {
+                intake.declare_dropped(&reading.origin("udp")).await.map_err(journal_failed)?;
+                continue;
+            }
+        }
         let mut last = None;
         let mut weight = Weight::default();
         for (from, datagram) in load.frames() {
