@@ -53,7 +53,14 @@ impl Volume {
 
     /// Mounts what is on the disk.
     pub fn power_on(&self) -> Result<()> {
-        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.at))
+        run(Command::new("mount").args(["-o", "loop"]).arg(&self.image).arg(&self.at))?;
+        // Somebody who has a copy of all mounts keeps the old one alive.
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let at = format!(" {} ", self.at.display());
+        match mounts.lines().any(|mount| mount.contains(&at) && mount.ends_with(",shutdown")) {
+            true => Err(format!("`{}` is still without power; run it again", self.at.display()).into()),
+            false => Ok(()),
+        }
     }
 }
 

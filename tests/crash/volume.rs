@@ -8,10 +8,15 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use crate::support::process::eventually;
+
 /// `_IOR('X', 125, u32)` of ext4, and its mode that drops the log: nothing that was not synced is
 /// written any more.
 const SHUTDOWN: &str = "import fcntl, os, struct, sys
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack('I', 2))";
+
+/// Other tests start containers meanwhile, each with a copy of all mounts for a moment.
+const GONE_WITHIN: Duration = Duration::from_secs(60);
 
 pub struct Volume {
     at: PathBuf,
@@ -51,8 +56,18 @@ impl Volume {
 
     /// Takes the file system away and mounts what is on the disk.
     pub fn power_on(&self) {
-        self.unmount();
-        self.mount();
+        eventually("the file system is gone, and comes back", GONE_WITHIN, || {
+            self.unmount();
+            self.mount();
+            (!self.is_without_power()).then_some(())
+        });
+    }
+
+    /// It is still the one that was shut down: somebody who has a copy of all mounts keeps it alive.
+    fn is_without_power(&self) -> bool {
+        let at = format!(" {} ", self.at.display());
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        mounts.lines().any(|mount| mount.contains(&at) && mount.ends_with(",shutdown"))
     }
 
     /// Another process takes all space there is: the path of its file.
