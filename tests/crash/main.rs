@@ -29,7 +29,7 @@ fn cycles(push: usize, night: usize) -> usize {
 /// As many cycles in rounds: each begins with an empty journal, and ends with a look at all that was
 /// acknowledged in it, which is kept in memory.
 fn rounds(cycles: usize) -> impl Iterator<Item = usize> {
-    const ROUND: usize = 50;
+    const ROUND: usize = 10;
     (0..cycles.div_ceil(ROUND)).map(move |round| ROUND.min(cycles - round * ROUND))
 }
 
