@@ -21,21 +21,27 @@ pub struct Emitter {
     name: &'static str,
     /// Absent for `raw`.
     emit: Option<Emit>,
+    /// Its records are JSON objects, as that of an event that knows nothing is.
+    is_object: bool,
 }
 
 impl Emitter {
+    const RAW: Emitter = Emitter { name: RAW, emit: None, is_object: false };
+
     /// The emitter users call `name`.
     pub fn named(name: &str) -> Option<Emitter> {
         if name == RAW {
-            return Some(Emitter { name: RAW, emit: None });
+            return Some(Emitter::RAW);
         }
         let format = FORMATS.iter().find(|format| format.name == name)?;
-        Some(Emitter { name: format.name, emit: Some(format.emit?) })
+        let mut record = Vec::new();
+        format.emit?(&Event::new(b""), &EmitContext::default(), &mut record);
+        Some(Emitter { name: format.name, emit: format.emit, is_object: record.starts_with(b"{") })
     }
 
     /// Native JSON: one object with every field.
     pub fn native() -> Emitter {
-        Emitter::named(NATIVE).unwrap_or(Emitter { name: RAW, emit: None })
+        Emitter::named(NATIVE).unwrap_or(Emitter::RAW)
     }
 
     /// What users call it.
@@ -45,7 +51,7 @@ impl Emitter {
 
     /// Whether its records are JSON objects.
     pub fn is_object(&self) -> bool {
-        self.name == NATIVE
+        self.is_object
     }
 
     /// Appends one record to `out`, without a line end.

@@ -162,6 +162,10 @@ mod tests {
         assert_eq!(json["fields"]["severity"], "7");
         assert_eq!(json["fields"]["container_name"], "a\"b\n,\"index\":\"other\"");
         assert_eq!(written("raw", &event)["event"], "raw\\nbytes\"");
+        for nested in ["ecs", "ocsf", "wazuh"] {
+            assert!(written(nested, &event)["event"].is_object(), "{nested}");
+        }
+        assert!(written("cef", &event)["event"].is_string());
     }
 
     #[test]
