@@ -44,7 +44,11 @@ pub(crate) fn read_apart(outer: &'static Format, message: &str, context: &Contex
     let header = HEADER.map(|field| (field, event.take(field)));
     event.remove(Field::Msg);
     for (field, value) in found.fields() {
+        let before = event.take(field);
         event.set(field, value);
+        if let Some(before) = before.filter(|before| event.value(*before) != value) {
+            event.put_extra(outer.name, field.name(), before);
+        }
     }
     for extra in found.extras() {
         event.extra(extra.group, extra.name, extra.value);

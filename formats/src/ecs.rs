@@ -159,6 +159,9 @@ fn container(event: &Event<'_>, done: &mut Done, objects: &mut Objects<'_>) {
         if let Some(tag) = tag {
             objects.list(&["container", "image"], "tag", tag);
         }
+        if let Some((_, digest)) = image.split_once('@').filter(|_| !event.has(Field::ImageDigest)) {
+            objects.list(&["container", "image", "hash"], "all", digest);
+        }
     }
 }
 

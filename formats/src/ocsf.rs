@@ -104,7 +104,7 @@ fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     let mut writer = Writer { event, done: Done::default(), objects: Objects::begin(out) };
     let class_uid = writer.classified();
     writer.described(class_uid);
-    writer.metadata(class_uid, context);
+    writer.metadata(context);
     match class_uid {
         Ocsf::ApiActivity => writer.api(),
         Ocsf::ApplicationLifecycle => writer.application(),
@@ -185,15 +185,15 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn metadata(&mut self, class: Ocsf, context: &EmitContext<'_>) {
+    fn metadata(&mut self, context: &EmitContext<'_>) {
         rows(self.event, BASE, &mut self.done, &mut self.objects);
         self.objects.text(&["metadata"], "version", VERSION);
         let is_in_container = self.event.has(Field::ContainerId) || self.event.has(Field::ContainerName);
-        let profiles: &[&str] = match (class, is_in_container, self.event.has(Field::Cloud)) {
-            (_, false, false) => &["host"],
-            (_, false, true) => &["host", "cloud"],
-            (_, true, false) => &["host", "container"],
-            (_, true, true) => &["host", "container", "cloud"],
+        let profiles: &[&str] = match (is_in_container, self.event.has(Field::Cloud)) {
+            (false, false) => &["host"],
+            (false, true) => &["host", "cloud"],
+            (true, false) => &["host", "container"],
+            (true, true) => &["host", "container", "cloud"],
         };
         self.objects.words(&["metadata"], "profiles", profiles);
         self.objects.text(&["metadata", "product"], "name", context.product);
