@@ -73,6 +73,8 @@ fn help_and_usage() {
         &["validate", "--help"],
         &["convert", "--help"],
         &["explain", "--help"],
+        &["lint", "--help"],
+        &["diff", "--help"],
         &["list", "--help"],
         &["generate", "--help"],
         &["completion", "--help"],

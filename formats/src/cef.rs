@@ -8,7 +8,7 @@
 //! Invariant: exactly one line with exactly these keys, each once, whatever bytes names and values hold.
 
 pub(crate) mod grammar;
-mod keys;
+pub(crate) mod keys;
 mod parse;
 mod stored;
 mod table;

@@ -32,6 +32,7 @@ mod json_members;
 mod json_read;
 mod lead;
 mod leef;
+pub mod lint;
 mod marker;
 mod names;
 mod near;

@@ -7,12 +7,14 @@ mod archive;
 mod completion;
 mod config_file;
 mod convert;
+mod diff;
 mod dlq;
 mod explain;
 mod failure;
 mod generate;
 mod input;
 mod keygen;
+mod lint;
 mod list;
 mod output;
 mod queue;
@@ -40,7 +42,7 @@ struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done, 1 a self-test failed, 64 wrong usage, 65 wrong data, 66 no input, 69 a service is unavailable, 73 cannot write, 78 wrong configuration.";
+Exit codes: 0 done, 1 a self-test failed or events differ, 64 wrong usage, 65 wrong data, 66 no input, 69 a service is unavailable, 73 cannot write, 78 wrong configuration.";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
@@ -55,6 +57,8 @@ enum Verb {
     Validate(validate::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
+    Lint(lint::Arguments),
+    Diff(diff::Arguments),
     List(list::Arguments),
     Generate(generate::Arguments),
     Completion(completion::Arguments),
@@ -87,6 +91,8 @@ pub fn main() -> ExitCode {
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Lint(arguments) => lint::run(&arguments),
+        Verb::Diff(arguments) => diff::run(&arguments),
         Verb::List(arguments) => list::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
         Verb::Completion(arguments) => completion::run(&arguments),
