@@ -9,6 +9,7 @@ mod containers;
 mod docker;
 mod harness;
 mod objects;
+mod pycef;
 mod rsyslog;
 mod s3;
 mod shared;
