@@ -252,7 +252,7 @@ fn is_about_docker(key: &str, value: &str) -> bool {
             let inside =
                 |path: &&str| value.strip_prefix(*path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
             let last = value.rsplit('/').next().unwrap_or_default();
-            PATHS.iter().any(|path| inside(&path)) || (last.contains('.') && UNITS.contains(&last))
+            PATHS.iter().any(inside) || (last.contains('.') && UNITS.contains(&last))
         }
         _ => false,
     }

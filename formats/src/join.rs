@@ -55,7 +55,7 @@ impl JsonFileParts {
         // Another time is another line: a container ended in the middle of one.
         let same = held.bytes.get(held.time.clone()) == line.get(time.clone());
         let fits = held.bytes.len().saturating_add(line.len()).saturating_add(1) <= max;
-        if !held.bytes.is_empty() && !(same && fits) {
+        if !(held.bytes.is_empty() || same && fits) {
             held.deliver(&mut deliver);
         }
         if held.bytes.is_empty() {

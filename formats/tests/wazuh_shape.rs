@@ -1,6 +1,6 @@
 //! A Docker event as Wazuh would have alerted on it: our own parser, which reads real alerts, finds the
 //! same event in it, and the strict reader finds every key once.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::arithmetic_side_effects, missing_docs)]
 
 use std::fs;
 use std::path::Path;

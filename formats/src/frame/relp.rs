@@ -34,7 +34,7 @@ pub fn parse(frame: &[u8]) -> Option<Relp<'_>> {
     let txnr = crate::time::number(parts.next()?)?;
     let command = std::str::from_utf8(parts.next()?).ok()?;
     parts.next()?;
-    Some(Relp { txnr: u32::try_from(txnr).ok()?, command, data: parts.next().unwrap_or_default() })
+    Some(Relp { txnr, command, data: parts.next().unwrap_or_default() })
 }
 
 /// Appends a frame to `out`.
