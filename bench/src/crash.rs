@@ -93,7 +93,7 @@ fn state(dir: &Path) -> Result<(u64, SystemTime)> {
         let entry = entry?;
         let Ok(metadata) = entry.metadata() else { continue };
         let (bytes, newest) = if metadata.is_dir() {
-            self::state(&entry.path()).unwrap_or(state)
+            self::state(&entry.path()).unwrap_or((0, SystemTime::UNIX_EPOCH))
         } else {
             (metadata.len(), metadata.modified()?)
         };

@@ -13,7 +13,7 @@ use crate::count::Counter;
 use crate::target::{Kind, TOKEN, Target};
 use crate::{Options, Result};
 
-/// With what the gateway takes the event from.
+/// The text of an event, without its envelope.
 const EVENT_BYTES: usize = 500;
 
 pub fn ingest(kind: Kind, options: &Options) -> Result<String> {
@@ -93,7 +93,7 @@ fn send(
     Ok(ages)
 }
 
-/// An event of 500 bytes with its numbers behind the marker.
+/// An event with its numbers behind the marker.
 fn put_event(body: &mut Vec<u8>, connection: u64, sequence: u64) {
     let marker = String::from_utf8_lossy(MARKER);
     let text = format!("GET /api/v1/items/4242 200 12ms user=alice {marker}{connection:03}:{sequence:010}:{:020} ", 0);
