@@ -1,7 +1,7 @@
 //! ArcSight Common Event Format, revision 25: `CEF:0|vendor|product|version|class|name|severity|extension`.
 //!
-//! An emitter at the end of an event's way. Canonical fields go to the dictionary keys of
-//! [`table`] in a fixed order; fields without a key of the dictionary go out under their own name
+//! At both ends of an event's way: [`parse`] reads versions 0 and 1, and what is here writes version 0.
+//! Canonical fields go to the dictionary keys of [`table`] in a fixed order; fields without a key of the dictionary go out under their own name
 //! with `_` for `.`, and what else the input said under `ad_<group>_<name>`. No key of the
 //! dictionary holds a `_`, and no field begins with `ad_`: the three cannot be mistaken for one another.
 //!
@@ -15,10 +15,10 @@ mod table;
 pub(crate) mod value;
 mod write;
 
-pub(crate) use self::write::Keys;
-
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
+
+pub(crate) use self::write::Keys;
 
 use self::table::{EXTRA_BYTES_MAX, How, MSG, OWN_LEADS, ROWS, ROWS_OF, Row};
 use self::write::{is_plain, is_trimmed, piece, write_header, write_text};

@@ -107,6 +107,11 @@ fn a_mebibyte_of_malice() {
             assert_eq!(parsed("leef", bytes.as_bytes()).raw().len(), bytes.len());
         }
     }
+    let line = format!("LEEF:2.0|a|b|c|d|^|{}action=end", "x=y^".repeat(2_000));
+    let event = parsed("leef", line.as_bytes());
+    assert_eq!(event.text(Field::ParseStatus), Some("partial"));
+    let rest = event.extras().find(|extra| extra.name.is_empty()).map(|extra| extra.value);
+    assert_eq!(rest, Some(Value::Str("action=end")));
 }
 
 /// Lines that IBM and Tenzir document and that axosyslog tests with: all are read as LEEF, and every

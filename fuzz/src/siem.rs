@@ -1,5 +1,6 @@
 //! What must hold of lines for SIEMs, CEF and LEEF, whatever bytes they came from.
 
+use wharfinger_formats::lint::{FINDINGS_MAX, LINTERS, corrected};
 use wharfinger_formats::{Event, Field, Time};
 
 use crate::{check_event, emitted, parsed};
@@ -38,6 +39,20 @@ pub fn check_leef(event: &Event<'_>) {
     keys.sort_unstable();
     keys.dedup();
     assert_eq!(keys.len(), all, "each key once");
+}
+
+/// Every finding is of a rule of its linter and about bytes of the line.
+pub fn check_lint(input: &[u8]) {
+    for linter in LINTERS {
+        let findings = linter.check(input);
+        assert!(findings.len() <= FINDINGS_MAX);
+        for finding in &findings {
+            assert!(input.get(finding.range.clone()).is_some(), "{finding:?}");
+            assert!(linter.rules.iter().any(|rule| rule.id == finding.rule.id), "{finding:?}");
+        }
+        let fixes: usize = findings.iter().filter_map(|finding| finding.fix.as_ref()).map(String::len).sum();
+        assert!(corrected(input, &findings).len() <= input.len() + fixes);
+    }
 }
 
 /// What is written of the event is a line that reads as the same. Not looked at: values that were cut

@@ -27,8 +27,31 @@ for line in io.TextIOWrapper(sys.stdin.buffer, encoding='utf-8', newline='\\n'):
 
 /// Pieces of values in which every character means something to somebody.
 const PIECES: &[&str] = &[
-    "=", "\\", "|", " ", "\n", "\r", "\t", "\"", "a", "src=10.0.0.1", " act=permit", "\\n", "\\=", "CEF:0|", "é",
-    "\u{2028}", "\u{85}", "cs1Label=x", "{}", "'", "😀", "\0", "key", "-", ",",
+    "=",
+    "\\",
+    "|",
+    " ",
+    "\n",
+    "\r",
+    "\t",
+    "\"",
+    "a",
+    "src=10.0.0.1",
+    " act=permit",
+    "\\n",
+    "\\=",
+    "CEF:0|",
+    "é",
+    "\u{2028}",
+    "\u{85}",
+    "cs1Label=x",
+    "{}",
+    "'",
+    "😀",
+    "\0",
+    "key",
+    "-",
+    ",",
 ];
 
 /// Fields whose values are drawn, and the name under which pycef has them.
@@ -81,7 +104,9 @@ fn pycef_reads_the_same_fields_whatever_they_hold() {
     for ((read, expected), line) in read.into_iter().zip(expected).zip(lines) {
         let line = String::from_utf8_lossy(line);
         let mut read = read.unwrap_or_else(|| panic!("pycef refuses {line}"));
-        for (key, value) in [("DeviceVendor", "Wharfinger"), ("DeviceEventClassID", "container.start"), ("CEFVersion", "0")] {
+        for (key, value) in
+            [("DeviceVendor", "Wharfinger"), ("DeviceEventClassID", "container.start"), ("CEFVersion", "0")]
+        {
             assert_eq!(read.remove(key).as_deref(), Some(value), "{line}");
         }
         for key in ["DeviceProduct", "DeviceVersion", "Name", "DeviceName", "Severity", "DeviceSeverity"] {

@@ -125,6 +125,11 @@ impl<'l> Pairs<'l> {
         self.before.clone()
     }
 
+    /// What has not been read yet, from the next key on.
+    pub(crate) fn rest(&self) -> Option<Range<usize>> {
+        self.next.map(|(key, _)| key..self.end)
+    }
+
     /// The next key at or behind `from`: a run of key bytes, at `first` or behind a space, with an equals
     /// sign behind it. What stands before it holds a backslash if `is_escaped` is set.
     ///

@@ -242,11 +242,15 @@ pub(crate) const FAMILIES: &[(&str, Takes)] = &[
 
 /// What a custom key takes, also one that the dictionary does not number as high (`cs9`).
 pub(crate) fn family(name: &[u8]) -> Option<Takes> {
+    // Most names end in a letter.
+    if !name.last()?.is_ascii_digit() {
+        return None;
+    }
     let digits_at = name.iter().rposition(|byte| !byte.is_ascii_digit())?.saturating_add(1);
     let (prefix, digits) = name.split_at_checked(digits_at)?;
     // `c6a` ends in no digit, so that its own number is told from it.
-    let found = FAMILIES.iter().find(|(family, _)| family.as_bytes() == prefix)?;
-    (!digits.is_empty()).then_some(found.1)
+    let found = FAMILIES.iter().find(|(family, _)| family.as_bytes() == prefix);
+    found.filter(|_| !digits.is_empty()).map(|(_, takes)| *takes)
 }
 
 /// The row of the emitter's table whose key it is: the first one.

@@ -15,7 +15,6 @@ use super::stored::{Few, Stored};
 use super::table::{How, Row};
 use super::value::{Place, address, instant, is_host_name, keep, typed, unescape, whole};
 use crate::event::Cell;
-use crate::repeats::repeats;
 use crate::text::Text;
 use crate::{Context, Event, Field, Kind, ParseError, carried};
 
@@ -129,8 +128,11 @@ impl<'a> Line<'a, '_> {
         }
         let mut few = Few::default();
         let stored = Stored::new(&mut few, &mut pairs, self.text.bytes());
-        let text = &self.text;
-        let again = repeats(stored.pairs().iter().map(|pair| ("", text.ascii(pair.key()))));
+        if let Some(rest) = pairs.rest() {
+            event.mark_partial(&ParseError::new(rest.start, "at most 2000 keys"), self.text.bytes());
+            event.extra(CEF, "", &self.text.piece(rest));
+        }
+        let again = stored.repeated(&self.text);
         for (at, pair) in stored.pairs().iter().enumerate() {
             let is_again = !again.is_empty() && again.binary_search(&at).is_ok();
             self.pair(*pair, is_again, &stored, event);

@@ -3,9 +3,14 @@
 //! Invariant: an ordinary line costs no allocation, and finding a key among many costs a few comparisons.
 
 use super::grammar::{Pair, Pairs};
+use crate::repeats::repeats;
+use crate::text::Text;
 
 /// More than any product writes.
 const FEW: usize = 64;
+
+/// As many keys as of JSON are read: no line costs more than its length.
+pub(super) const KEYS_MAX: u32 = crate::json_read::KEYS_MAX;
 
 /// Room for the pairs of an ordinary line.
 pub(super) struct Few([Pair; FEW]);
@@ -27,6 +32,7 @@ pub(super) struct Stored<'f, 'l> {
 }
 
 impl<'f, 'l> Stored<'f, 'l> {
+    /// Takes at most [`KEYS_MAX`] pairs.
     pub(super) fn new(few: &'f mut Few, pairs: &mut Pairs<'l>, line: &'l [u8]) -> Self {
         let mut len = 0_usize;
         for (slot, pair) in few.0.iter_mut().zip(&mut *pairs) {
@@ -38,7 +44,7 @@ impl<'f, 'l> Stored<'f, 'l> {
         if len == FEW
             && let Some(next) = pairs.next()
         {
-            stored.many = few.iter().copied().chain([next]).chain(pairs).collect();
+            stored.many = few.iter().copied().chain([next]).chain(pairs).take(KEYS_MAX as usize).collect();
             let mut sorted: Vec<u32> = (0..stored.many.len() as u32).collect();
             sorted.sort_by_key(|at| stored.key_at(*at));
             stored.sorted = sorted;
@@ -56,6 +62,18 @@ impl<'f, 'l> Stored<'f, 'l> {
 
     fn key_at(&self, at: u32) -> &'l [u8] {
         self.many.get(at as usize).map(|pair| self.key(pair)).unwrap_or_default()
+    }
+
+    /// The places of the pairs whose key was there before, in order.
+    pub(super) fn repeated(&self, text: &Text<'_>) -> Vec<usize> {
+        if self.many.is_empty() {
+            return repeats(self.few.iter().map(|pair| ("", text.ascii(pair.key()))));
+        }
+        let pairs = self.sorted.iter().zip(self.sorted.iter().skip(1));
+        let again = pairs.filter(|(one, other)| self.key_at(**one) == self.key_at(**other));
+        let mut found: Vec<usize> = again.map(|(_, at)| *at as usize).collect();
+        found.sort_unstable();
+        found
     }
 
     /// The first pair whose key is `base` with `suffix` behind it.
@@ -94,5 +112,6 @@ mod tests {
         let mut few = Few::default();
         let stored = Stored::new(&mut few, &mut Pairs::new(line.as_bytes(), 0), line.as_bytes());
         assert_eq!(stored.find(b"a", b"").map(|pair| pair.key), Some(0), "the first of equals");
+        assert_eq!(stored.repeated(&Text::new(line.as_bytes())), (1..100).collect::<Vec<_>>());
     }
 }

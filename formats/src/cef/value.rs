@@ -4,12 +4,11 @@
 
 use std::net::IpAddr;
 
+use super::grammar::Piece;
 use super::keys::Takes;
 use crate::event::{Cell, Span};
 use crate::text::Text;
 use crate::{Context, Event, Time, rfc3164};
-
-use super::grammar::Piece;
 
 /// How a backslash is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use super::table::{How, IN_HEADER, MSG, ROWS};
 use crate::cef::grammar::Pairs;
 use crate::cef::value::{address, instant, whole};
 use crate::event::Cell;
+use crate::json_read::KEYS_MAX;
 use crate::marker::Marker;
 use crate::names::{Names, is_own, own};
 use crate::repeats::repeated_names;
@@ -109,16 +110,20 @@ impl<'a> Line<'a, '_> {
         if delimiter.is_none() && !has_tab() && Pairs::new(bytes, at).nth(1).is_some() {
             // Some senders write spaces: their values end as those of CEF do.
             event.set(Field::ParseAmbiguous, true);
-            let pairs = Pairs::new(bytes, at);
+            let mut pairs = Pairs::new(bytes, at);
             self.without_key(pairs.before(), event);
-            for pair in pairs {
+            for pair in pairs.by_ref().take(KEYS_MAX as usize) {
                 self.attribute(pair.key(), pair.value.range(), event);
+            }
+            if let Some(rest) = pairs.rest() {
+                event.mark_partial(&ParseError::new(rest.start, "at most 2000 attributes"), bytes);
+                event.extra(LEEF, "", &self.text.piece(rest));
             }
             return;
         }
         let delimiter = delimiter.unwrap_or(Delimiter::TAB);
         let mut start = at;
-        loop {
+        for _ in 0..KEYS_MAX {
             let end = delimiter.find(bytes, start).unwrap_or(bytes.len());
             let piece = self.trimmed(start..end);
             let equals = near::find(bytes.get(..piece.end).unwrap_or_default(), piece.start, b'=');
@@ -135,6 +140,8 @@ impl<'a> Line<'a, '_> {
             }
             start = end.saturating_add(delimiter.len);
         }
+        event.mark_partial(&ParseError::new(start, "at most 2000 attributes"), bytes);
+        event.extra(LEEF, "", &self.text.piece(start..bytes.len()));
     }
 
     /// Text without an equals sign: kept, and said.

@@ -7,6 +7,7 @@ use super::{Linter, Report, Rule, error, warning};
 use crate::cef::grammar::{MARKER, Pair, Pairs, Piece, header};
 use crate::cef::keys::{KEYS, Known, Takes, family, lookup};
 use crate::cef::value::is_number;
+use crate::json_read::KEYS_MAX;
 use crate::repeats::repeats;
 
 /// The row of this linter.
@@ -274,7 +275,7 @@ impl<'l> Extension<'_, 'l> {
         if !before.is_empty() {
             self.report.say(&EXTENSION_TEXT, before, "text without a key; write `msg=` before it");
         }
-        let pairs: Vec<Pair> = pairs.take(line.len()).collect();
+        let pairs: Vec<Pair> = pairs.take(KEYS_MAX as usize).collect();
         let names: Vec<(&str, &str)> = pairs.iter().map(|pair| ("", self.name(pair))).collect();
         let again = repeats(names.iter().copied());
         let mut sorted: Vec<&str> = names.iter().map(|(_, name)| *name).collect();
