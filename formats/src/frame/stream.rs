@@ -97,7 +97,7 @@ impl<S: Scanner> Stream<S> {
         (self.scanner, self.scanned) = (S::default(), 0);
         match self.skipped.take() {
             Some(bytes_total) => Frame::TooLong { used, bytes_total },
-            None if S::separators(input) == used => Frame::NeedMore { used },
+            None if input.is_empty() => Frame::NeedMore { used },
             None => Frame::Truncated { start: 0, end: used, used },
         }
     }
