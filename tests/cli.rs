@@ -1,6 +1,5 @@
 //! The real program: help, every message about a configuration, exit codes, and what `convert`,
 //! `explain` and `list` do with good and hostile input.
-//!
 //! Snapshots are in `tests/snapshots`; `INSTA_UPDATE=always cargo test --test cli` writes them anew.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
