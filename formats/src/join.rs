@@ -220,14 +220,14 @@ mod tests {
         let lines = [
             line("stdout", r"one \\", 1),
             line("stderr", r"other\n", 1),
-            line("stdout", r"n two", 1),
+            line("stdout", r"n two\\n", 1),
             line("stderr", r"half", 2),
             line("stdout", r" three\r\n", 1),
             line("stdout", r"next\n", 1),
             line("stderr", r" done\n", 2),
         ];
         let frames = joined(10_000, &lines);
-        let expected = [("other", false), (r"one \n two three", false), ("next", false), ("half done", false)];
+        let expected = [("other", false), (r"one \n two\n three", false), ("next", false), ("half done", false)];
         assert_eq!(messages(&frames), expected.map(|(text, partial)| (text.to_owned(), partial)));
         assert_eq!(frames.get(1).unwrap(), &[lines[0].as_str(), &lines[2], &lines[4]].join("\n"), "the bytes stay");
     }
