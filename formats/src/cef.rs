@@ -87,21 +87,29 @@ static RAW_LEAD: Lead = Lead::EMPTY.then(" rawEvent=");
 static CUT_LEAD: Lead = Lead::EMPTY.then(" emit_cut=");
 static MSG_LEAD: Lead = Lead::EMPTY.then(" ").then(MSG.0).then("=");
 
+/// The beginning of a header when neither event nor context names a device.
+const OWN_DEVICE: &str = concat!("CEF:0|Wharfinger|Wharfinger|", env!("CARGO_PKG_VERSION"), "|");
+
 /// Everything before the last pipe.
 fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"CEF:0|");
     let text = |field| match event.at(field)? {
         Cell::Str(span) | Cell::Json(span) => Some(event.bytes(span)),
         _ => None,
     };
     let class = text(Field::EventClass).or_else(|| text(Field::Format)).unwrap_or(b"event");
-    for (text, bytes_max) in [
-        (text(Field::DeviceVendor).unwrap_or(context.vendor.as_bytes()), 63),
-        (text(Field::DeviceProduct).unwrap_or(context.product.as_bytes()), 63),
-        (text(Field::DeviceVersion).unwrap_or(context.version.as_bytes()), 31),
-        (class, 1_023),
-        (text(Field::Name).unwrap_or(class), 512),
-    ] {
+    let device = [Field::DeviceVendor, Field::DeviceProduct, Field::DeviceVersion];
+    if *context == EmitContext::default() && !device.into_iter().any(|field| event.has(field)) {
+        out.extend_from_slice(OWN_DEVICE.as_bytes());
+    } else {
+        out.extend_from_slice(b"CEF:0|");
+        for ((field, own), bytes_max) in
+            device.into_iter().zip([context.vendor, context.product, context.version]).zip([63, 63, 31])
+        {
+            write_header(out, text(field).unwrap_or(own.as_bytes()), bytes_max);
+            out.push(b'|');
+        }
+    }
+    for (text, bytes_max) in [(class, 1_023), (text(Field::Name).unwrap_or(class), 512)] {
         write_header(out, text, bytes_max);
         out.push(b'|');
     }

@@ -65,7 +65,7 @@ pub struct Context {
 }
 
 /// How an emitter names the product when the event does not bring a name of its own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EmitContext<'s> {
     /// CEF and LEEF device vendor, at most 63 bytes.
     pub vendor: &'s str,

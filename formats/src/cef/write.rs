@@ -51,6 +51,16 @@ static IN_HEADER: Specials<3> = Specials::controls_and([b'|', b'\\', 0x7f]);
 /// Writes a value of the extension: the equals sign and the backslash get a backslash, line ends
 /// become `\n` and `\r`, other control characters a space. A pipe is plain here.
 pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    if has_no_controls(text) {
+        // What nearly every text is that needs escapes: prose with an equals sign or two.
+        let mut from = 0;
+        for at in memchr::memchr2_iter(b'=', b'\\', text) {
+            out.extend_from_slice(text.get(from..at).unwrap_or_default());
+            out.push(b'\\');
+            from = at;
+        }
+        return out.extend_from_slice(text.get(from..).unwrap_or_default());
+    }
     let mut rest = text;
     while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_VALUE.plain_len(rest)) {
         out.extend_from_slice(plain);
@@ -64,6 +74,11 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
         rest = after;
     }
     out.extend_from_slice(rest);
+}
+
+#[inline(never)]
+fn has_no_controls(text: &[u8]) -> bool {
+    all(text, |byte| (byte >= 0x20) & (byte != 0x7f))
 }
 
 /// Writes a header field: the pipe and the backslash get a backslash, every control character
