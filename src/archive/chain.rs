@@ -8,9 +8,11 @@
 //! else is never written over: a new one begins that names it.
 
 use std::fmt::Debug;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use wharfinger_formats::Time;
 
@@ -19,7 +21,7 @@ use super::head::Head;
 use super::key_file::{KeyError, KeyFile};
 use super::merkle::{Tree, leaf, sha256};
 use super::note::{SigningKey, VerifyingKey, sign};
-use super::outbox::{Flushed, Item, Outbox, Pending};
+use super::outbox::{Flushed, Item, Outbox, Pending, write_whole};
 use super::seal::{Base64, Body, Data, Gap, Seal, Source, Tally};
 use super::store::Store;
 
@@ -29,6 +31,9 @@ const CHECKPOINT_MILLIS: i64 = 3_600_000;
 /// A key is used so long, and for so many seals.
 const EPOCH_MILLIS: i64 = 24 * 3_600_000;
 const EPOCH_SEALS: u64 = 10_000;
+/// How long a writer that is ending is waited for.
+const LOCK_TRIES: u32 = 100;
+const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// Streams that are looked for before a new one begins.
 const STREAMS_MAX: u64 = 10_000;
 
@@ -90,6 +95,8 @@ pub enum ChainError {
     Key(#[from] KeyError),
     #[error("`{}` is damaged: {cause}", path.display())]
     Damaged { path: PathBuf, cause: String },
+    #[error("a seal would not be readable: {0}")]
+    Unsound(String),
     #[error("another writer holds the stream: `{key}` is in the store with other content; stream {stream} begins")]
     Occupied { key: String, stream: u64 },
 }
@@ -103,6 +110,8 @@ pub struct Chain {
     key: SigningKey,
     head: Head,
     outbox: Outbox,
+    /// Two writers of one state would undo each other's work.
+    _lock: File,
 }
 
 impl Debug for Chain {
@@ -136,31 +145,37 @@ impl Chain {
     /// The key or the state is missing, damaged or not readable.
     pub fn open(
         state: PathBuf,
-        origin: Origin,
+        mut origin: Origin,
         first_key: Option<KeyFile>,
         open: OpenStore,
         now: Time,
     ) -> Result<Chain, ChainError> {
         let (outbox, head) = Outbox::open(&state)?;
-        let key_file = |head: &Head| KeyFile::new(state.join(format!("key-{}-{}", head.stream, head.epoch)));
+        let lock = lock(&state)?;
+        let given = first_key.clone();
         let head = match head {
             Some(head) => head,
             None => {
                 let head = Head::new(1, now);
-                first_of(&key_file(&head), first_key, &origin.key_name(1))?;
-                note_key(&state, 1, &key_file(&head).read()?)?;
+                first_of(&key_file(&state, &head), first_key, &origin.key_name(1))?;
+                note_key(&state, 1, &key_file(&state, &head).read()?)?;
                 head
             }
         };
-        let key = key_file(&head).read()?;
+        let key = key_file(&state, &head).read()?;
         let name = origin.key_name(head.stream);
-        if key.verifying().name() != name {
-            let (path, found) = (key_file(&head).path().to_owned(), key.verifying().name().to_owned());
-            return Err(KeyError::OtherName { path, found, wanted: name }.into());
+        match key.verifying().name().rsplit_once('/') {
+            // A machine that was renamed goes on under the name that its seals began with.
+            Some((host, folder)) if folder == origin.folder(head.stream) => host.clone_into(&mut origin.host),
+            _ => {
+                let (path, found) = (key_file(&state, &head).path().to_owned(), key.verifying().name().to_owned());
+                return Err(KeyError::OtherName { path, found, wanted: name }.into());
+            }
         }
         let store = open(&origin.folder(head.stream));
-        let mut chain = Chain { state, origin, open, store, key, head, outbox };
+        let mut chain = Chain { state, origin, open, store, key, head, outbox, _lock: lock };
         chain.tree()?;
+        chain.take_over(given)?;
         chain.destroy_old_keys()?;
         Ok(chain)
     }
@@ -181,17 +196,23 @@ impl Chain {
     /// # Errors
     /// The store does not take it; or its place is taken, then the events are to be sealed again.
     pub fn flush(&mut self) -> Result<(), ChainError> {
-        if !self.outbox.is_pending() {
-            return Ok(());
+        let mut occupied = None;
+        while self.outbox.is_pending() {
+            let (key, before) = match self.outbox.flush(&*self.store)? {
+                Flushed::Done => break,
+                Flushed::Occupied { key, before } => (key, before),
+            };
+            self.outbox.forget(&before)?;
+            self.key = key_file(&self.state, &before).read()?;
+            self.head = before;
+            let why = format!("`{key}` holds something else");
+            self.begin_stream(&why, Numbers::GoOn, Time(self.head.time.saturating_mul(1_000_000)))?;
+            occupied = Some(key);
         }
-        match self.outbox.flush(&*self.store)? {
-            Flushed::Done => self.destroy_old_keys(),
-            Flushed::Occupied { key, before } => {
-                self.outbox.forget(&before)?;
-                self.head = before;
-                self.begin_stream(&format!("`{key}` holds something else"), Numbers::GoOn, self.now_of_head())?;
-                Err(ChainError::Occupied { key, stream: self.head.stream })
-            }
+        self.destroy_old_keys()?;
+        match occupied {
+            None => Ok(()),
+            Some(key) => Err(ChainError::Occupied { key, stream: self.head.stream }),
         }
     }
 
@@ -205,11 +226,14 @@ impl Chain {
         if !is_new && self.head.incarnation != object.incarnation {
             let why = format!("the journal's incarnation is {} now", object.incarnation);
             self.begin_stream(&why, Numbers::BeginAgain, now)?;
+            self.flush()?;
         } else if self.head.is_closed {
             self.begin_stream("that one was closed", Numbers::GoOn, now)?;
+            self.flush()?;
         } else if is_new && self.head.size() == 0 && self.is_taken(self.head.stream)? {
             let why = "the gateway knows nothing of the stream that is there";
             self.begin_stream(why, Numbers::BeginAgain, now)?;
+            self.flush()?;
         }
         let mut draft = self.draft()?;
         if draft.head.incarnation.is_empty() {
@@ -223,7 +247,11 @@ impl Chain {
         let (quarantined, dropped) = (object.quarantined, object.dropped);
         let taken = object.last.saturating_add(1).saturating_sub(first);
         // Numbers that are not in this stream count as filtered.
-        let filtered = taken.saturating_sub(object.records).saturating_sub(quarantined).saturating_sub(dropped);
+        let absent = taken.saturating_sub(object.records);
+        // What is in quarantine and was given up too is counted once.
+        let quarantined = quarantined.min(absent);
+        let dropped = dropped.min(absent.saturating_sub(quarantined));
+        let filtered = absent.saturating_sub(quarantined).saturating_sub(dropped);
         let key = object_key(draft.head.size(), object.received, object.suffix);
         let data = Data {
             object: key.clone(),
@@ -251,7 +279,11 @@ impl Chain {
     /// As [`flush`](Self::flush).
     pub fn tick(&mut self, now: Time, is_silent: bool) -> Result<Option<String>, ChainError> {
         self.flush()?;
-        let age = |since: i64| now.millis().saturating_sub(since);
+        // A clock that went back makes everything due once.
+        let age = |since: i64| match now.millis().saturating_sub(since) {
+            age @ 0.. => age,
+            _ => i64::MAX,
+        };
         let is_begun = self.head.size() > 0 && !self.head.is_closed;
         let epoch_seals = self.head.size().saturating_sub(self.head.epoch_first);
         if is_begun && (age(self.head.epoch_began) >= EPOCH_MILLIS || epoch_seals >= EPOCH_SEALS) {
@@ -378,22 +410,34 @@ impl Chain {
             head.incarnation.clone_from(&before.incarnation);
             head.ingest_next = before.ingest_next;
         }
-        let mut draft = Draft { items: Vec::new(), before: head.clone(), head, tree: Tree::default() };
+        let mut draft = Draft { items: Vec::new(), before, head, tree: Tree::default() };
         self.add_as(&mut draft, &name, Body::Gap(gap), now, &[&key, &self.key])?;
         self.stage(draft, None)?;
         tracing::warn!(archive = self.origin.name, key = %key.verifying(), "a new stream begins: {why}");
         self.store = (self.open)(&self.origin.folder(stream));
         self.key = key;
-        self.flush()
+        Ok(())
+    }
+
+    /// There is one copy of a private key, so that the end of its epoch is its end: the file that the first
+    /// key came from goes.
+    fn take_over(&self, given: Option<KeyFile>) -> Result<(), ChainError> {
+        let Some(given) = given.filter(KeyFile::exists) else { return Ok(()) };
+        match given.read() {
+            Ok(key) if Some(key.verifying()) == self.first_key().as_ref() => Ok(given.destroy()?),
+            _ => {
+                tracing::warn!(
+                    "`{}` is not the key that the archive began with: it is not used",
+                    given.path().display()
+                );
+                Ok(())
+            }
+        }
     }
 
     /// Whether a stream is in the store already.
     fn is_taken(&self, stream: u64) -> io::Result<bool> {
-        Ok((self.open)(&self.origin.folder(stream)).open(&seal_key(0))?.is_some())
-    }
-
-    fn now_of_head(&self) -> Time {
-        Time(self.head.time.saturating_mul(1_000_000))
+        Ok(!(self.open)(&self.origin.folder(stream)).keys("seal")?.is_empty())
     }
 
     fn tree(&self) -> Result<Tree, ChainError> {
@@ -424,6 +468,8 @@ impl Chain {
         let prev = draft.head.prev().map_err(|cause| self.damaged(cause))?;
         let (seq, epoch) = (draft.head.size(), draft.head.epoch);
         let text = Seal { origin: origin.to_owned(), seq, prev, epoch, time: now, body }.to_string();
+        // Nothing is signed that a verifier would not read.
+        Seal::parse(&text).map_err(ChainError::Unsound)?;
         draft.items.push(Item { key: seal_key(seq), note: Some(sign(&text, keys)) });
         draft.tree.push(leaf(text.as_bytes()));
         draft.head.add(&sha256(text.as_bytes()), &draft.tree, now);
@@ -446,7 +492,13 @@ impl Chain {
         for entry in std::fs::read_dir(&self.state)? {
             let entry = entry?;
             let name = entry.file_name();
-            if name.to_str().is_some_and(|name| name.starts_with("key-") && name != current) {
+            let Some(name) = name.to_str().filter(|name| name.starts_with("key-") && *name != current) else {
+                continue;
+            };
+            if name.ends_with(".part") {
+                // Left behind by a crash: it may be a second name of the key in force.
+                std::fs::remove_file(entry.path())?;
+            } else {
                 KeyFile::new(entry.path()).destroy()?;
             }
         }
@@ -469,14 +521,29 @@ fn first_of(file: &KeyFile, given: Option<KeyFile>, name: &str) -> Result<(), Ch
             KeyError::OtherName { path, found: key.verifying().name().to_owned(), wanted: name.to_owned() }.into()
         );
     }
-    file.create(&key)?;
-    // There is one copy of a private key, so that the end of its epoch is its end.
-    Ok(given.map_or(Ok(()), |given| given.destroy())?)
+    Ok(file.create(&key)?)
 }
 
 /// Writes down what a stream is to be checked with, from its first seal on.
 fn note_key(state: &Path, stream: u64, key: &SigningKey) -> io::Result<()> {
-    std::fs::write(state.join(format!("vkey-{stream}")), format!("{}\n", key.verifying()))
+    write_whole(&state.join(format!("vkey-{stream}")), format!("{}\n", key.verifying()).as_bytes())
+}
+
+/// The file of the key that signs behind a head.
+fn key_file(state: &Path, head: &Head) -> KeyFile {
+    KeyFile::new(state.join(format!("key-{}-{}", head.stream, head.epoch)))
+}
+
+/// Waits a moment for a writer that is just ending: a reload opens the sink again.
+fn lock(state: &Path) -> io::Result<File> {
+    let file = File::create(state.join("lock"))?;
+    for _ in 0..LOCK_TRIES {
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_WAIT),
+            locked => return locked.map(|()| file).map_err(io::Error::from),
+        }
+    }
+    Err(io::Error::other(format!("another writer has `{}`", state.display())))
 }
 
 /// `seal/000000000042`.

@@ -12,9 +12,6 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use super::store::{Put, Store, is_key};
 
-/// Bytes compared at once.
-const PIECE_BYTES: usize = 64 * 1024;
-
 /// A folder of objects.
 #[derive(Debug)]
 pub struct Dir {
@@ -25,23 +22,6 @@ impl Dir {
     /// The folder; it is made with the first object.
     pub fn new(root: impl Into<PathBuf>) -> Dir {
         Dir { root: root.into() }
-    }
-
-    /// Whether what stands under a key is these bytes.
-    fn holds(&self, key: &str, bytes: &[u8]) -> io::Result<bool> {
-        let Some(mut object) = self.open(key)? else { return Ok(false) };
-        let (mut rest, mut piece) = (bytes, vec![0; PIECE_BYTES]);
-        loop {
-            match object.read(&mut piece) {
-                Ok(0) => return Ok(rest.is_empty()),
-                Ok(len) => match rest.strip_prefix(&piece[..len]) {
-                    Some(after) => rest = after,
-                    None => return Ok(false),
-                },
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 }
 
@@ -55,16 +35,20 @@ impl Store for Dir {
             return Err(io::Error::other(format!("`{key}` is no key")));
         };
         make_folder(folder)?;
-        // What a crash left behind is written again.
+        // What a crash left behind may be another name of an object: it goes, and is not written to.
         let part = folder.join(format!(".part-{}", name.to_string_lossy()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&part)?;
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&part)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         // A second link, unlike a renamed file, replaces nothing.
         let put = match fs::hard_link(&part, &path) {
             Ok(()) => Put::Done,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if self.holds(key, bytes)? {
+                if self.holds(key, bytes)? == Some(true) {
                     Put::Same
                 } else {
                     Put::Other
@@ -162,6 +146,21 @@ mod tests {
         assert!(read_small(&dir, "data/a=1/x", 2).is_err());
         assert_eq!(dir.keys("data").unwrap(), [("data/a=1/x".to_owned(), 3)]);
         assert!(dir.put_new("../x", b"").is_err());
+    }
+
+    /// A crash between link and unlink leaves a second name of the object.
+    #[test]
+    fn what_a_crash_left_behind_is_no_way_to_an_object() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = Dir::new(root.path());
+        dir.put_new("data/x", b"one").unwrap();
+        fs::hard_link(root.path().join("data/x"), root.path().join("data/.part-x")).unwrap();
+        assert_eq!(dir.put_new("data/x", b"two").unwrap(), Put::Other);
+        assert_eq!(fs::read(root.path().join("data/x")).unwrap(), b"one");
+        fs::write(root.path().join("victim"), "kept").unwrap();
+        symlink(root.path().join("victim"), root.path().join("data/.part-y")).unwrap();
+        assert_eq!(dir.put_new("data/y", b"new").unwrap(), Put::Done);
+        assert_eq!(fs::read(root.path().join("victim")).unwrap(), b"kept");
     }
 
     #[test]

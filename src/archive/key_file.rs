@@ -85,9 +85,21 @@ impl KeyFile {
     /// There is one already, or the disk fails.
     pub fn create(&self, key: &SigningKey) -> Result<(), KeyError> {
         let write = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path)?;
+            if self.exists() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            // Whole or not at all; a link, unlike a renamed file, replaces nothing.
+            let part = self.path.with_extension("part");
+            match fs::remove_file(&part) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
             writeln!(file, "{FIRST_WORD} {} {}", key.verifying().name(), STANDARD.encode(key.seed()))?;
             file.sync_all()?;
+            let linked = fs::hard_link(&part, &self.path);
+            fs::remove_file(&part)?;
+            linked?;
             sync_folder_of(&self.path)
         };
         write().map_err(|cause| KeyError::Write { path: self.path.clone(), cause })

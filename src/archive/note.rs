@@ -124,7 +124,8 @@ pub(super) fn sign(text: &str, keys: &[&SigningKey]) -> String {
 #[derive(Debug)]
 pub(super) struct Note<'a> {
     pub(super) text: &'a str,
-    signatures: Vec<(&'a str, [u8; 4], [u8; 64])>,
+    /// Those of other kinds of keys may have any length.
+    signatures: Vec<(&'a str, [u8; 4], Vec<u8>)>,
 }
 
 impl<'a> Note<'a> {
@@ -159,11 +160,11 @@ impl<'a> Note<'a> {
     }
 }
 
-fn signature(line: &str) -> Option<(&str, [u8; 4], [u8; 64])> {
+fn signature(line: &str) -> Option<(&str, [u8; 4], Vec<u8>)> {
     let (name, both) = line.strip_prefix(DASH)?.split_once(' ')?;
     let both = STANDARD.decode(both).ok()?;
     let (id, signature) = both.split_first_chunk::<4>()?;
-    is_name(name).then_some((name, *id, signature.try_into().ok()?))
+    is_name(name).then(|| (name, *id, signature.to_vec()))
 }
 
 /// Neither empty nor with a space or a plus.

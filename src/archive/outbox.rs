@@ -18,10 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::dir::make_folder;
 use super::head::Head;
 use super::key_file::sync_folder_of;
-use super::store::{Put, Store, read_small};
-
-/// No seal and no checkpoint is longer: what is there and longer is none of ours.
-const NOTE_BYTES_MAX: u64 = 4 << 20;
+use super::store::{Put, Store};
 
 /// One object to be put: a seal, or the object beside the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,20 +97,20 @@ impl Outbox {
     /// Puts what is pending into the store. What fails is tried again with the next call.
     pub(super) fn flush(&mut self, store: &dyn Store) -> io::Result<Flushed> {
         let Some(pending) = &self.pending else { return Ok(Flushed::Done) };
-        for Item { key, note } in &pending.items {
-            // Before anything is put: what is there under a seal's key tells whose place this is.
-            let there = if note.is_some() { read_small(store, key, NOTE_BYTES_MAX)? } else { None };
-            if there.is_some_and(|there| note.as_ref().is_some_and(|note| there != note.as_bytes())) {
-                return Ok(Flushed::Occupied { key: key.clone(), before: pending.before.clone() });
+        let object = match pending.items.iter().any(|item| item.note.is_none()) {
+            true => fs::read(self.object_path())?,
+            false => Vec::new(),
+        };
+        let bytes = |item: &Item| item.note.as_ref().map_or_else(|| object.clone(), |note| note.clone().into_bytes());
+        // Before anything is put: what is there already tells whose place this is.
+        for item in &pending.items {
+            if store.holds(&item.key, &bytes(item))? == Some(false) {
+                return Ok(Flushed::Occupied { key: item.key.clone(), before: pending.before.clone() });
             }
         }
-        for Item { key, note } in &pending.items {
-            let put = match note {
-                Some(note) => store.put_new(key, note.as_bytes())?,
-                None => store.put_new(key, &fs::read(self.object_path())?)?,
-            };
-            if put == Put::Other {
-                return Ok(Flushed::Occupied { key: key.clone(), before: pending.before.clone() });
+        for item in &pending.items {
+            if store.put_new(&item.key, &bytes(item))? == Put::Other {
+                return Ok(Flushed::Occupied { key: item.key.clone(), before: pending.before.clone() });
             }
         }
         let head = pending.head.clone();
@@ -146,11 +143,15 @@ fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-/// Replaces a file: it holds the old text or the new one, whatever happens.
 fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    write_whole(path, &serde_json::to_vec(value)?)
+}
+
+/// Replaces a file: it holds the old text or the new one, whatever happens.
+pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file = File::create(&part)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&part, path)?;
     sync_folder_of(path)

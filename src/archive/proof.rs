@@ -11,11 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::merkle::{Hash, leaf, proof, root_from};
 use super::note::{Note, VerifyingKey};
-use super::seal::{Body, Data, Millis, Seal, hash};
-use super::store::{Store, read_small};
+use wharfinger_formats::Time;
 
-/// No seal is longer.
-const NOTE_BYTES_MAX: u64 = 4 << 20;
+use super::seal::{Body, Data, Millis, Seal, hash};
+use super::store::{NOTE_BYTES_MAX, Store, read_small};
 
 /// See above.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,12 +102,15 @@ impl Proof {
     /// What does not hold.
     pub fn check(&self, first: &VerifyingKey) -> Result<Shown, &'static str> {
         let mut key = first.clone();
+        let mut before: Option<(u64, Time)> = None;
         for (epoch, rotation) in self.rotations.iter().enumerate() {
             let note = Note::parse(rotation.as_bytes())?;
             let seal = Seal::parse(note.text).map_err(|_| "a change of keys is no seal")?;
             let Body::Rotate { next } = seal.body else { return Err("a seal is no change of keys") };
             let next = VerifyingKey::parse(&next).ok_or("a change of keys names no key")?;
-            let is_next = next.name() == first.name() && seal.epoch == epoch as u64;
+            let is_later = before.is_none_or(|(seq, time)| seal.seq > seq && seal.time >= time);
+            let is_next = next.name() == first.name() && seal.epoch == epoch as u64 && is_later;
+            before = Some((seal.seq, seal.time));
             if !is_next || !note.is_signed_by(&key) || !note.is_signed_by(&next) {
                 return Err("a change of keys is not signed by both");
             }
@@ -119,6 +121,11 @@ impl Proof {
             return Err("the seal is not signed by the key of its epoch");
         }
         let seal = Seal::parse(note.text).map_err(|_| "the seal is none")?;
+        // A key of later must not sign for what was before it.
+        let is_later = before.is_none_or(|(seq, time)| seal.seq > seq && seal.time >= time);
+        if seal.epoch != self.rotations.len() as u64 || seal.origin != first.name() || !is_later {
+            return Err("the seal is not one of the epoch whose key has signed it");
+        }
         let Body::Data(data) = seal.body else { return Err("the seal is not one of an object") };
         let path: Option<Vec<Hash>> = self.path.iter().map(|part| hash(part).ok()).collect();
         let path = path.ok_or("a part of the path is no hash")?;

@@ -39,7 +39,7 @@ pub(super) enum Body {
     Gap(Gap),
     /// The key of the next epoch; this seal has the signatures of both.
     Rotate { next: String },
-    /// The stream ends here, or pauses.
+    /// The stream ends here for good.
     Close { reason: String },
 }
 
@@ -136,12 +136,14 @@ impl Display for Base64<'_> {
     }
 }
 
-/// Text from outside as part of a line: no line end and no control character gets in.
+/// Text from outside as part of a line: no control character gets in, and nothing that some reader takes
+/// for a line end.
 struct Line<'t>(&'t str);
 
 impl Display for Line<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|letter| f.write_char(if letter.is_control() { ' ' } else { letter }))
+        let is_odd = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+        self.0.chars().try_for_each(|letter| f.write_char(if is_odd(letter) { ' ' } else { letter }))
     }
 }
 
@@ -376,7 +378,7 @@ source vm-17/docker records=3 first=0 last=2
 
     #[test]
     fn every_kind_is_read_as_it_was_written_and_no_text_gets_a_line_of_its_own() {
-        let hostile = "a\nseq 7\r\nb".to_owned();
+        let hostile = "a\nseq 7\r\nb\u{2028}type close\u{85}".to_owned();
         let gap = Gap { source: hostile.clone(), from: None, to: Some(NOON), missing: None, cause: hostile.clone() };
         for body in [
             Body::Empty { since: NOON },

@@ -5,6 +5,11 @@
 use std::fmt::Debug;
 use std::io::{self, Read};
 
+/// Bytes compared at once.
+const PIECE_BYTES: usize = 64 * 1024;
+/// No seal and no checkpoint is longer.
+pub(super) const NOTE_BYTES_MAX: u64 = 4 << 20;
+
 /// What became of an object that was to be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Put {
@@ -29,6 +34,26 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// The store cannot be asked.
     fn open(&self, key: &str) -> io::Result<Option<Box<dyn Read>>>;
+
+    /// Whether what stands under a key is these bytes; none if nothing does that could be read.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    fn holds(&self, key: &str, bytes: &[u8]) -> io::Result<Option<bool>> {
+        let Some(mut object) = self.open(key)? else { return Ok(None) };
+        let (mut rest, mut piece) = (bytes, vec![0; PIECE_BYTES]);
+        loop {
+            match object.read(&mut piece) {
+                Ok(0) => return Ok(Some(rest.is_empty())),
+                Ok(len) => match rest.strip_prefix(&piece[..len]) {
+                    Some(after) => rest = after,
+                    None => return Ok(Some(false)),
+                },
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
 
     /// All keys that begin with a folder, in order, with the bytes of their objects.
     ///

@@ -257,7 +257,7 @@ fn every_kind_of_tampering_is_told_apart() {
 #[test]
 fn any_change_of_any_file_is_found() {
     let original = Stream::random(77);
-    original.report(&[]);
+    assert_eq!(original.report(&[]).verdict(), Verdict::Good);
     for seed in 0..400 {
         let mut random = fastrand::Rng::with_seed(seed);
         let stream = original.copy();
@@ -426,7 +426,10 @@ fn run(dir: &Path, stores: &OpenStore, with_crash: bool) -> VerifyingKey {
                 step += 1;
                 next = chain.next().1;
             }
-            Err(_) if with_crash => chain = open(dir, now, stores.clone()).unwrap(),
+            Err(_) if with_crash => {
+                drop(chain);
+                chain = open(dir, now, stores.clone()).unwrap();
+            }
             Err(_) => {}
         }
     }
@@ -479,6 +482,90 @@ fn a_place_that_is_taken_is_not_written_over() {
 }
 
 #[test]
+fn a_place_that_is_taken_while_the_key_changes_leaves_the_streams_linked() {
+    let mut stream = Stream::random(6);
+    let size = stream.seals().len();
+    let path = stream.root().join(format!("seal/{size:012}"));
+    fs::write(&path, "somebody else's").unwrap();
+    // The next stream's place is taken too, by something that is no seal.
+    fs::create_dir_all(stream.dir.path().join("audit.2/seal")).unwrap();
+    fs::write(stream.dir.path().join("audit.2/seal/000000000000"), vec![b'x'; 5 << 20]).unwrap();
+    let error = stream.chain.rotate(stream.now).unwrap_err();
+    assert!(matches!(error, ChainError::Occupied { stream: 3, .. }), "{error}");
+    stream.object();
+    fs::remove_file(&path).unwrap();
+    fs::remove_dir_all(stream.dir.path().join("audit.2")).unwrap();
+    fs::rename(stream.dir.path().join("audit.3"), stream.dir.path().join("audit.2")).unwrap();
+    let reports = stream.archive();
+    assert_eq!(reports.len(), 2, "the first seal of the new stream is signed by the key in force: {reports:?}");
+}
+
+#[test]
+fn a_renamed_machine_goes_on_and_a_second_writer_does_not_begin() {
+    let mut stream = Stream::random(7);
+    stream.object();
+    let begin = |host: &str| {
+        let origin = Origin { host: host.to_owned(), name: "audit".to_owned() };
+        Chain::open(stream.dir.path().join("state"), origin, None, stores(stream.dir.path()), stream.now)
+    };
+    let error = begin("gw").unwrap_err();
+    assert!(error.to_string().starts_with("another writer has `"), "{error}");
+    drop(stream.chain);
+    let mut chain = begin("renamed").unwrap();
+    chain.seal(&object(stream.next, 3, stream.now), Vec::new(), stream.now).unwrap();
+    let question = Question { key: stream.key.clone(), deep: true, anchors: Vec::new(), end: stream.now };
+    let report = verify(&Dir::new(stream.dir.path().join("audit")), &question, &mut |_, _, _| {}).unwrap();
+    assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
+}
+
+#[test]
+fn the_key_that_is_given_is_taken_over() {
+    let dir = scratch();
+    let given = KeyFile::new(dir.path().join("given"));
+    let key = SigningKey::generate("gw/audit").unwrap();
+    given.create(&key).unwrap();
+    let origin = || Origin { host: "gw".to_owned(), name: "audit".to_owned() };
+    let begin =
+        || Chain::open(dir.path().join("state"), origin(), Some(given.clone()), stores(dir.path()), Time(BEGIN));
+    let chain = begin().unwrap();
+    assert_eq!(chain.first_key().as_ref(), Some(key.verifying()));
+    assert!(!given.exists());
+    drop(chain);
+    // A copy that came back, and a key that is another's.
+    given.create(&key).unwrap();
+    drop(begin().unwrap());
+    assert!(!given.exists());
+    given.create(&SigningKey::generate("gw/audit").unwrap()).unwrap();
+    drop(begin().unwrap());
+    assert!(given.exists());
+}
+
+#[test]
+fn a_proof_of_another_epoch_is_refused() {
+    let mut stream = Stream::random(8);
+    let id = format!("00000000000000aa-{:016}", stream.next);
+    let line = format!("{{\"event_id\":\"{id}\"}}");
+    let mut root = Tree::default();
+    root.push(leaf(line.as_bytes()));
+    let bytes = zstd::encode_all((line + "\n").as_bytes(), 1).unwrap();
+    let object = Object { bytes, root: root.root(), records: 1, ..object(stream.next, 1, stream.now) };
+    stream.chain.seal(&object, Vec::new(), stream.now).unwrap();
+    let proof = prove(&Dir::new(stream.root()), stream.next, &id).unwrap().unwrap();
+    assert!(proof.check(&stream.key).is_ok());
+    // Who has the present key signs for a time when it was not in force yet.
+    let key = stolen(&stream);
+    let note = Note::parse(proof.seal.as_bytes()).unwrap();
+    let seal = Seal::parse(note.text).unwrap();
+    for (epoch, seq, time) in
+        [(0, seal.seq, seal.time), (seal.epoch, 0, seal.time), (seal.epoch, seal.seq, Time(BEGIN))]
+    {
+        let text = Seal { epoch, seq, time, ..seal.clone() }.to_string();
+        let forged = Proof { seal: sign(&text, &[&key]), ..proof.clone() };
+        assert!(forged.check(&stream.key).is_err(), "{epoch} {seq} {time:?}");
+    }
+}
+
+#[test]
 fn a_new_journal_and_a_lost_state_begin_a_new_stream() {
     let mut stream = Stream::random(4);
     let other = Object { incarnation: "00000000000000bb".to_owned(), ..object(3, 5, stream.now) };
@@ -486,7 +573,9 @@ fn a_new_journal_and_a_lost_state_begin_a_new_stream() {
     assert_eq!(stream.chain.next(), ("00000000000000bb", 8));
     assert!(stream.dir.path().join("audit.2/seal/000000000001").exists());
     fs::remove_dir_all(stream.dir.path().join("state")).unwrap();
-    stream.chain = open(stream.dir.path(), stream.now, stores(stream.dir.path())).unwrap();
+    let (dir, now) = (stream.dir.path().to_owned(), stream.now);
+    drop(stream.chain);
+    stream.chain = open(&dir, now, stores(&dir)).unwrap();
     stream.chain.seal(&other, Vec::new(), stream.now).unwrap();
     assert!(stream.dir.path().join("audit.3/seal/000000000001").exists());
     let reports = stream.archive();
@@ -501,6 +590,7 @@ fn a_key_that_is_gone_is_told_before_anything_is_taken() {
     let key = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
     let key = key.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with("key-")).unwrap();
     fs::remove_file(key).unwrap();
+    drop(stream.chain);
     let error = open(stream.dir.path(), stream.now, stores(stream.dir.path())).unwrap_err();
     assert!(matches!(error, ChainError::Key(KeyError::Read { .. })), "{error}");
     fs::write(state.join("head.json"), "{").unwrap();

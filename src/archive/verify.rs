@@ -24,10 +24,8 @@ use super::checkpoint::Checkpoint;
 use super::merkle::{Hash, Tree, leaf, sha256};
 use super::note::{Note, VerifyingKey};
 use super::seal::{Body, Data, Seal};
-use super::store::{Store, read_small};
+use super::store::{NOTE_BYTES_MAX, Store, read_small};
 
-/// No seal and no checkpoint is longer.
-const NOTE_BYTES_MAX: u64 = 4 << 20;
 /// The end is proved by a seal that is not older than this.
 const END_NANOS: i64 = 10 * 60 * 1_000_000_000;
 
@@ -169,7 +167,6 @@ impl<'s> Walk<'s> {
     /// A seal that nobody vouches for: what it names is looked at no further.
     fn distrust(&mut self, key: &str, what: String, text: Option<&str>) {
         self.report.find(Fault::Signature, key, what);
-        self.report.last = None;
         self.lose_track();
         if let Some(Ok(Seal { body: Body::Data(data), .. })) = text.map(Seal::parse) {
             // It is named, if only by this.
@@ -242,7 +239,13 @@ impl<'s> Walk<'s> {
             self.report.find(Fault::Altered, key, "its counts do not add up");
         }
         self.report.count(data);
-        match self.objects.remove(&data.object) {
+        // One that was sealed while this runs was not in the list yet. Its number says whose it is.
+        let bytes = self.objects.remove(&data.object).or_else(|| {
+            let is_own =
+                data.object.rsplit('/').next().is_some_and(|name| key.ends_with(name.get(..12).unwrap_or(name)));
+            (is_own && self.store.open(&data.object).is_ok_and(|object| object.is_some())).then_some(data.bytes)
+        });
+        match bytes {
             None => self.report.find(Fault::Missing, &data.object, format!("`{key}` names it")),
             Some(bytes) if bytes != data.bytes => {
                 self.report.find(Fault::Altered, &data.object, format!("{bytes} bytes, sealed were {}", data.bytes));

@@ -34,14 +34,13 @@ use parts::{Parts, Yard};
 const PLACES_KEPT_EVERY: Duration = Duration::from_secs(2);
 /// The same while the disk fails: it is not worn out, nor is the log of those who read it.
 const PLACES_TRIED_EVERY: Duration = Duration::from_secs(30);
+/// What parts have to say and the journal has not taken yet.
+const NOTICES_MAX: usize = 64;
 
 /// Runs until SIGTERM, SIGINT, or the end of the last source; SIGHUP calls `load` again. `left_out`
 /// is given when the configuration is the built-in one, and what this machine has nothing for.
 ///
 /// # Errors
-/// What parts have to say and the journal has not taken yet.
-const NOTICES_MAX: usize = 64;
-
 /// Something named in the configuration cannot start, or custody cannot go on.
 pub async fn run(
     mut config: Config,

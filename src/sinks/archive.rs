@@ -103,10 +103,12 @@ impl SinkConfig for ArchiveConfig {
         if let Some(key) = chain.first_key() {
             tracing::info!(archive = context.name, "`wharfinger verify` checks it with {key}");
         }
-        let (chain, waits) = (Arc::new(Mutex::new(chain)), Arc::new(AtomicBool::new(false)));
-        let watch = watch(Arc::clone(&chain), Arc::clone(&waits), context.notices.clone());
+        let next = Mutex::new(Next::of(&chain));
+        let stream = Arc::new(Stream { chain: Mutex::new(chain), next, waits: AtomicBool::new(false) });
+        let watch = watch(Arc::clone(&stream), context.notices.clone());
         let lines = Lines::new(self.compression).map_err(|error| failed(error.to_string()))?;
-        Ok(Box::new(Archive { config: self.clone(), lines, chain, waits, notices: context.notices.clone(), watch }))
+        let notices = context.notices.clone();
+        Ok(Box::new(Archive { config: self.clone(), lines, stream, begun_at: None, notices, watch }))
     }
 }
 
@@ -115,29 +117,48 @@ fn is_plain(letter: char) -> bool {
     letter.is_ascii_alphanumeric() || ".-_".contains(letter)
 }
 
+/// The writing end, shared with the watch.
+struct Stream {
+    chain: Mutex<Chain>,
+    /// Where the chain goes on, to be looked at while it is at work.
+    next: Mutex<Next>,
+    /// An event waits to be sealed.
+    waits: AtomicBool,
+}
+
+/// The journal's incarnation, and the number after the last that is accounted for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Next {
+    incarnation: String,
+    number: u64,
+}
+
+impl Next {
+    fn of(chain: &Chain) -> Next {
+        let (incarnation, number) = chain.next();
+        Next { incarnation: incarnation.to_owned(), number }
+    }
+}
+
 struct Archive {
     config: ArchiveConfig,
     lines: Lines,
-    chain: Arc<Mutex<Chain>>,
-    /// An event waits to be sealed.
-    waits: Arc<AtomicBool>,
+    stream: Arc<Stream>,
+    /// Where the chain stood when the request under construction began: what it passed over depends on it.
+    begun_at: Option<Next>,
     notices: Option<mpsc::Sender<Notice>>,
     watch: Option<JoinHandle<()>>,
 }
 
 /// Does what time asks for, every second, until it is aborted.
-fn watch(
-    chain: Arc<Mutex<Chain>>,
-    waits: Arc<AtomicBool>,
-    notices: Option<mpsc::Sender<Notice>>,
-) -> Option<JoinHandle<()>> {
+fn watch(stream: Arc<Stream>, notices: Option<mpsc::Sender<Notice>>) -> Option<JoinHandle<()>> {
     let runtime = tokio::runtime::Handle::try_current().ok()?;
     Some(runtime.spawn(async move {
         let mut failed = false;
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
-            let is_silent = !waits.load(SeqCst);
-            match on_chain(&chain, move |chain| chain.tick(now(), is_silent)).await {
+            let is_silent = !stream.waits.load(SeqCst);
+            match on_chain(&stream, move |chain| chain.tick(now(), is_silent)).await {
                 Ok(checkpoint) => {
                     failed = false;
                     announce(&notices, checkpoint);
@@ -166,15 +187,20 @@ struct Failed(String, bool);
 
 /// Runs on a thread that may wait for disks and stores.
 async fn on_chain<T: Send + 'static>(
-    chain: &Arc<Mutex<Chain>>,
+    stream: &Arc<Stream>,
     work: impl FnOnce(&mut Chain) -> Result<T, ChainError> + Send + 'static,
 ) -> Result<T, Failed> {
-    let chain = Arc::clone(chain);
-    let work = tokio::task::spawn_blocking(move || work(&mut chain.lock().unwrap_or_else(PoisonError::into_inner)));
+    let stream = Arc::clone(stream);
+    let work = tokio::task::spawn_blocking(move || {
+        let mut chain = stream.chain.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut chain);
+        *stream.next.lock().unwrap_or_else(PoisonError::into_inner) = Next::of(&chain);
+        done
+    });
     match work.await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => {
-            let for_people = matches!(error, ChainError::Key(_) | ChainError::Damaged { .. });
+            let for_people = matches!(error, ChainError::Key(_) | ChainError::Damaged { .. } | ChainError::Unsound(_));
             Err(Failed(error.to_string(), for_people))
         }
         Err(error) => Err(Failed(error.to_string(), false)),
@@ -189,11 +215,12 @@ impl Sink for Archive {
     }
 
     fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
-        let chain = self.chain.lock().unwrap_or_else(PoisonError::into_inner);
-        let (incarnation, next) = chain.next();
-        let pushed = self.lines.push(event, incarnation, next)?;
+        let stream = &self.stream;
+        let now = || stream.next.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let next = self.begun_at.get_or_insert_with(now);
+        let pushed = self.lines.push(event, &next.incarnation, next.number)?;
         if !self.lines.is_empty() {
-            self.waits.store(true, SeqCst);
+            self.stream.waits.store(true, SeqCst);
         }
         Ok(pushed)
     }
@@ -204,14 +231,19 @@ impl Sink for Archive {
 
     async fn deliver(&mut self) -> Outcome {
         let lines = self.lines.take();
-        let sealed = on_chain(&self.chain, move |chain| match lines.finish()? {
-            Some((object, gaps)) => chain.seal(&object, gaps, now()),
-            // All of it was staged by an earlier try.
-            None => chain.flush(),
+        let begun_at = self.begun_at.take();
+        let sealed = on_chain(&self.stream, move |chain| {
+            chain.flush()?;
+            if begun_at.is_some_and(|begun_at| begun_at != Next::of(chain)) {
+                // Events that it did not need then, it needs now.
+                return Err(std::io::Error::other("the stream goes on from another place").into());
+            }
+            // Without a line, all of it was staged by an earlier try.
+            lines.finish()?.map_or(Ok(()), |(object, gaps)| chain.seal(&object, gaps, now()))
         });
         match sealed.await {
             Ok(()) => {
-                self.waits.store(false, SeqCst);
+                self.stream.waits.store(false, SeqCst);
                 Outcome::Delivered
             }
             Err(Failed(reason, false)) => Outcome::Retry { after: None, reason },
@@ -221,14 +253,15 @@ impl Sink for Archive {
 
     fn clear(&mut self) {
         self.lines.clear();
+        self.begun_at = None;
     }
 
     async fn close(&mut self) -> bool {
         if let Some(watch) = self.watch.take() {
             watch.abort();
         }
-        let is_silent = !self.waits.load(SeqCst);
-        match on_chain(&self.chain, move |chain| chain.pause(now(), is_silent)).await {
+        let is_silent = !self.stream.waits.load(SeqCst);
+        match on_chain(&self.stream, move |chain| chain.pause(now(), is_silent)).await {
             Ok(checkpoint) => announce(&self.notices, checkpoint),
             Err(Failed(reason, _)) => tracing::warn!(reason, "no last checkpoint of the archive"),
         }

@@ -160,6 +160,28 @@ fn program_and_script_and_openssl_agree_about_an_archive() {
         }
     });
     assert_eq!(cut.verdict("now"), 15);
+    // What only a careless reader takes for good.
+    for (from, to) in [("=\n", "=\nmore\n"), ("=\n", "=\n\u{2014} a b\n"), ("=\n", "!=\n")] {
+        let odd = tampered(&|sealed| {
+            let text = fs::read_to_string(sealed.seal(1)).unwrap();
+            let (head, signatures) = text.split_at(text.find("\n\n").unwrap());
+            fs::write(sealed.seal(1), head.to_owned() + &signatures.replace(from, to)).unwrap();
+        });
+        assert_eq!(odd.verdict("now"), 13, "{to:?}");
+    }
+    let linked = tampered(&|sealed| {
+        let (path, moved) = (object(sealed, 1), sealed.folder.path().join("moved"));
+        fs::rename(&path, &moved).unwrap();
+        std::os::unix::fs::symlink(moved, path).unwrap();
+    });
+    assert_eq!(linked.verdict("now"), 10);
+    for name in ["junk", "0000000000001", "000000000000"] {
+        let odd = tampered(&|sealed| {
+            let folder = sealed.stream().join("checkpoint");
+            fs::copy(files(&folder).last().unwrap(), folder.join(name)).unwrap();
+        });
+        assert_eq!(odd.verdict("now"), 12, "{name}");
+    }
     let anchor = tampered(&|sealed| {
         let text = fs::read_to_string(&sealed.anchor).unwrap();
         let root = text.lines().nth(2).unwrap().to_owned();

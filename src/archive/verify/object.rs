@@ -1,6 +1,6 @@
 //! One object against its seal.
 //!
-//! Invariant: an object is read once, in pieces; inflating stops as soon as it is more than the seal says.
+//! Invariants: an object is read in pieces; it is inflated only when its bytes are those that were sealed.
 
 use std::io::{self, BufRead as _, BufReader, Read};
 
@@ -20,14 +20,15 @@ pub(super) fn check_object(store: &dyn Store, data: &Data, deep: bool) -> io::Re
         return Ok(Some("it is no file that can be read".to_owned()));
     };
     let mut counted = Hashed { inner: object, hash: Sha256::new(), bytes: 0 };
-    let found = if deep { records(&mut counted, data)? } else { None };
-    // What inflating left over belongs to the bytes too.
     io::copy(&mut BufReader::with_capacity(PIECE_BYTES, &mut counted), &mut io::sink())?;
     let hash: Hash = counted.hash.finalize().into();
     if counted.bytes != data.bytes || hash != data.sha256 {
         return Ok(Some("its bytes are not those that were sealed".to_owned()));
     }
-    Ok(found)
+    match store.open(&data.object)? {
+        Some(mut object) if deep => records(&mut *object, data),
+        _ => Ok(None),
+    }
 }
 
 /// Inflates it and makes the root of its lines.

@@ -4,12 +4,12 @@
 
 use std::io;
 
-use super::{Fault, NOTE_BYTES_MAX, Question, Report, verify};
+use super::{Fault, Question, Report, verify};
 use crate::archive::chain::{OpenStore, seal_key};
 use crate::archive::checkpoint::Checkpoint;
 use crate::archive::note::{Note, VerifyingKey};
 use crate::archive::seal::{Base64, Body, Seal};
-use crate::archive::store::{Store, read_small};
+use crate::archive::store::{NOTE_BYTES_MAX, Store, read_small};
 
 /// More streams than that are no archive of ours.
 const STREAMS_MAX: u64 = 10_000;
@@ -27,8 +27,10 @@ pub fn verify_archive(
     let mut reports: Vec<Report> = Vec::new();
     let mut question = question.clone();
     let mut anchors = std::mem::take(&mut question.anchors);
-    for stream in 1..=STREAMS_MAX {
-        let folder = if stream == 1 { folder.to_owned() } else { format!("{folder}.{stream}") };
+    let numbered = folder.rsplit_once('.').and_then(|(base, number)| Some((base, number.parse::<u64>().ok()?)));
+    let (base, first) = numbered.unwrap_or((folder, 1));
+    for stream in first..first.saturating_add(STREAMS_MAX) {
+        let folder = if stream == 1 { base.to_owned() } else { format!("{base}.{stream}") };
         let store = stores(&folder);
         if let Some(before) = reports.last_mut() {
             let Some(key) = successor(&*store, before)? else { break };

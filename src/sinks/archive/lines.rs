@@ -20,6 +20,12 @@ const HOUR_NANOS: i64 = 3_600_000_000_000;
 const SOURCES_MAX: usize = 1_000;
 const OTHERS: &str = "others";
 const NAME_BYTES_MAX: usize = 200;
+/// Gaps that get a seal each; the others of an object are one together.
+const GAPS_MAX: usize = 64;
+/// The longest cause in a seal, in letters.
+const CAUSE_MAX: usize = 500;
+/// Times that seals can say: what a sender writes may be any number.
+const TIMES: (Time, Time) = (Time(-9_000_000_000_000_000_000), Time(9_000_000_000_000_000_000));
 
 /// See above.
 pub(super) struct Lines {
@@ -142,7 +148,7 @@ impl Open {
 
     fn note(&mut self, event: &Event<'_>, number: u64, received: Time) {
         self.last = number;
-        let time = event.time(Field::Time).unwrap_or(received);
+        let time = event.time(Field::Time).unwrap_or(received).clamp(TIMES.0, TIMES.1);
         self.span = (self.span.0.min(time), self.span.1.max(time));
         let mut name = source_name(event);
         if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&name) {
@@ -151,9 +157,24 @@ impl Open {
         let (records, _, last) = self.sources.entry(name).or_insert((0, number, number));
         *records += 1;
         *last = number;
-        if event.text(Field::EventClass) == Some("gap") {
-            self.gaps.push(gap(event));
+        // What was parsed has a format. So nobody but the gateway itself declares a gap.
+        if event.text(Field::EventClass) == Some("gap") && !event.has(Field::Format) {
+            self.add_gap(gap(event));
         }
+    }
+}
+
+impl Open {
+    fn add_gap(&mut self, gap: Gap) {
+        if self.gaps.len() < GAPS_MAX {
+            return self.gaps.push(gap);
+        }
+        let Some(last) = self.gaps.last_mut() else { return };
+        OTHERS.clone_into(&mut last.source);
+        "more gaps than seals: each is an event of the object".clone_into(&mut last.cause);
+        last.from = last.from.min(gap.from);
+        last.to = last.to.max(gap.to);
+        last.missing = last.missing.zip(gap.missing).map(|(one, other)| one.saturating_add(other));
     }
 }
 
@@ -186,10 +207,10 @@ fn gap(event: &Event<'_>) -> Gap {
     let own = || event.text(Field::Source).unwrap_or("unknown").to_owned();
     Gap {
         source: safe(&extra("source").unwrap_or_else(own)),
-        from: event.time(Field::Start),
-        to: event.time(Field::End),
+        from: event.time(Field::Start).map(|time| time.clamp(TIMES.0, TIMES.1)),
+        to: event.time(Field::End).map(|time| time.clamp(TIMES.0, TIMES.1)),
         missing: event.int(Field::Count).and_then(|count| u64::try_from(count).ok()),
-        cause: event.text(Field::Reason).unwrap_or("unknown").to_owned(),
+        cause: event.text(Field::Reason).unwrap_or("unknown").chars().take(CAUSE_MAX).collect(),
     }
 }
 
@@ -267,5 +288,27 @@ mod tests {
         assert_eq!(object.sources.len(), SOURCES_MAX + 1);
         assert_eq!(object.sources.iter().map(|source| source.records).sum::<u64>(), object.records);
         assert!(object.sources.is_sorted_by(|one, other| one.name < other.name));
+    }
+
+    #[test]
+    fn nobody_but_the_gateway_declares_a_gap_and_no_time_is_too_wild() {
+        let mut lines = Lines::new(Compression::None).unwrap();
+        push(&mut lines, 5, HOUR, |event| {
+            event.set(Field::EventClass, "gap");
+            event.set(Field::Format, "rfc5424");
+            event.set(Field::Time, Time(i64::MIN));
+        });
+        for number in 6..6 + 2 * GAPS_MAX as u64 {
+            push(&mut lines, number, HOUR, |event| {
+                event.set(Field::EventClass, "gap");
+                event.set(Field::Count, 2);
+                event.set(Field::Reason, &"x".repeat(10_000));
+                event.set(Field::End, Time(i64::MAX));
+            });
+        }
+        let (object, gaps) = lines.take().finish().unwrap().unwrap();
+        assert_eq!(object.span, (TIMES.0, Time(HOUR)));
+        assert_eq!(gaps.iter().filter_map(|gap| gap.missing).sum::<u64>(), 4 * GAPS_MAX as u64);
+        assert_eq!((gaps.len(), gaps[0].cause.len(), gaps[0].to), (GAPS_MAX, CAUSE_MAX, Some(TIMES.1)));
     }
 }
