@@ -57,7 +57,6 @@ fn help_and_usage() {
         &["status", "--help"],
         &["verify", "--help"],
         &["archive", "prove", "--help"],
-        &["keygen", "--help"],
         &["dlq", "--help"],
         &["dlq", "list", "--help"],
         &["dlq", "show", "--help"],

@@ -10,9 +10,8 @@
 use std::fmt::Debug;
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use wharfinger_formats::Time;
 
@@ -21,8 +20,10 @@ use super::head::Head;
 use super::key_file::{KeyError, KeyFile};
 use super::merkle::{Tree, leaf, sha256};
 use super::note::{SigningKey, VerifyingKey, sign};
-use super::outbox::{Flushed, Item, Outbox, Pending, write_whole};
-use super::seal::{Base64, Body, Data, Gap, Seal, Source, Tally};
+use super::object::{Object, OpenStore, Origin};
+use super::outbox::{Flushed, Item, Outbox, Pending};
+use super::seal::{Base64, Body, Data, Gap, Seal, Tally};
+use super::state::{first_of, key_file, lock, note_key};
 use super::store::Store;
 
 /// With nothing to seal, the silence is sealed so often.
@@ -31,60 +32,8 @@ const CHECKPOINT_MILLIS: i64 = 3_600_000;
 /// A key is used so long, and for so many seals.
 const EPOCH_MILLIS: i64 = 24 * 3_600_000;
 const EPOCH_SEALS: u64 = 10_000;
-/// How long a writer that is ending is waited for.
-const LOCK_TRIES: u32 = 100;
-const LOCK_WAIT: Duration = Duration::from_millis(50);
 /// Streams that are looked for before a new one begins.
 const STREAMS_MAX: u64 = 10_000;
-
-/// Whose archive it is.
-#[derive(Debug, Clone)]
-pub struct Origin {
-    /// The machine: `gw-01.example`.
-    pub host: String,
-    /// The archive on it: `audit`.
-    pub name: String,
-}
-
-impl Origin {
-    /// The folder of a stream: `audit`, then `audit.2`, …
-    fn folder(&self, stream: u64) -> String {
-        if stream == 1 { self.name.clone() } else { format!("{}.{stream}", self.name) }
-    }
-
-    /// The name of the keys of a stream.
-    fn key_name(&self, stream: u64) -> String {
-        format!("{}/{}", self.host, self.folder(stream))
-    }
-}
-
-/// Opens the store of a folder.
-pub type OpenStore = Arc<dyn Fn(&str) -> Arc<dyn Store> + Send + Sync>;
-
-/// An object ready to be sealed.
-#[derive(Debug, Clone)]
-pub struct Object {
-    /// As they are to be stored.
-    pub bytes: Vec<u8>,
-    /// What its key ends with: `.ndjson.zst`.
-    pub suffix: &'static str,
-    /// When its events were received: the hour of its key.
-    pub received: Time,
-    pub records: u64,
-    /// The Merkle root of its lines.
-    pub root: [u8; 32],
-    pub incarnation: String,
-    /// The first number it accounts for, where that is not the one after the last object's.
-    pub first: u64,
-    /// The last number it accounts for.
-    pub last: u64,
-    /// Of the events in it.
-    pub span: (Time, Time),
-    pub quarantined: u64,
-    pub dropped: u64,
-    /// Sorted, each name once.
-    pub sources: Vec<Source>,
-}
 
 /// Nothing can be sealed now.
 #[derive(Debug, thiserror::Error)]
@@ -504,46 +453,6 @@ impl Chain {
         }
         Ok(())
     }
-}
-
-/// The key of the first epoch: that of an earlier try, the one given, or a new one.
-fn first_of(file: &KeyFile, given: Option<KeyFile>, name: &str) -> Result<(), ChainError> {
-    if file.exists() {
-        return Ok(());
-    }
-    let key = match &given {
-        Some(given) => given.read()?,
-        None => SigningKey::generate(name)?,
-    };
-    if key.verifying().name() != name {
-        let path = given.map_or_else(PathBuf::new, |given| given.path().to_owned());
-        return Err(
-            KeyError::OtherName { path, found: key.verifying().name().to_owned(), wanted: name.to_owned() }.into()
-        );
-    }
-    Ok(file.create(&key)?)
-}
-
-/// Writes down what a stream is to be checked with, from its first seal on.
-fn note_key(state: &Path, stream: u64, key: &SigningKey) -> io::Result<()> {
-    write_whole(&state.join(format!("vkey-{stream}")), format!("{}\n", key.verifying()).as_bytes())
-}
-
-/// The file of the key that signs behind a head.
-fn key_file(state: &Path, head: &Head) -> KeyFile {
-    KeyFile::new(state.join(format!("key-{}-{}", head.stream, head.epoch)))
-}
-
-/// Waits a moment for a writer that is just ending: a reload opens the sink again.
-fn lock(state: &Path) -> io::Result<File> {
-    let file = File::create(state.join("lock"))?;
-    for _ in 0..LOCK_TRIES {
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(LOCK_WAIT),
-            locked => return locked.map(|()| file).map_err(io::Error::from),
-        }
-    }
-    Err(io::Error::other(format!("another writer has `{}`", state.display())))
 }
 
 /// `seal/000000000042`.

@@ -5,9 +5,10 @@
 use std::io;
 
 use super::{Fault, Question, Report, verify};
-use crate::archive::chain::{OpenStore, seal_key};
+use crate::archive::chain::seal_key;
 use crate::archive::checkpoint::Checkpoint;
 use crate::archive::note::{Note, VerifyingKey};
+use crate::archive::object::OpenStore;
 use crate::archive::seal::{Base64, Body, Seal};
 use crate::archive::store::{NOTE_BYTES_MAX, Store, read_small};
 
