@@ -5,11 +5,12 @@
 //! `{"time": RFC 3339}` or `{"json": text}`.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Map, Value as Tree};
+use serde_json::Value as Tree;
 use wharfinger_formats::{EmitContext, Event, FORMATS, Field, Time, Value};
 
 const NAMES: EmitContext<'static> = EmitContext { vendor: "V", product: "P", version: "1" };
@@ -21,7 +22,8 @@ struct Case {
     /// The clause that says so: shown when the case fails.
     clause: String,
     #[serde(default)]
-    fields: Map<String, Tree>,
+    // Sorted, whatever order the JSON library keeps in this build.
+    fields: BTreeMap<String, Tree>,
     #[serde(default)]
     extras: Vec<(String, String, Tree)>,
     expected: String,

@@ -59,6 +59,8 @@ const PATTERNS: &[(&[u8], &[u8])] = &[
     (b"time=\"2026-11-21T09:05:11Z\" level=info msg=\"", b"\\\""),
     (b"time=\"2026-11-21T09:05:11Z\" level=info msg=x", b"\ngoroutine"),
     (b"CEF:0|v|p|1|c|n|5|msg=", b"\\="),
+    (b"CEF:0|v|p|1|c|n|5|", b"a=b "),
+    (b"<13>1 - - - - - ", b"[a b=\"\"]"),
 ];
 
 /// Time this thread has had a processor; elsewhere than on Linux, time since `start`.
