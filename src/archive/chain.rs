@@ -16,6 +16,7 @@ use std::sync::Arc;
 use wharfinger_formats::Time;
 
 use super::checkpoint::Checkpoint;
+use super::error::ChainError;
 use super::head::Head;
 use super::key_file::{KeyError, KeyFile};
 use super::merkle::{Tree, leaf, sha256};
@@ -34,21 +35,6 @@ const EPOCH_MILLIS: i64 = 24 * 3_600_000;
 const EPOCH_SEALS: u64 = 10_000;
 /// Streams that are looked for before a new one begins.
 const STREAMS_MAX: u64 = 10_000;
-
-/// Nothing can be sealed now.
-#[derive(Debug, thiserror::Error)]
-pub enum ChainError {
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    #[error("{0}")]
-    Key(#[from] KeyError),
-    #[error("`{}` is damaged: {cause}", path.display())]
-    Damaged { path: PathBuf, cause: String },
-    #[error("a seal would not be readable: {0}")]
-    Unsound(String),
-    #[error("another writer holds the stream: `{key}` is in the store with other content; stream {stream} begins")]
-    Occupied { key: String, stream: u64 },
-}
 
 /// The writing end of a stream.
 pub struct Chain {

@@ -5,7 +5,7 @@
 use sha2::{Digest, Sha256};
 
 /// A SHA-256.
-pub(super) type Hash = [u8; 32];
+pub type Hash = [u8; 32];
 
 /// The SHA-256 of some bytes.
 pub(super) fn sha256(bytes: &[u8]) -> Hash {
@@ -23,7 +23,7 @@ fn node(left: &Hash, right: &Hash) -> Hash {
 
 /// A tree that grows at its end. It keeps the roots of its full parts alone: at most 64.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tree {
+pub struct Tree {
     size: u64,
     /// From the largest part to the smallest: one for each bit of `size`.
     peaks: Vec<Hash>,
@@ -36,12 +36,17 @@ impl Tree {
     }
 
     /// How many leaves it has.
-    pub(super) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.size
     }
 
     pub(super) fn peaks(&self) -> &[Hash] {
         &self.peaks
+    }
+
+    /// Adds a leaf: a line without its end, the text of a seal.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.push(leaf(bytes));
     }
 
     /// Adds the hash of a leaf.
@@ -58,7 +63,7 @@ impl Tree {
     }
 
     /// The root. That of no leaves is the hash of nothing.
-    pub(super) fn root(&self) -> Hash {
+    pub fn root(&self) -> Hash {
         let mut peaks = self.peaks.iter().rev();
         let Some(last) = peaks.next() else { return sha256(b"") };
         peaks.fold(*last, |right, left| node(left, &right))

@@ -10,9 +10,9 @@
 mod chain;
 mod checkpoint;
 mod dir;
+mod error;
 mod head;
 mod key_file;
-mod leaves;
 mod merkle;
 mod note;
 mod object;
@@ -23,10 +23,11 @@ mod state;
 mod store;
 mod verify;
 
-pub use chain::{Chain, ChainError};
+pub use chain::Chain;
 pub use dir::Dir;
+pub use error::ChainError;
 pub use key_file::{KeyError, KeyFile};
-pub use leaves::Leaves;
+pub use merkle::Tree;
 pub use note::{SigningKey, VerifyingKey};
 pub use object::{Object, OpenStore, Origin};
 pub use proof::{Proof, Shown, prove};

@@ -3,7 +3,7 @@
 //!
 //! Invariant: checking needs the public key of the first seal and nothing else.
 
-use std::io::{self, BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,8 +13,8 @@ use super::merkle::{Hash, leaf, proof, root_from};
 use super::note::{Note, VerifyingKey};
 use wharfinger_formats::Time;
 
-use super::seal::{Body, Data, Millis, Seal, hash};
-use super::store::{NOTE_BYTES_MAX, Store, read_small};
+use super::seal::{Body, Millis, Seal, hash};
+use super::store::{NOTE_BYTES_MAX, Store, inflated, read_small};
 
 /// See above.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ pub fn prove(store: &dyn Store, number: u64, event_id: &str) -> io::Result<Optio
     let Some(object) = store.open(&data.object)? else { return Err(damaged(&data.object, "it is not there")) };
     let wanted = format!("\"event_id\":\"{event_id}\"");
     let (mut leaves, mut line) = (Vec::new(), None);
-    for (index, read) in BufReader::new(inflated(object, &data)?).split(b'\n').enumerate() {
+    for (index, read) in BufReader::new(inflated(&data.object, object)?).split(b'\n').enumerate() {
         let read = read?;
         leaves.push(leaf(&read));
         if line.is_none() && memchr::memmem::find(&read, wanted.as_bytes()).is_some() && is_of(&read, event_id) {
@@ -75,15 +75,6 @@ pub fn prove(store: &dyn Store, number: u64, event_id: &str) -> io::Result<Optio
     let path = proof(&leaves, index).iter().map(|hash| STANDARD.encode(hash)).collect();
     let line = String::from_utf8(line).map_err(|_| damaged(&data.object, "its line is not UTF-8"))?;
     Ok(Some(Proof { line, index: index as u64, path, seal, rotations }))
-}
-
-/// The lines of an object.
-fn inflated(object: Box<dyn Read>, data: &Data) -> io::Result<Box<dyn Read>> {
-    Ok(match data.object.rsplit('.').next() {
-        Some("zst") => Box::new(zstd::Decoder::new(object)?),
-        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(object)),
-        _ => object,
-    })
 }
 
 fn is_of(line: &[u8], event_id: &str) -> bool {

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::chain::ChainError;
+use super::error::ChainError;
 use super::head::Head;
 use super::key_file::{KeyError, KeyFile};
 use super::note::SigningKey;
@@ -16,6 +16,7 @@ use super::outbox::write_whole;
 /// How long a writer that is ending is waited for.
 const LOCK_TRIES: u32 = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(50);
+
 /// The key of the first epoch: that of an earlier try, the one given, or a new one.
 pub(super) fn first_of(file: &KeyFile, given: Option<KeyFile>, name: &str) -> Result<(), ChainError> {
     if file.exists() {

@@ -69,6 +69,18 @@ pub(super) fn is_key(key: &str) -> bool {
     key.len() <= 512 && key.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(legal))
 }
 
+/// The lines of an object, inflated as its key says.
+///
+/// # Errors
+/// The decoder cannot begin.
+pub(super) fn inflated<'o>(key: &str, object: Box<dyn Read + 'o>) -> io::Result<Box<dyn Read + 'o>> {
+    Ok(match key.rsplit('.').next() {
+        Some("zst") => Box::new(zstd::Decoder::new(object)?),
+        Some("gz") => Box::new(flate2::read::MultiGzDecoder::new(object)),
+        _ => object,
+    })
+}
+
 /// A small object whole, at most `bytes_max` of it.
 ///
 /// # Errors

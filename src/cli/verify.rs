@@ -4,12 +4,12 @@ use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wharfinger_formats::Time;
 
+use super::convert::now;
 use super::failure::{Exit, Failure};
 use super::output;
 use super::table::{count, grouped, size};
@@ -152,11 +152,6 @@ fn time(text: &str) -> Result<Time, Failure> {
     let read = Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len());
     read.map(|(time, _)| time)
         .ok_or_else(|| usage(anyhow::anyhow!("`{text}` is no time"), "write `2026-11-21T09:00:00Z`"))
-}
-
-fn now() -> Time {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// The folder of all streams and that of the first.

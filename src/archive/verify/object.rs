@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::archive::merkle::{Hash, Tree};
 use crate::archive::seal::Data;
-use crate::archive::store::Store;
+use crate::archive::store::{Store, inflated};
 
 const PIECE_BYTES: usize = 256 * 1024;
 /// No line of an archive is longer: a frame has at most some MiB.
@@ -26,21 +26,13 @@ pub(super) fn check_object(store: &dyn Store, data: &Data, deep: bool) -> io::Re
         return Ok(Some("its bytes are not those that were sealed".to_owned()));
     }
     match store.open(&data.object)? {
-        Some(mut object) if deep => records(&mut *object, data),
+        Some(object) if deep => root(inflated(&data.object, object)?, data),
         _ => Ok(None),
     }
 }
 
-/// Inflates it and makes the root of its lines.
-fn records(object: &mut dyn Read, data: &Data) -> io::Result<Option<String>> {
-    match data.object.rsplit('.').next() {
-        Some("zst") => root(&mut zstd::Decoder::new(object)?, data),
-        Some("gz") => root(&mut flate2::read::MultiGzDecoder::new(object), data),
-        _ => root(object, data),
-    }
-}
-
-fn root(lines: &mut dyn Read, data: &Data) -> io::Result<Option<String>> {
+/// Makes the root of its lines.
+fn root(lines: Box<dyn Read>, data: &Data) -> io::Result<Option<String>> {
     let mut lines = BufReader::with_capacity(PIECE_BYTES, lines);
     let mut tree = Tree::default();
     loop {

@@ -8,7 +8,7 @@ use std::io;
 
 use wharfinger_formats::{Event, Field, Time, Value};
 
-use crate::archive::{Gap, Leaves, Object, Source};
+use crate::archive::{Gap, Object, Source, Tree};
 use crate::journal::Position;
 use crate::sinks::compress::{Compression, Encoder};
 use crate::sinks::emitter::Emitter;
@@ -40,7 +40,7 @@ pub(super) struct Lines {
 struct Open {
     encoder: Encoder,
     bytes: usize,
-    leaves: Leaves,
+    leaves: Tree,
     received: Time,
     incarnation: String,
     /// The first number it accounts for, and the last.
@@ -135,7 +135,7 @@ impl Open {
         Ok(Open {
             encoder: compression.encoder()?,
             bytes: 0,
-            leaves: Leaves::default(),
+            leaves: Tree::default(),
             received,
             incarnation: incarnation.to_owned(),
             first,
@@ -223,7 +223,7 @@ impl Taken {
             bytes: open.encoder.finish()?,
             suffix: self.suffix,
             received: open.received,
-            records: open.leaves.len(),
+            records: open.leaves.size(),
             root: open.leaves.root(),
             incarnation: open.incarnation,
             first: open.first,
