@@ -389,6 +389,7 @@ source vm-17/docker records=3 first=0 last=2
             let seal = Seal { body, seq: 9, epoch: 2, ..vector() };
             let text = seal.to_string();
             let read = Seal::parse(&text).unwrap();
+            assert!(!text.contains(['\u{2028}', '\u{85}', '\r']), "{text:?}");
             assert_eq!((read.seq, read.to_string()), (9, text));
         }
     }

@@ -1,5 +1,6 @@
 //! Every known way to tamper with a stream, and any change of any file of it.
 
+use super::super::seal::Data;
 use super::*;
 
 /// The kinds of tampering that are seen without an anchor, each with the fault that is found first.
@@ -111,5 +112,19 @@ fn any_change_of_any_file_is_found() {
         fs::write(&path, bytes).unwrap();
         let report = stream.report(&[]);
         assert_ne!(report.verdict(), Verdict::Good, "seed {seed}: {key}");
+    }
+}
+
+/// Who has the present key may sign what he likes; what does not go on from the seal before is seen.
+#[test]
+fn a_signed_seal_that_does_not_go_on_is_missing_its_neighbour() {
+    let stream = Stream::random(12);
+    let key = stolen(&stream);
+    let (path, _, seal) = stream.objects().pop().unwrap();
+    let Body::Data(data) = seal.body.clone() else { panic!("{seal:?}") };
+    let later = Data { ingest: (data.ingest.0 + 1, data.ingest.1 + 1), ..data };
+    for forged in [Seal { prev: [9; 32], ..seal.clone() }, Seal { body: Body::Data(later), ..seal.clone() }] {
+        fs::write(&path, sign(&forged.to_string(), &[&key])).unwrap();
+        assert_eq!(faults(&stream.report(&[])), [Fault::Missing], "{forged}");
     }
 }
