@@ -131,6 +131,13 @@ impl<'a> Event<'a> {
         Event { raw, text, own, index: [0; Field::COUNT], known, extras }
     }
 
+    /// The same event over its raw bytes, when it was made without any: no text of it is a piece of them.
+    pub(crate) fn over<'b>(self, raw: &'b [u8]) -> Event<'b> {
+        debug_assert!(self.text.is_empty(), "a text may be a piece of other bytes");
+        let Event { own, index, known, extras, .. } = self;
+        Event { raw, text: text_of(raw), own, index, known, extras }
+    }
+
     /// The bytes as they were received.
     pub fn raw(&self) -> &'a [u8] {
         self.raw

@@ -59,6 +59,8 @@ pub(crate) struct JsonReader<'a> {
     at: usize,
     depth: u32,
     keys: u32,
+    depth_max: u32,
+    keys_max: u32,
     /// Something RFC 8259 allows and common readers refuse was passed: half a surrogate pair, or a
     /// number no double can hold.
     unportable: bool,
@@ -80,7 +82,12 @@ impl<'a> JsonReader<'a> {
 
     /// A reader at the start of a text.
     pub(crate) fn over(text: &'a str) -> Self {
-        JsonReader { text, at: 0, depth: 0, keys: 0, unportable: false }
+        JsonReader { text, at: 0, depth: 0, keys: 0, depth_max: DEPTH_MAX, keys_max: KEYS_MAX, unportable: false }
+    }
+
+    /// The same for a line of our own, which is larger than what was read into it.
+    pub(crate) fn with_limits(self, depth_max: u32, keys_max: u32) -> Self {
+        JsonReader { depth_max, keys_max, ..self }
     }
 
     /// Whether something was passed that strict readers of JSON refuse.
@@ -169,7 +176,7 @@ impl<'a> JsonReader<'a> {
         self.peek();
         let from = self.at;
         // One bit for each open level, the innermost lowest: 1 is an object, 0 an array.
-        let mut objects = 0_u64;
+        let mut objects = 0_u128;
         let outside = self.depth;
         loop {
             match self.peek() {
@@ -235,7 +242,7 @@ impl<'a> JsonReader<'a> {
             return Err(self.refuse("a key in quotes"));
         }
         self.keys = self.keys.saturating_add(1);
-        if self.keys > KEYS_MAX {
+        if self.keys > self.keys_max {
             return Err(self.refuse("at most 2,000 keys"));
         }
         let key = self.string()?;
@@ -338,7 +345,7 @@ impl<'a> JsonReader<'a> {
     }
 
     fn enter(&mut self) -> Read<()> {
-        if self.depth >= DEPTH_MAX {
+        if self.depth >= self.depth_max {
             return Err(self.refuse("at most 64 levels of JSON"));
         }
         self.depth = self.depth.saturating_add(1);

@@ -35,6 +35,7 @@ mod leef;
 pub mod lint;
 mod marker;
 mod names;
+pub mod native;
 mod near;
 mod objects;
 mod ocsf;
