@@ -14,6 +14,7 @@ use super::note::{Note, sign};
 use super::seal::{Body, Seal};
 use super::*;
 
+mod read;
 mod tamper;
 
 const BEGIN: i64 = 1_795_251_600_000_000_000;

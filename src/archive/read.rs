@@ -1,0 +1,266 @@
+//! Read: the objects of an archive by the time of receipt, for whoever lists, shows or replays them.
+//!
+//! Way: seals of the period, in order → object → **checked against its seal** → lines. With a public key
+//! the seals are checked as well; without one they are taken on trust, and `verify` is to be asked.
+//!
+//! Invariants: no line of an object is told before its bytes are those that were sealed; what is sealed and
+//! not there is an error with its name; memory is that of the list of keys and of one stored object.
+
+mod keys;
+mod lines;
+
+use std::io;
+use std::sync::Arc;
+
+use wharfinger_formats::{Civil, Offset, Time};
+
+use self::keys::Keys;
+pub use self::lines::Lines;
+use super::chain::seal_key;
+use super::merkle::{Hash, sha256};
+use super::note::{Note, VerifyingKey};
+use super::object::OpenStore;
+use super::seal::{Body, Data, Seal, Source, Tally};
+use super::store::{NOTE_BYTES_MAX, Store, read_small};
+use super::verify::Fault;
+
+const HOUR_NANOS: i64 = 3_600_000_000_000;
+/// More streams than that are no archive of ours.
+const STREAMS_MAX: u64 = 10_000;
+
+/// The archive cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    #[error("the store cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// It is not as it was sealed.
+    #[error("`{key}`: {what}")]
+    Fault { fault: Fault, key: String, what: String },
+}
+
+impl Unread {
+    fn fault(fault: Fault, key: &str, what: impl Into<String>) -> Unread {
+        Unread::Fault { fault, key: key.to_owned(), what: what.into() }
+    }
+}
+
+/// From one moment of receipt until before another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Period {
+    pub from: Option<Time>,
+    pub to: Option<Time>,
+}
+
+impl Period {
+    /// Whether it was received then.
+    pub fn has(&self, received: Time) -> bool {
+        self.from.is_none_or(|from| received >= from) && self.to.is_none_or(|to| received < to)
+    }
+
+    /// Whether some of the hour is in it.
+    fn has_of(&self, hour: Time) -> bool {
+        let is_over = |from: Time| hour.0.saturating_add(HOUR_NANOS) <= from.0;
+        !self.from.is_some_and(is_over) && self.to.is_none_or(|to| hour < to)
+    }
+
+    fn is_before(&self, hour: Time) -> bool {
+        self.from.is_some_and(|from| hour.0.saturating_add(HOUR_NANOS) <= from.0)
+    }
+}
+
+/// An object as its seal says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The number of its seal.
+    pub seq: u64,
+    /// When it was sealed.
+    pub time: Time,
+    /// Its key.
+    pub object: String,
+    /// As it is stored.
+    pub bytes: u64,
+    pub sha256: Hash,
+    pub records: u64,
+    /// The numbers of the journal it accounts for.
+    pub ingest: (u64, u64),
+    /// The earliest and the latest time of an event.
+    pub span: (Time, Time),
+    pub tally: Tally,
+    pub sources: Vec<Source>,
+}
+
+impl Sealed {
+    fn new(seal: Seal, data: Data) -> Sealed {
+        let Data { object, sha256, bytes, records, ingest, span, tally, sources, .. } = data;
+        Sealed { seq: seal.seq, time: seal.time, object, bytes, sha256, records, ingest, span, tally, sources }
+    }
+}
+
+/// The streams that are there, one after the other: `audit`, `audit.2`, …
+///
+/// # Errors
+/// The store cannot be read.
+pub fn streams(stores: &OpenStore, folder: &str) -> io::Result<Vec<String>> {
+    let numbered = folder.rsplit_once('.').and_then(|(base, number)| Some((base, number.parse::<u64>().ok()?)));
+    let (base, first) = numbered.unwrap_or((folder, 1));
+    let name = |stream| if stream == 1 { base.to_owned() } else { format!("{base}.{stream}") };
+    let mut found = Vec::new();
+    for name in (first..first.saturating_add(STREAMS_MAX)).map(name) {
+        if stores(&name).open(&seal_key(0))?.is_none() {
+            break;
+        }
+        found.push(name);
+    }
+    Ok(found)
+}
+
+/// One stream, to be read.
+#[derive(Debug)]
+pub struct Reader {
+    store: Arc<dyn Store>,
+    keys: Option<Keys>,
+}
+
+impl Reader {
+    /// Nothing is read yet. `key` is that of the first seal.
+    pub fn new(store: Arc<dyn Store>, key: Option<VerifyingKey>) -> Reader {
+        Reader { store, keys: key.map(Keys::new) }
+    }
+
+    /// The key of the stream that goes on from this one, if this one has a key and its last one says so.
+    ///
+    /// # Errors
+    /// This stream has a key, and nobody who has it has signed the next.
+    pub fn key_of_next(&mut self, next: &dyn Store) -> Result<Option<VerifyingKey>, Unread> {
+        let last = self.size()?.saturating_sub(1);
+        let Some(keys) = &mut self.keys else { return Ok(None) };
+        keys.of_next(&*self.store, last, next).map(Some)
+    }
+
+    /// How many seals there are, if none is missing.
+    fn size(&self) -> Result<u64, Unread> {
+        let last = self.store.keys("seal")?.into_iter().next_back();
+        Ok(last.and_then(|(key, _)| key.strip_prefix("seal/")?.parse::<u64>().ok()).map_or(0, |last| last + 1))
+    }
+
+    /// The objects of a period, in order: all that are sealed, also those that are not there.
+    ///
+    /// # Errors
+    /// The store cannot be listed.
+    pub fn objects(&mut self, period: Period) -> Result<Objects<'_>, Unread> {
+        let mut listed: Vec<(u64, Time)> = self.store.keys("data")?.iter().filter_map(|(key, _)| place(key)).collect();
+        listed.sort_unstable();
+        // What is sealed between the last object before the period and the first behind it may belong to it,
+        // whether its object is there or not.
+        let within = listed.iter().filter(|(_, hour)| period.has_of(*hour));
+        let (first, last) = (within.clone().next().map(|(seq, _)| *seq), within.last().map(|(seq, _)| *seq));
+        let before =
+            listed.iter().filter(|(seq, hour)| period.is_before(*hour) && first.is_none_or(|first| *seq < first));
+        let next = before.last().map_or(0, |(seq, _)| seq + 1);
+        let is_behind =
+            |(seq, hour): &&(u64, Time)| *seq >= next && !period.has_of(*hour) && last.is_none_or(|last| *seq > last);
+        let end = match listed.iter().find(is_behind) {
+            Some((seq, _)) => *seq,
+            None => self.size()?,
+        };
+        Ok(Objects { reader: self, period, next, end, prev: None })
+    }
+
+    /// The lines of an object.
+    ///
+    /// # Errors
+    /// It is not there, or its bytes are not those that were sealed.
+    pub fn lines(&self, sealed: &Sealed) -> Result<Lines, Unread> {
+        Lines::open(&*self.store, sealed)
+    }
+
+    fn seal(&mut self, seq: u64) -> Result<(Seal, Hash), Unread> {
+        let key = seal_key(seq);
+        let bytes = read_small(&*self.store, &key, NOTE_BYTES_MAX)?;
+        let bytes = bytes.ok_or_else(|| Unread::fault(Fault::Missing, &key, "the seal is not there"))?;
+        let altered = |what: String| Unread::fault(Fault::Altered, &key, what);
+        let note = Note::parse(&bytes).map_err(|why| altered(why.to_owned()))?;
+        let seal = Seal::parse(note.text).map_err(altered)?;
+        if seal.seq != seq {
+            return Err(Unread::fault(Fault::Missing, &key, format!("it is seal {}", seal.seq)));
+        }
+        if let Some(keys) = &mut self.keys {
+            keys.check(&*self.store, &key, &note, &seal)?;
+        }
+        Ok((seal, sha256(note.text.as_bytes())))
+    }
+}
+
+/// The number of a seal and the hour of receipt that a key of an object names.
+fn place(key: &str) -> Option<(u64, Time)> {
+    let (date, rest) = key.strip_prefix("data/dt=")?.split_once("/hour=")?;
+    let (hour, name) = rest.split_once('/')?;
+    let mut parts = date.split('-').map(|part| part.parse::<i32>().ok());
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
+    let (month, day) = (u8::try_from(month).ok()?, u8::try_from(day).ok()?);
+    let civil = Civil { year, month, day, hour: hour.parse().ok()?, minute: 0, second: 0, nanos: 0 };
+    Some((name.get(..12)?.parse().ok()?, civil.to_time(Offset(0))?))
+}
+
+/// See [`Reader::objects`].
+#[derive(Debug)]
+pub struct Objects<'r> {
+    reader: &'r mut Reader,
+    period: Period,
+    next: u64,
+    end: u64,
+    /// Hash of the seal before.
+    prev: Option<Hash>,
+}
+
+impl Objects<'_> {
+    /// How many seals are left to be looked at.
+    pub fn left(&self) -> u64 {
+        self.end.saturating_sub(self.next)
+    }
+
+    /// Begins with the seal of that number, if it is one of them.
+    pub fn skip_to(&mut self, seq: u64) {
+        if seq > self.next {
+            (self.next, self.prev) = (seq.min(self.end), None);
+        }
+    }
+
+    /// See [`Reader::lines`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn lines(&self, sealed: &Sealed) -> Result<Lines, Unread> {
+        self.reader.lines(sealed)
+    }
+
+    fn advance(&mut self) -> Result<Option<Sealed>, Unread> {
+        while self.next < self.end {
+            let (seal, hash) = self.reader.seal(self.next)?;
+            if self.prev.is_some_and(|prev| prev != seal.prev) {
+                let what = "the seal before it is another one";
+                return Err(Unread::fault(Fault::Missing, &seal_key(self.next), what));
+            }
+            self.next += 1;
+            self.prev = Some(hash);
+            if let Body::Data(data) = seal.body.clone()
+                && place(&data.object).is_none_or(|(_, hour)| self.period.has_of(hour))
+            {
+                return Ok(Some(Sealed::new(seal, data)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Iterator for Objects<'_> {
+    type Item = Result<Sealed, Unread>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.advance().transpose();
+        if matches!(next, Some(Err(_))) {
+            self.next = self.end;
+        }
+        next
+    }
+}
