@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use crate::detect::inner;
 use crate::event::Cell;
 use crate::text::Text;
-use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, Time, rfc3164, rfc5424};
+use crate::{Context, Event, FORMATS, Field, Format, Offset, Open, ParseError, Time, rfc3164, rfc5424, syslog};
 
 /// Reads `message` as a line of `inner`. The header in front of it has been read into the event with
 /// `open`; if it only looked like such a line, the event says what the header says.
@@ -22,7 +22,7 @@ pub(crate) fn read<'a>(
     let Some(parse) = inner.parse else { return Ok(()) };
     let header = HEADER.map(|field| (field, event.take(field)));
     event.remove(Field::Msg);
-    if parse(message, context, event).is_err() {
+    if parse(message, &behind(input, context), event).is_err() {
         event.clear();
         open(input, context, event)?;
         event.set(Field::Format, outer.name);
@@ -32,6 +32,21 @@ pub(crate) fn read<'a>(
     event.set(Field::Format, joined(outer, inner));
     Ok(())
 }
+
+/// The context of a line behind the header of `input`: a time that names no zone is one of the zone
+/// that the header's own time names.
+fn behind(input: &[u8], context: &Context) -> Context {
+    let rest = syslog::pri(input).map_or(input, |(rest, _)| rest);
+    let version =
+        if rfc5424::is_rfc5424(input) { memchr::memchr(b' ', rest).map_or(0, |at| at.wrapping_add(1)) } else { 0 };
+    let rest = rest.get(version..).unwrap_or_default();
+    let word = || rest.get(BSD_STAMP_BYTES..).and_then(rfc3164::zone_of).map(|(zone, _)| zone);
+    let zone = Offset::of_rfc3339(rest).or_else(word).unwrap_or(context.zone);
+    Context { zone, ..*context }
+}
+
+/// `Mmm dd hh:mm:ss` and the space before a word for a zone.
+const BSD_STAMP_BYTES: usize = 16;
 
 /// The same for the message of `event` when it is no piece of the raw bytes: it stood there with
 /// escapes.

@@ -40,9 +40,9 @@ pub(crate) const FORMAT: Format = Format {
 
 fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));
-    header(event, context, out);
+    let cut = header(event, context, out);
     let start = out.len();
-    let mut extension = Extension { event, out, done: IN_HEADER, cut: String::new() };
+    let mut extension = Extension { event, out, done: IN_HEADER, cut };
     extension.rows();
     extension.fields_without_key();
     extension.extras();
@@ -90,8 +90,9 @@ static MSG_LEAD: Lead = Lead::EMPTY.then(" ").then(MSG.0).then("=");
 /// The beginning of a header when neither event nor context names a device.
 const OWN_DEVICE: &str = concat!("CEF:0|Wharfinger|Wharfinger|", env!("CARGO_PKG_VERSION"), "|");
 
-/// Everything before the last pipe.
-fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
+/// Everything before the last pipe; answers the fields that were cut to the header's lengths.
+fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) -> String {
+    let mut cut = String::new();
     let text = |field| match event.at(field)? {
         Cell::Str(span) | Cell::Json(span) => Some(event.bytes(span)),
         _ => None,
@@ -105,12 +106,17 @@ fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
         for ((field, own), bytes_max) in
             device.into_iter().zip([context.vendor, context.product, context.version]).zip([63, 63, 31])
         {
-            write_header(out, text(field).unwrap_or(own.as_bytes()), bytes_max);
+            if write_header(out, text(field).unwrap_or(own.as_bytes()), bytes_max) {
+                note_cut(&mut cut, field.name());
+            }
             out.push(b'|');
         }
     }
-    for (text, bytes_max) in [(class, 1_023), (text(Field::Name).unwrap_or(class), 512)] {
-        write_header(out, text, bytes_max);
+    let name = text(Field::Name).unwrap_or(class);
+    for (field, text, bytes_max) in [(Field::EventClass, class, 1_023), (Field::Name, name, 512)] {
+        if write_header(out, text, bytes_max) {
+            note_cut(&mut cut, field.name());
+        }
         out.push(b'|');
     }
     match event.get(Field::Severity) {
@@ -120,6 +126,16 @@ fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
         }
         _ => out.extend_from_slice(b"Unknown"),
     }
+    cut
+}
+
+/// Adds a key, or a field of the header, to the list of what was cut.
+#[cold]
+fn note_cut(cut: &mut String, key: &str) {
+    if !cut.is_empty() {
+        cut.push(',');
+    }
+    cut.push_str(key);
 }
 
 /// The extension while it is written. Each key brings the space before it.
@@ -127,7 +143,7 @@ struct Extension<'e, 'o> {
     event: &'e Event<'e>,
     out: &'o mut Vec<u8>,
     done: Done,
-    /// Keys whose values were cut to the dictionary's length.
+    /// Keys and fields of the header whose values were cut to the dictionary's lengths.
     cut: String,
 }
 
@@ -187,7 +203,7 @@ impl Extension<'_, '_> {
             label.write(self.out);
         }
         if written == Written::Cut {
-            self.note_cut(row.key);
+            note_cut(&mut self.cut, row.key);
         }
     }
 
@@ -207,16 +223,8 @@ impl Extension<'_, '_> {
     /// Writes a text, unless nothing is left of it once it is trimmed.
     fn text(&mut self, lead: &Lead, key: &str, text: &str, bytes_max: usize) {
         if write_piece(self.out, text.as_bytes(), bytes_max, |out| lead.write(out)) == Written::Cut {
-            self.note_cut(key);
+            note_cut(&mut self.cut, key);
         }
-    }
-
-    #[cold]
-    fn note_cut(&mut self, key: &str) {
-        if !self.cut.is_empty() {
-            self.cut.push(',');
-        }
-        self.cut.push_str(key);
     }
 
     /// Canonical fields the dictionary has no key for, or not for this value.
@@ -228,7 +236,7 @@ impl Extension<'_, '_> {
             }
             let lead = lead(&OWN_LEADS, *field);
             if write_value(self.out, self.event, *cell, EXTRA_BYTES_MAX, |out| lead.write(out)) == Written::Cut {
-                self.note_cut(field.name());
+                note_cut(&mut self.cut, field.name());
             }
         }
     }
@@ -247,8 +255,8 @@ impl Extension<'_, '_> {
                 out.push(b'=');
             };
             if write_value(self.out, event, extra.value, EXTRA_BYTES_MAX, begin) == Written::Cut {
-                let key = self.out.get(key).map(|key| String::from_utf8_lossy(key).into_owned());
-                self.note_cut(&key.unwrap_or_default());
+                let key = self.out.get(key).map(String::from_utf8_lossy).unwrap_or_default();
+                note_cut(&mut self.cut, &key);
             }
         }
     }
@@ -259,7 +267,7 @@ impl Extension<'_, '_> {
         let msg = self.event.at(Field::Msg);
         let written = msg.map(|msg| write_value(self.out, self.event, msg, MSG.1, |out| MSG_LEAD.write(out)));
         if written == Some(Written::Cut) {
-            self.note_cut(MSG.0);
+            note_cut(&mut self.cut, MSG.0);
         }
         if !self.cut.is_empty() {
             let msg = self.out.split_off(end);

@@ -79,6 +79,8 @@ fn detect(input: &[u8]) -> u8 {
             let text = window.get(text..).unwrap_or_default();
             let first = text.get(..memchr::memchr(b' ', text).unwrap_or(text.len())).unwrap_or_default();
             let is_call = std::str::from_utf8(first).is_ok_and(request::is_method) || first == b"Calling";
+            // Debug and error lines name the file.
+            let is_call = is_call || has(b".go:");
             if is_call || text.starts_with(b"+job ") || text.starts_with(b"-job ") { 85 } else { 0 }
         }
         _ => 0,

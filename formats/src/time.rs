@@ -155,6 +155,12 @@ impl Offset {
         let seconds = hours.checked_mul(60)?.checked_add(minutes)?.checked_mul(60)?;
         Some((Offset(i32::try_from(seconds).ok()?.checked_mul(sign)?), used))
     }
+
+    /// The offset that a time of RFC 3339 at the start of `input` names.
+    pub(crate) fn of_rfc3339(input: &[u8]) -> Option<Offset> {
+        let (_, at) = Civil::parse_rfc3339(input)?;
+        Offset::parse(input.get(at..)?).map(|(offset, _)| offset)
+    }
 }
 
 impl Civil {

@@ -3,15 +3,17 @@
 //! A file is an array of `{name, clause, framer, bytes_max, input | input_base64, expected |
 //! expected_base64}`. `expected` lists what comes out: the text of a frame, `~text` for one that was
 //! cut, `#bytes head` for one over the limit with its first four bytes, `!reason` for the end of the
-//! stream.
+//! stream. The framers `datagram` and `chunks` take datagrams; there `!reason` is one that is refused.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::arithmetic_side_effects, missing_docs)]
 
 use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
+use wharfinger_formats::Time;
+use wharfinger_formats::frame::gelf::{Chunks, Datagram};
 use wharfinger_formats::frame::{
-    ExportFramer, Frame, Framer, LocalFramer, MsgpackFramer, PluginFramer, Scanner, Stream, relp,
+    ExportFramer, Frame, Framer, LocalFramer, MsgpackFramer, PluginFramer, Scanner, Stream, datagram, relp,
 };
 
 #[path = "support/base64.rs"]
@@ -27,6 +29,8 @@ struct Case {
     bytes_max: usize,
     input: Option<String>,
     input_base64: Option<String>,
+    /// One after the other, for what comes in datagrams.
+    datagrams_base64: Option<Vec<String>>,
     expected: Option<Vec<String>>,
     expected_base64: Option<Vec<String>>,
 }
@@ -76,6 +80,9 @@ fn framer(name: &str, max: usize) -> Box<dyn Cut> {
 
 /// What comes out when the bytes arrive in reads of `step`.
 fn frames(case: &Case, input: &[u8], step: usize) -> Vec<Vec<u8>> {
+    if case.framer == "datagram" {
+        return vec![datagram(input).to_vec()];
+    }
     let mut framer = framer(&case.framer, case.bytes_max);
     let (mut buffer, mut out) = (Vec::new(), Vec::new());
     for (read, ended) in input.chunks(step).map(|read| (read, false)).chain([(&b""[..], true)]) {
@@ -110,6 +117,21 @@ fn frames(case: &Case, input: &[u8], step: usize) -> Vec<Vec<u8>> {
     out
 }
 
+/// What comes out of datagrams that are chunks of messages.
+fn joined(datagrams: &[String], max: usize) -> Vec<Vec<u8>> {
+    let mut chunks = Chunks::new(max);
+    let mut out = Vec::new();
+    for datagram in datagrams {
+        match chunks.push(&base64::decode(datagram).unwrap(), Time(0)) {
+            Datagram::Whole(message) => out.push(message.to_vec()),
+            Datagram::Joined(message) => out.push(message),
+            Datagram::Held => {}
+            Datagram::Refused(reason) => out.push(format!("!{reason}").into_bytes()),
+        }
+    }
+    out
+}
+
 #[test]
 fn every_clause_holds() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/conformance/frames");
@@ -120,7 +142,8 @@ fn every_clause_holds() {
             let input = match (&case.input, &case.input_base64) {
                 (Some(text), None) => text.clone().into_bytes(),
                 (None, Some(text)) => base64::decode(text).unwrap(),
-                _ => panic!("{}: one of `input` and `input_base64`", case.name),
+                (None, None) if case.datagrams_base64.is_some() => Vec::new(),
+                _ => panic!("{}: one of `input`, `input_base64` and `datagrams_base64`", case.name),
             };
             let expected: Vec<Vec<u8>> = match (&case.expected, &case.expected_base64) {
                 (Some(texts), None) => texts.iter().map(|text| text.clone().into_bytes()).collect(),
@@ -128,7 +151,10 @@ fn every_clause_holds() {
                 _ => panic!("{}: one of `expected` and `expected_base64`", case.name),
             };
             for step in [1, 2, 7, input.len().max(1)] {
-                let got = frames(case, &input, step);
+                let got = match &case.datagrams_base64 {
+                    Some(datagrams) => joined(datagrams, case.bytes_max),
+                    None => frames(case, &input, step),
+                };
                 if got != expected {
                     let shown = |frames: &[Vec<u8>]| {
                         frames.iter().map(|frame| String::from_utf8_lossy(frame).into_owned()).collect::<Vec<_>>()

@@ -66,7 +66,7 @@ fn the_header_holds_no_line_end_and_no_bare_pipe() {
     event.set(Field::DeviceVendor, &"v".repeat(100));
     event.set(Field::Severity, 15);
     let line = emitted(&event);
-    assert_eq!(line, format!(r"CEF:0|{}|P|1|a\|b\\c  d|name = x|10|", "v".repeat(63)));
+    assert_eq!(line, format!(r"CEF:0|{}|P|1|a\|b\\c  d|name = x|10|emit_cut=device.vendor", "v".repeat(63)));
 }
 
 #[test]

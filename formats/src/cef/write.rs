@@ -82,13 +82,15 @@ fn has_no_controls(text: &[u8]) -> bool {
 }
 
 /// Writes a header field: the pipe and the backslash get a backslash, every control character
-/// becomes a space ("CR/LF are not allowed" there). An equals sign is plain here.
+/// becomes a space ("CR/LF are not allowed" there). An equals sign is plain here. Answers whether it
+/// had to be cut.
 #[inline]
-pub(super) fn write_header(out: &mut Vec<u8>, bytes: &[u8], bytes_max: usize) {
+pub(super) fn write_header(out: &mut Vec<u8>, bytes: &[u8], bytes_max: usize) -> bool {
     if bytes.len() <= bytes_max && is_plain_in_header(bytes) {
         out.extend_from_slice(bytes);
+        false
     } else {
-        write_odd_header(out, &String::from_utf8_lossy(bytes), bytes_max);
+        write_odd_header(out, &String::from_utf8_lossy(bytes), bytes_max)
     }
 }
 
@@ -97,8 +99,8 @@ fn is_plain_in_header(bytes: &[u8]) -> bool {
 }
 
 #[cold]
-fn write_odd_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
-    let (text, _) = cut(text, bytes_max, is_blank_in_header);
+fn write_odd_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) -> bool {
+    let (text, is_cut) = cut(text, bytes_max, is_blank_in_header);
     let mut rest = text.as_bytes();
     while let Some((plain, [byte, after @ ..])) = rest.split_at_checked(IN_HEADER.plain_len(rest)) {
         out.extend_from_slice(plain);
@@ -109,6 +111,7 @@ fn write_odd_header(out: &mut Vec<u8>, text: &str, bytes_max: usize) {
         rest = after;
     }
     out.extend_from_slice(rest);
+    is_cut
 }
 
 /// The longest part of a key that is taken from a group or a name.
