@@ -131,6 +131,8 @@ impl Chain {
     /// # Errors
     /// The store does not take it; or its place is taken, then the events are to be sealed again.
     pub fn flush(&mut self) -> Result<(), ChainError> {
+        // A store that would not keep what it gets is told of before there is anything for it.
+        self.store.ready()?;
         let mut occupied = None;
         while self.outbox.is_pending() {
             let (key, before) = match self.outbox.flush(&*self.store)? {

@@ -19,3 +19,14 @@ pub enum ChainError {
     #[error("another writer holds the stream: `{key}` is in the store with other content; stream {stream} begins")]
     Occupied { key: String, stream: u64 },
 }
+
+impl ChainError {
+    /// Whether it stays so until somebody does something.
+    pub fn is_for_people(&self) -> bool {
+        match self {
+            ChainError::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            ChainError::Key(_) | ChainError::Damaged { .. } | ChainError::Unsound(_) => true,
+            ChainError::Occupied { .. } => false,
+        }
+    }
+}

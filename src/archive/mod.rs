@@ -34,7 +34,7 @@ pub use object::{Object, OpenStore, Origin};
 pub use proof::{Proof, Shown, prove};
 pub use read::{Lines, Objects, Period, Reader, Sealed, Unread, streams};
 pub use seal::{Gap, Source, Tally};
-pub use store::{Put, Store};
+pub use store::{Put, Store, is_key};
 pub use verify::{Fault, Finding, Question, Report, Verdict, verify, verify_archive};
 
 #[cfg(test)]

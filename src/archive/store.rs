@@ -23,6 +23,14 @@ pub enum Put {
 
 /// A place for objects.
 pub trait Store: Debug + Send + Sync {
+    /// Whether what is written will be kept as it is to be; asked before anything is.
+    ///
+    /// # Errors
+    /// It will not, or the store cannot be asked.
+    fn ready(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Writes an object unless there is one under its key.
     ///
     /// # Errors
@@ -64,9 +72,14 @@ pub trait Store: Debug + Send + Sync {
 
 /// Whether a text can be a key: `[A-Za-z0-9._=-]` between slashes, no part empty or with a dot in front.
 /// What a seal names is read under no other.
-pub(super) fn is_key(key: &str) -> bool {
+pub fn is_key(key: &str) -> bool {
     let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._=-".contains(&byte);
     key.len() <= 512 && key.split('/').all(|part| !part.is_empty() && !part.starts_with('.') && part.bytes().all(legal))
+}
+
+/// Whether an error tells nothing about what is in the store: it gives no answer, or none to us.
+pub(super) fn is_away(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotConnected | io::ErrorKind::PermissionDenied)
 }
 
 /// The lines of an object, inflated as its key says.

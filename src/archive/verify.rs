@@ -24,7 +24,7 @@ use super::checkpoint::Checkpoint;
 use super::merkle::{Hash, Tree, leaf, sha256};
 use super::note::{Note, VerifyingKey};
 use super::seal::{Body, Data, Seal};
-use super::store::{NOTE_BYTES_MAX, Store, read_small};
+use super::store::{NOTE_BYTES_MAX, Store, is_away, read_small};
 
 /// The end is proved by a seal that is not older than this.
 const END_NANOS: i64 = 10 * 60 * 1_000_000_000;
@@ -144,6 +144,7 @@ impl<'s> Walk<'s> {
         self.expected = seq.saturating_add(1);
         let bytes = match read_small(self.store, &key, NOTE_BYTES_MAX) {
             Ok(bytes) => bytes.unwrap_or_default(),
+            Err(error) if is_away(&error) => return Err(error),
             Err(error) => {
                 self.report.find(Fault::Signature, &key, format!("it cannot be read: {error}"));
                 return Ok(());
@@ -221,8 +222,7 @@ impl<'s> Walk<'s> {
             Body::Empty { .. } => self.report.silences += 1,
             Body::Close { .. } => {}
         }
-        self.compare_roots();
-        Ok(())
+        self.compare_roots()
     }
 
     fn data(&mut self, key: &str, data: &Data) -> io::Result<()> {
@@ -240,11 +240,14 @@ impl<'s> Walk<'s> {
         }
         self.report.count(data);
         // One that was sealed while this runs was not in the list yet. Its number says whose it is.
-        let bytes = self.objects.remove(&data.object).or_else(|| {
-            let is_own =
-                data.object.rsplit('/').next().is_some_and(|name| key.ends_with(name.get(..12).unwrap_or(name)));
-            (is_own && self.store.open(&data.object).is_ok_and(|object| object.is_some())).then_some(data.bytes)
-        });
+        let mut bytes = self.objects.remove(&data.object);
+        let is_own = data.object.rsplit('/').next().is_some_and(|name| key.ends_with(name.get(..12).unwrap_or(name)));
+        if bytes.is_none() && is_own {
+            bytes = match self.store.open(&data.object) {
+                Err(error) if is_away(&error) => return Err(error),
+                object => object.ok().flatten().map(|_| data.bytes),
+            };
+        }
         match bytes {
             None => self.report.find(Fault::Missing, &data.object, format!("`{key}` names it")),
             Some(bytes) if bytes != data.bytes => {
@@ -253,6 +256,7 @@ impl<'s> Walk<'s> {
             Some(_) => match check_object(self.store, data, self.question.deep) {
                 Ok(None) => {}
                 Ok(Some(what)) => self.report.find(Fault::Altered, &data.object, what),
+                Err(error) if is_away(&error) => return Err(error),
                 Err(error) => self.report.find(Fault::Altered, &data.object, format!("it cannot be read: {error}")),
             },
         }
@@ -260,13 +264,16 @@ impl<'s> Walk<'s> {
     }
 
     /// Checkpoints and anchors of just this size.
-    fn compare_roots(&mut self) {
+    fn compare_roots(&mut self) -> io::Result<()> {
         let (size, root) = (self.tree.size(), self.tree.root());
         if self.is_broken {
-            return;
+            return Ok(());
         }
         if let Some(key) = self.checkpoints.remove(&size) {
-            let bytes = read_small(self.store, &key, NOTE_BYTES_MAX).ok().flatten().unwrap_or_default();
+            let bytes = match read_small(self.store, &key, NOTE_BYTES_MAX) {
+                Err(error) if is_away(&error) => return Err(error),
+                bytes => bytes.ok().flatten().unwrap_or_default(),
+            };
             match Note::parse(&bytes).map(|note| (note.is_signed_by(&self.key), Checkpoint::parse(note.text))) {
                 Ok((true, Some(checkpoint))) if checkpoint.size == size && checkpoint.root == root => {
                     self.report.checkpoints += 1;
@@ -286,6 +293,7 @@ impl<'s> Walk<'s> {
             }
             false
         });
+        Ok(())
     }
 
     /// What is left over, and whether the stream ends where it should.

@@ -6,7 +6,8 @@ use clap::Subcommand;
 
 use super::failure::{Exit, Failure};
 use super::output;
-use crate::archive::{Dir, prove};
+use super::place::Reach;
+use crate::archive::prove;
 
 /// Take single events out of an archive
 #[derive(Debug, clap::Args)]
@@ -20,21 +21,24 @@ enum Verb {
     /// Write the proof that an event was sealed, as JSON: `wharfinger verify --proof` checks it, and it
     /// shows no other event
     Prove {
-        /// The folder of one stream: `archive/audit`
+        /// The folder of one stream, `archive/audit`, or `s3://bucket/prefix/audit`
         stream: PathBuf,
         /// The event's id: `00deadbeef000001-0000000000000042`
         event_id: String,
+        #[command(flatten)]
+        reach: Reach,
     },
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Verb::Prove { stream, event_id } = &arguments.verb;
+    let Verb::Prove { stream, event_id, reach } = &arguments.verb;
     let number = event_id.split_once('-').and_then(|(_, number)| number.parse().ok());
     let Some(number) = number else {
         let error = anyhow::anyhow!("`{event_id}` is no id of an event");
         return Err(Failure::new(Exit::Usage, error, "16 hexadecimal digits, a dash, 16 digits"));
     };
-    let proof = prove(&Dir::new(stream), number, event_id).map_err(|error| {
+    let store = reach.stores(stream)?("");
+    let proof = prove(&*store, number, event_id).map_err(|error| {
         let error = anyhow::Error::from(error).context("the archive cannot be read");
         Failure::new(Exit::Data, error, "`wharfinger verify` says more")
     })?;

@@ -50,6 +50,16 @@ impl Failure {
         Failure::Error { exit, error: error.into(), hint: hint.to_string() }
     }
 
+    /// The same, with the codes of `verify`: another one could pass for a verdict.
+    pub(super) fn of_verify(self) -> Self {
+        match self {
+            Failure::Error { exit: Exit::Usage, error, hint } => {
+                Failure::Error { exit: Exit::VerifyUsage, error, hint }
+            }
+            other => other,
+        }
+    }
+
     /// Says it on stderr.
     pub(super) fn report(self) -> ExitCode {
         let text = self.text();

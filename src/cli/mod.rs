@@ -17,6 +17,7 @@ mod keygen;
 mod lint;
 mod list;
 mod output;
+mod place;
 mod queue;
 mod run;
 mod selftest;

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -12,9 +11,10 @@ use wharfinger_formats::Time;
 use super::convert::now;
 use super::failure::{Exit, Failure};
 use super::output;
+use super::place::{Reach, above};
 use super::table::{count, grouped, size};
 use super::visible::visible;
-use crate::archive::{Dir, Fault, OpenStore, Proof, Question, Report, Verdict, VerifyingKey, verify_archive};
+use crate::archive::{Fault, OpenStore, Proof, Question, Report, Verdict, VerifyingKey, verify_archive};
 
 /// Check an archive offline: every object and seal against the public key of its first seal
 ///
@@ -22,7 +22,8 @@ use crate::archive::{Dir, Fault, OpenStore, Proof, Question, Report, Verdict, Ve
 /// 13 bad or unknown signature, 14 the end is not proven, 15 not the stream an anchor is of.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The folder of the archive, as the sink's `path` names it; or the folder of one stream
+    /// The folder of the archive, as the sink's `path` names it, or `s3://bucket/prefix`; or the folder of
+    /// one stream
     #[arg(required_unless_present = "proof")]
     path: Option<PathBuf>,
     /// The public key of the first seal, or a file with it: the gateway prints it when the archive begins
@@ -40,6 +41,8 @@ pub(super) struct Arguments {
     /// Check this proof of one event alone, made by `wharfinger archive prove`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "deep", "anchor", "end"])]
     proof: Option<PathBuf>,
+    #[command(flatten)]
+    reach: Reach,
     /// The report as JSON
     #[arg(long)]
     json: bool,
@@ -60,8 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Some(text) => time(text)?,
         None => now(),
     };
-    let (root, folder) = place(path, &key)?;
-    let stores: OpenStore = Arc::new(move |folder| Arc::new(Dir::new(root.join(folder))));
+    let (stores, folder) = streams(arguments, path, &key)?;
     let question = Question { key, deep: arguments.deep, anchors, end };
     let bar = bar();
     let reports = verify_archive(&stores, &folder, &question, &mut |done, total, bytes| {
@@ -70,10 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         bar.set_message(size(bytes));
     });
     bar.finish_and_clear();
-    let reports = reports.map_err(|error| {
-        let error = anyhow::Error::from(error).context("the archive cannot be read");
-        Failure::new(Exit::NoInput, error, "may this user read it?")
-    })?;
+    let reports = reports.map_err(unreadable)?;
     let text = if arguments.json { format!("{:#}\n", json(&reports)) } else { text(&reports) };
     output::write(text.as_bytes())?;
     Ok(exit(&reports))
@@ -154,20 +153,35 @@ fn time(text: &str) -> Result<Time, Failure> {
         .ok_or_else(|| usage(anyhow::anyhow!("`{text}` is no time"), "write `2026-11-21T09:00:00Z`"))
 }
 
-/// The folder of all streams and that of the first.
-fn place(path: &Path, key: &VerifyingKey) -> Result<(PathBuf, String), Failure> {
+/// The folders of the archive and the name of the first.
+fn streams(arguments: &Arguments, path: &Path, key: &VerifyingKey) -> Result<(OpenStore, String), Failure> {
     let name = key.name().rsplit('/').next().unwrap_or_default().to_owned();
-    if path.join(&name).join("seal").is_dir() {
-        return Ok((path.to_owned(), name));
+    let stores = arguments.reach.stores(path).map_err(Failure::of_verify)?;
+    if has_seals(&stores, &name)? {
+        return Ok((stores, name));
     }
-    let absolute = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    match (path.join("seal").is_dir(), absolute.parent(), absolute.file_name().and_then(|name| name.to_str())) {
-        (true, Some(above), Some(folder)) => Ok((above.to_owned(), folder.to_owned())),
+    match above(path) {
+        Some((above, folder)) if has_seals(&stores, "")? => {
+            Ok((arguments.reach.stores(&above).map_err(Failure::of_verify)?, folder))
+        }
         _ => {
             let error = anyhow::anyhow!("there is no archive of `{}` in `{}`", key.name(), path.display());
             Err(usage(error, "name the folder in which the folder of the archive is"))
         }
     }
+}
+
+fn has_seals(stores: &OpenStore, folder: &str) -> Result<bool, Failure> {
+    let store = stores(folder);
+    // Of a long stream the list is long, and its first seal is there.
+    let found =
+        store.open("seal/000000000000").and_then(|first| Ok(first.is_some() || !store.keys("seal")?.is_empty()));
+    found.map_err(unreadable)
+}
+
+fn unreadable(error: std::io::Error) -> Failure {
+    let error = anyhow::Error::from(error).context("the archive cannot be read");
+    Failure::new(Exit::NoInput, error, "may this user read it?")
 }
 
 fn bar() -> ProgressBar {

@@ -25,6 +25,8 @@ use wharfinger_formats::Event;
 use self::lines::Lines;
 use super::compress::Compression;
 use super::drain::now;
+#[cfg(feature = "s3")]
+use super::s3::{Bucket, BucketConfig};
 use super::{Absent, Limits, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::archive::{Chain, ChainError, Dir, KeyFile, OpenStore, Origin};
 use crate::journal::Position;
@@ -42,8 +44,18 @@ pub const KIND: Kind<dyn SinkConfig> = Kind {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArchiveConfig {
-    /// The folder; a folder in it, named like the sink, holds its objects and seals.
-    pub path: PathBuf,
+    /// The folder; a folder in it, named like the sink, holds its objects and seals. Either this is written
+    /// or `s3`.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// A bucket instead of a folder.
+    #[cfg(feature = "s3")]
+    #[serde(default)]
+    pub s3: Option<BucketConfig>,
+    /// How long objects are to be kept. With `s3.lock` the bucket enforces it; `wharfinger archive
+    /// retention` reports it. Nothing is ever deleted by the gateway.
+    #[serde(default)]
+    pub keep: Option<Interval>,
     /// How objects are compressed.
     #[serde(default = "zstd")]
     pub compression: Compression,
@@ -69,6 +81,19 @@ const fn max_bytes() -> ByteSize {
     ByteSize::mib(64)
 }
 
+const NO_PLACE: &str = "it is not said where the archive is";
+/// Options of the bucket as the archive's own mistakes name them.
+#[cfg(feature = "s3")]
+const BUCKET_OPTIONS: &[&str] = &[
+    "s3.bucket",
+    "s3.prefix",
+    "s3.endpoint",
+    "s3.access_key_id",
+    "s3.secret_access_key",
+    "s3.session_token",
+    "s3.tls.ca",
+];
+
 /// How often it is looked whether a silence, a checkpoint or a new key is due.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -79,10 +104,11 @@ impl SinkConfig for ArchiveConfig {
             let (message, hint) = ("an object must be able to hold an event", "leave it out for 64MiB");
             problems.push(Problem { option: "max_bytes", message: message.to_owned(), hint: hint.to_owned() });
         }
-        if self.path.is_file() {
-            let message = format!("`{}` is no folder", self.path.display());
+        if let Some(path) = self.path.as_ref().filter(|path| path.is_file()) {
+            let message = format!("`{}` is no folder", path.display());
             problems.push(Problem { option: "path", message, hint: "choose another path".to_owned() });
         }
+        self.check_place(&mut problems);
         problems
     }
 
@@ -95,8 +121,7 @@ impl SinkConfig for ArchiveConfig {
         }
         let host: String = context.hostname.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
         let origin = Origin { host, name: context.name.clone() };
-        let root = self.path.clone();
-        let stores: OpenStore = Arc::new(move |folder| Arc::new(Dir::new(root.join(folder))));
+        let stores = self.stores()?;
         let state = context.data_dir.join("sealing").join(&context.name);
         let chain = Chain::open(state, origin, self.key.clone().map(KeyFile::new), stores, now());
         let chain = chain.map_err(|error| failed(error.to_string()))?;
@@ -109,6 +134,50 @@ impl SinkConfig for ArchiveConfig {
         let lines = Lines::new(self.compression).map_err(|error| failed(error.to_string()))?;
         let notices = context.notices.clone();
         Ok(Box::new(Archive { config: self.clone(), lines, stream, begun_at: None, notices, watch }))
+    }
+}
+
+impl ArchiveConfig {
+    #[cfg(feature = "s3")]
+    fn check_place(&self, problems: &mut Vec<Problem>) {
+        let mut problem = |option, message: &str, hint: &str| {
+            problems.push(Problem { option, message: message.to_owned(), hint: hint.to_owned() });
+        };
+        let Some(bucket) = &self.s3 else {
+            if self.path.is_none() {
+                problem("path", NO_PLACE, "write `path: /var/lib/wharfinger/archive`, or `s3:` with a bucket");
+            }
+            return;
+        };
+        if self.path.is_some() {
+            problem("s3", "an archive has one place", "leave out `path` or `s3`; a second sink makes a second archive");
+        }
+        if bucket.lock.is_some() && self.keep.is_none() {
+            problem("keep", "it is not said for how long objects are to be locked", "write `keep: 365d`");
+        }
+        for mut found in bucket.check() {
+            found.option = BUCKET_OPTIONS.iter().find(|name| name.ends_with(found.option)).unwrap_or(&"s3");
+            problems.push(found);
+        }
+    }
+
+    #[cfg(not(feature = "s3"))]
+    fn check_place(&self, problems: &mut Vec<Problem>) {
+        if self.path.is_none() {
+            let hint = "write `path: /var/lib/wharfinger/archive`".to_owned();
+            problems.push(Problem { option: "path", message: NO_PLACE.to_owned(), hint });
+        }
+    }
+
+    fn stores(&self) -> Result<OpenStore, SetupError> {
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.s3 {
+            let runtime = tokio::runtime::Handle::try_current();
+            let runtime = runtime.map_err(|error| SetupError::new("cannot reach the bucket", error))?;
+            return Bucket::stores(bucket, self.keep.map(Interval::get), runtime);
+        }
+        let root = self.path.clone().ok_or_else(|| SetupError::new("cannot go on with the archive", NO_PLACE))?;
+        Ok(Arc::new(move |folder| Arc::new(Dir::new(root.join(folder)))))
     }
 }
 
@@ -200,7 +269,7 @@ async fn on_chain<T: Send + 'static>(
     match work.await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => {
-            let for_people = matches!(error, ChainError::Key(_) | ChainError::Damaged { .. } | ChainError::Unsound(_));
+            let for_people = error.is_for_people();
             Err(Failed(error.to_string(), for_people))
         }
         Err(error) => Err(Failed(error.to_string(), false)),

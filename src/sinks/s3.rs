@@ -5,6 +5,10 @@
 //!
 //! Invariant: writing a request again writes nothing twice: names hold the hash of the content.
 
+mod body;
+mod bucket;
+mod bucket_config;
+mod client;
 mod object;
 mod store;
 
@@ -15,6 +19,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use wharfinger_formats::Event;
 
+pub use self::bucket::Bucket;
+pub use self::bucket_config::{BucketConfig, Lock};
+use self::client::Access;
 use self::object::{Layout, Object, Objects};
 use self::store::Store;
 use super::compress::Compression;
@@ -131,36 +138,30 @@ const fn timeout() -> Interval {
     Interval::seconds(300)
 }
 
-/// The longest prefix: a key has at most 1024 bytes.
-const PREFIX_MAX: usize = 512;
+impl S3Config {
+    fn access(&self) -> Access<'_> {
+        Access {
+            bucket: &self.bucket,
+            prefix: &self.prefix,
+            region: &self.region,
+            endpoint: self.endpoint.as_deref(),
+            path_style: self.path_style,
+            access_key_id: self.access_key_id.as_ref(),
+            secret_access_key: self.secret_access_key.as_ref(),
+            session_token: self.session_token.as_ref(),
+            ca: self.tls.ca.as_deref(),
+            timeout: self.timeout.get(),
+        }
+    }
+}
 
 impl SinkConfig for S3Config {
     fn check(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        let mut problem = |option, message: &str, hint: &str| {
-            problems.push(Problem { option, message: message.to_owned(), hint: hint.to_owned() });
-        };
-        if self.bucket.is_empty() || self.bucket.contains('/') {
-            problem("bucket", &format!("`{}` is no name of a bucket", self.bucket), "folders go into `prefix:`");
-        }
-        let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"!_.*'()=/-".contains(&byte);
-        if self.prefix.len() > PREFIX_MAX || self.prefix.contains("..") || !self.prefix.bytes().all(legal) {
-            let hint = "letters, digits and `!_.*'()=/-`, without `..`, at most 512";
-            problem("prefix", &format!("`{}` cannot begin a key", self.prefix), hint);
-        }
-        if self.endpoint.as_ref().is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
-            problem("endpoint", "it is no http or https URL", "write `https://minio.example:9000`");
-        }
+        let mut problems = self.access().problems();
         if self.max_bytes.get() == 0 {
-            problem("max_bytes", "an object must be able to hold an event", "leave it out for 64MiB");
+            let (message, hint) = ("an object must be able to hold an event", "leave it out for 64MiB");
+            problems.push(Problem { option: "max_bytes", message: message.to_owned(), hint: hint.to_owned() });
         }
-        let secrets = [
-            ("access_key_id", &self.access_key_id),
-            ("secret_access_key", &self.secret_access_key),
-            ("session_token", &self.session_token),
-        ];
-        problems.extend(secrets.into_iter().filter_map(|(option, secret)| secret.as_ref()?.problem(option)));
-        problems.extend(self.tls.ca.as_ref().and_then(|ca| Problem::for_file("tls.ca", ca)));
         problems
     }
 

@@ -6,6 +6,7 @@
 
 mod archive;
 mod containers;
+mod custody;
 mod docker;
 mod harness;
 mod objects;

@@ -4,12 +4,13 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::types::{
-    DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockRetentionMode, ObjectLockRule,
+    DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus,
+    ObjectLockRetention, ObjectLockRetentionMode, ObjectLockRule,
 };
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
@@ -98,6 +99,21 @@ impl Server {
         )
     }
 
+    /// `s3:` of an archive that is kept on this server.
+    pub fn store(&self, bucket: &str, options: &str) -> String {
+        let endpoint = &self.endpoint;
+        format!(
+            "{{bucket: {bucket}, endpoint: \"{endpoint}\", access_key_id: {ACCESS_KEY}, \
+             secret_access_key: {SECRET_KEY}, {options}}}"
+        )
+    }
+
+    /// Lets a command reach this server.
+    pub fn credentials<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("AWS_ACCESS_KEY_ID", ACCESS_KEY).env("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
+        command.env("AWS_ENDPOINT_URL", &self.endpoint)
+    }
+
     pub fn create_bucket(&self, bucket: &str) {
         self.runtime.block_on(self.client.create_bucket().bucket(bucket).send()).expect("create bucket");
     }
@@ -115,6 +131,12 @@ impl Server {
             let put = self.client.put_object_lock_configuration().bucket(bucket);
             put.object_lock_configuration(configuration).send().await.expect("set default retention");
         });
+    }
+
+    /// A bucket that can lock objects, and locks those alone whose writer says so.
+    pub fn create_locking_bucket(&self, bucket: &str) {
+        let create = self.client.create_bucket().bucket(bucket).object_lock_enabled_for_bucket(true);
+        self.runtime.block_on(create.send()).expect("create bucket with object lock");
     }
 
     /// Every object of the bucket, in the order of the keys.
@@ -154,11 +176,42 @@ impl Server {
 
     /// Tries to destroy the newest version of an object for good.
     pub fn delete_version(&self, bucket: &str, key: &str) -> Result<(), String> {
+        self.delete(bucket, key, false)
+    }
+
+    /// The same, with all the rights there are.
+    pub fn delete_version_with_bypass(&self, bucket: &str, key: &str) -> Result<(), String> {
+        self.delete(bucket, key, true)
+    }
+
+    fn delete(&self, bucket: &str, key: &str, bypass: bool) -> Result<(), String> {
         self.runtime.block_on(async {
             let head = self.client.head_object().bucket(bucket).key(key).send().await.expect("head object");
             let version = head.version_id().expect("a versioned bucket");
             let delete = self.client.delete_object().bucket(bucket).key(key).version_id(version);
+            let delete = delete.set_bypass_governance_retention(bypass.then_some(true));
             delete.send().await.map(|_| ()).map_err(|error| format!("{error:?}"))
         })
+    }
+
+    /// Deletes an object as a bucket with versions does: its versions stay.
+    pub fn hide(&self, bucket: &str, key: &str) {
+        self.runtime.block_on(self.client.delete_object().bucket(bucket).key(key).send()).expect("delete object");
+    }
+
+    /// Tries to set another lock, which ends so many seconds from now, with all the rights there are.
+    pub fn retain(&self, bucket: &str, key: &str, mode: &str, seconds: u64) -> Result<(), String> {
+        let until = SystemTime::now() + Duration::from_secs(seconds);
+        let retention = ObjectLockRetention::builder().mode(mode.into()).retain_until_date(until.into()).build();
+        let put = self.client.put_object_retention().bucket(bucket).key(key).retention(retention);
+        let put = put.bypass_governance_retention(true);
+        self.runtime.block_on(put.send()).map(|_| ()).map_err(|error| format!("{error:?}"))
+    }
+
+    /// Ends the legal hold of an object.
+    pub fn release(&self, bucket: &str, key: &str) {
+        let hold = ObjectLockLegalHold::builder().status(ObjectLockLegalHoldStatus::Off).build();
+        let put = self.client.put_object_legal_hold().bucket(bucket).key(key).legal_hold(hold);
+        self.runtime.block_on(put.send()).expect("end the hold");
     }
 }

@@ -1,0 +1,390 @@
+//! A bucket as the store of an archive: objects written once, locked for as long as they are to be kept.
+//!
+//! Calls block, on a thread that is not one of the runtime's own.
+//!
+//! Invariants: what is there is never written over, also by a store that ignores `If-None-Match`; an object
+//! counts as stored only when the store says of it that it is locked as the configuration wants; a store
+//! that gives no answer is never taken for one that has nothing.
+
+use std::fmt;
+use std::future::Future;
+use std::io::{self, ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
+use aws_sdk_s3::types::{
+    ChecksumAlgorithm, ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode,
+    ObjectLockRetention,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+use super::body::Body;
+use super::bucket_config::{BucketConfig, Lock};
+use super::client::{Answer, client, describe, judge, status};
+use crate::archive::{OpenStore, Put, Store, is_key};
+use crate::part::SetupError;
+use crate::sinks::Outcome;
+use crate::sinks::drain::now;
+
+/// The store's clock and ours may differ so far: it refuses requests whose clock differs by more.
+const CLOCK_SECONDS: i64 = 15 * 60;
+/// How often what only reads is tried, and how long it waits before it is tried again, and twice that.
+const TRIES: u32 = 4;
+const WAIT: Duration = Duration::from_millis(200);
+
+/// One folder of a bucket.
+#[derive(Clone)]
+pub struct Bucket {
+    account: Arc<Account>,
+    /// What its keys begin with: empty, or with a slash at the end.
+    root: String,
+}
+
+/// A bucket and the way there.
+struct Account {
+    config: BucketConfig,
+    /// How long objects are to be kept.
+    keep: Option<Duration>,
+    runtime: Handle,
+    /// None after the store has refused us: credentials are read again.
+    client: Mutex<Option<Client>>,
+    /// The store has not said that it does not know `If-None-Match`.
+    conditional: AtomicBool,
+    /// The bucket is known to lock objects.
+    locks: AtomicBool,
+}
+
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bucket(s3://{}/{})", self.account.config.bucket, self.root)
+    }
+}
+
+/// Why there is no answer that can be used.
+pub(super) enum No {
+    /// Nothing is there.
+    Absent,
+    /// Something is there already, or something else.
+    Other,
+    NotConditional,
+    Failed(io::Error),
+}
+
+impl Bucket {
+    /// Opens the folders of a bucket; touches no network. Objects that are written are to be kept for `keep`.
+    ///
+    /// # Errors
+    /// Credentials or certificates cannot be read.
+    pub fn stores(config: &BucketConfig, keep: Option<Duration>, runtime: Handle) -> Result<OpenStore, SetupError> {
+        let client = Mutex::new(Some(client(&config.access())?));
+        let (conditional, locks) = (AtomicBool::new(true), AtomicBool::new(false));
+        let prefix = config.prefix.trim_matches('/').to_owned();
+        let account = Arc::new(Account { config: config.clone(), keep, runtime, client, conditional, locks });
+        Ok(Arc::new(move |folder| {
+            let parts = [prefix.as_str(), folder].into_iter().filter(|part| !part.is_empty());
+            let root = parts.map(|part| format!("{part}/")).collect();
+            Arc::new(Bucket { account: Arc::clone(&account), root })
+        }))
+    }
+
+    fn full(&self, key: &str) -> String {
+        format!("{}{key}", self.root)
+    }
+
+    fn put_once(&self, key: &str, bytes: &[u8]) -> Result<(), No> {
+        let Account { config, .. } = &*self.account;
+        let client = self.account.client()?;
+        let mut request = client
+            .put_object()
+            .bucket(&config.bucket)
+            .key(self.full(key))
+            // The algorithm's name too: some stores look for that when the bucket locks its objects.
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .checksum_sha256(STANDARD.encode(Sha256::digest(bytes)));
+        if let Some((lock, until)) = self.account.lock() {
+            request = request.object_lock_mode(lock.mode()).object_lock_retain_until_date(until);
+        }
+        if config.legal_hold {
+            request = request.object_lock_legal_hold_status(ObjectLockLegalHoldStatus::On);
+        }
+        let conditional = self.account.conditional.load(Relaxed);
+        if conditional {
+            request = request.if_none_match("*");
+        }
+        self.account.ask(conditional, request.body(ByteStream::from(bytes.to_vec())).send()).map(|_| ())
+    }
+
+    /// Makes sure that an object that is there is locked as it is to be.
+    fn keep_locked(&self, key: &str) -> io::Result<()> {
+        if self.is_locked(key)? {
+            return Ok(());
+        }
+        // What the store forgot to do with the object it may do when it is told once more.
+        let account = &*self.account;
+        let (client, bucket) = (account.client()?, &account.config.bucket);
+        if let Some((lock, until)) = account.lock() {
+            let retention = ObjectLockRetention::builder().mode(lock.retention()).retain_until_date(until).build();
+            let request = client.put_object_retention().bucket(bucket).key(self.full(key)).retention(retention);
+            account.ask(false, request.send())?;
+        }
+        if account.config.legal_hold {
+            self.hold(key, true)?;
+        }
+        match self.is_locked(key)? {
+            true => Ok(()),
+            false => Err(refused(format!(
+                "`{}` is stored, but the store does not say that it is locked: is `s3:GetObjectRetention` allowed?",
+                self.full(key)
+            ))),
+        }
+    }
+
+    fn is_locked(&self, key: &str) -> io::Result<bool> {
+        let account = &*self.account;
+        if account.lock().is_none() && !account.config.legal_hold {
+            return Ok(true);
+        }
+        let head = self.head(key)?;
+        let is_held = head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On);
+        let Some(lock) = account.config.lock else { return Ok(is_held) };
+        let keep = i64::try_from(account.keep.unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
+        let is_mode =
+            head.object_lock_mode().is_some_and(|mode| *mode == ObjectLockMode::Compliance || *mode == lock.mode());
+        let ends = head.object_lock_retain_until_date().zip(head.last_modified());
+        let is_long = ends.is_some_and(|(until, from)| {
+            until.secs().saturating_add(CLOCK_SECONDS) >= from.secs().saturating_add(keep)
+        });
+        Ok(is_mode && is_long && (is_held || !account.config.legal_hold))
+    }
+
+    fn head(&self, key: &str) -> io::Result<HeadObjectOutput> {
+        let account = &*self.account;
+        let head = account.patiently(|| {
+            let request = account.client()?.head_object().bucket(&account.config.bucket).key(self.full(key));
+            account.ask(false, request.send())
+        });
+        Ok(head?)
+    }
+
+    /// The bytes of an object from one on, as long as it is the one of that tag.
+    pub(super) fn get(&self, key: &str, from: u64, tag: Option<&str>) -> Result<(ByteStream, Option<String>), No> {
+        let account = &*self.account;
+        account.patiently(|| {
+            let mut request = account.client()?.get_object().bucket(&account.config.bucket).key(self.full(key));
+            if from > 0 {
+                request = request.range(format!("bytes={from}-")).set_if_match(tag.map(str::to_owned));
+            }
+            let answer = account.ask(false, request.send())?;
+            Ok((answer.body, answer.e_tag))
+        })
+    }
+
+    /// The next piece of a body.
+    pub(super) fn next(&self, stream: &mut ByteStream) -> Option<io::Result<bytes::Bytes>> {
+        let piece = self.account.runtime.block_on(stream.next())?;
+        Some(piece.map_err(|error| io::Error::new(ErrorKind::NotConnected, error.to_string())))
+    }
+
+    /// Sets or clears the legal hold of one object.
+    ///
+    /// # Errors
+    /// The store refuses, or cannot be asked.
+    pub fn hold(&self, key: &str, is_held: bool) -> io::Result<()> {
+        let account = &*self.account;
+        let status = if is_held { ObjectLockLegalHoldStatus::On } else { ObjectLockLegalHoldStatus::Off };
+        let hold = ObjectLockLegalHold::builder().status(status).build();
+        let request = account.client()?.put_object_legal_hold().bucket(&account.config.bucket).key(self.full(key));
+        account.ask(false, request.legal_hold(hold).send())?;
+        Ok(())
+    }
+}
+
+impl Account {
+    /// The lock of an object that is written now.
+    fn lock(&self) -> Option<(Lock, DateTime)> {
+        let (lock, keep) = (self.config.lock?, self.keep?);
+        let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
+        // Dates of S3 are whole seconds.
+        let seconds = now().0.div_euclid(1_000_000_000).saturating_add(1).saturating_add(keep);
+        Some((lock, DateTime::from_secs(seconds)))
+    }
+
+    fn client(&self) -> io::Result<Client> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *client {
+            Some(client) => Ok(client.clone()),
+            none => {
+                let made = self::client(&self.config.access()).map_err(|error| refused(error.to_string()))?;
+                Ok(none.insert(made).clone())
+            }
+        }
+    }
+
+    /// Waits for an answer.
+    fn ask<T, E>(
+        &self,
+        conditional: bool,
+        answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, No>
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        let error = match self.runtime.block_on(answer) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => error,
+        };
+        if status(&error) == Some(404) && error.code() != Some("NoSuchBucket") {
+            return Err(No::Absent);
+        }
+        Err(match judge(&error, conditional) {
+            Answer::Exists => No::Other,
+            Answer::NotConditional => No::NotConditional,
+            Answer::Outcome(Outcome::Fatal { reason }) => {
+                *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                No::Failed(refused(reason))
+            }
+            Answer::Outcome(Outcome::Retry { reason, .. }) => {
+                No::Failed(io::Error::new(ErrorKind::NotConnected, reason))
+            }
+            _ => No::Failed(io::Error::new(ErrorKind::NotConnected, describe(&error))),
+        })
+    }
+
+    /// Asks again while the store gives no answer: whoever reads has no other loop.
+    fn patiently<T>(&self, ask: impl Fn() -> Result<T, No>) -> Result<T, No> {
+        let mut wait = WAIT;
+        for _ in 1..TRIES {
+            match ask() {
+                Err(No::Failed(error)) if error.kind() == ErrorKind::NotConnected => std::thread::sleep(wait),
+                done => return done,
+            }
+            wait *= 2;
+        }
+        ask()
+    }
+}
+
+/// Only a person can help.
+fn refused(reason: String) -> io::Error {
+    io::Error::new(ErrorKind::PermissionDenied, reason)
+}
+
+impl From<No> for io::Error {
+    fn from(no: No) -> io::Error {
+        match no {
+            No::Failed(error) => error,
+            No::Absent => io::Error::new(ErrorKind::NotFound, "the store has no such object"),
+            No::Other => io::Error::other("the object has changed meanwhile"),
+            No::NotConditional => io::Error::other("the store does not know `If-None-Match`"),
+        }
+    }
+}
+
+impl From<io::Error> for No {
+    fn from(error: io::Error) -> No {
+        No::Failed(error)
+    }
+}
+
+impl Store for Bucket {
+    fn ready(&self) -> io::Result<()> {
+        let account = &*self.account;
+        let config = &account.config;
+        if account.locks.load(Relaxed) || (config.lock.is_none() && !config.legal_hold) {
+            return Ok(());
+        }
+        let answer =
+            account.ask(false, account.client()?.get_object_lock_configuration().bucket(&config.bucket).send());
+        let is_enabled = match answer {
+            Ok(answer) => {
+                let lock = answer.object_lock_configuration().and_then(|lock| lock.object_lock_enabled());
+                lock == Some(&ObjectLockEnabled::Enabled)
+            }
+            Err(No::Absent) => false,
+            Err(no) => return Err(no.into()),
+        };
+        if !is_enabled {
+            let bucket = &config.bucket;
+            return Err(refused(format!("the bucket `{bucket}` does not lock objects: make one with Object Lock")));
+        }
+        account.locks.store(true, Relaxed);
+        Ok(())
+    }
+
+    fn put_new(&self, key: &str, bytes: &[u8]) -> io::Result<Put> {
+        if !is_key(key) {
+            return Err(io::Error::other(format!("`{key}` is no key")));
+        }
+        self.ready()?;
+        // Asked first, because some stores ignore `If-None-Match` without a word.
+        let mut put = match self.holds(key, bytes)? {
+            Some(true) => Put::Same,
+            Some(false) => return Ok(Put::Other),
+            None => Put::Done,
+        };
+        if put == Put::Done {
+            let mut answer = self.put_once(key, bytes);
+            if matches!(answer, Err(No::NotConditional)) {
+                self.account.conditional.store(false, Relaxed);
+                answer = self.put_once(key, bytes);
+            }
+            put = match answer {
+                Ok(()) => Put::Done,
+                Err(No::Other) => match self.holds(key, bytes)? {
+                    Some(true) => Put::Same,
+                    Some(false) => return Ok(Put::Other),
+                    None => {
+                        return Err(io::Error::new(ErrorKind::NotConnected, format!("`{key}` is there and is not")));
+                    }
+                },
+                Err(no) => return Err(no.into()),
+            };
+        }
+        self.keep_locked(key)?;
+        Ok(put)
+    }
+
+    fn open(&self, key: &str) -> io::Result<Option<Box<dyn Read>>> {
+        if !is_key(key) {
+            return Ok(None);
+        }
+        match self.get(key, 0, None) {
+            Ok((body, tag)) => Ok(Some(Box::new(Body::new(self.clone(), key, body, tag)))),
+            Err(No::Absent) => Ok(None),
+            Err(no) => Err(no.into()),
+        }
+    }
+
+    fn keys(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
+        let account = &*self.account;
+        let (mut keys, mut from) = (Vec::new(), None::<String>);
+        loop {
+            let page = account.patiently(|| {
+                let request = account.client()?.list_objects_v2().bucket(&account.config.bucket);
+                let request = request.prefix(self.full(&format!("{folder}/"))).set_continuation_token(from.clone());
+                account.ask(false, request.send())
+            })?;
+            for object in page.contents() {
+                let key = object.key().and_then(|key| key.strip_prefix(&*self.root)).unwrap_or_default();
+                keys.push((key.to_owned(), u64::try_from(object.size().unwrap_or(0)).unwrap_or(0)));
+            }
+            let next = page.next_continuation_token().filter(|_| page.is_truncated() == Some(true));
+            match next {
+                Some(next) if from.as_deref() != Some(next) => from = Some(next.to_owned()),
+                Some(_) => return Err(io::Error::other("the store lists the same page again and again")),
+                None => break,
+            }
+        }
+        keys.sort();
+        Ok(keys)
+    }
+}

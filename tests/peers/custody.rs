@@ -1,0 +1,206 @@
+//! The sealed archive in a bucket: locked against everybody until its date, one object a key whatever is
+//! killed, and verified over S3 with the same verdict as a downloaded copy.
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use crate::shared::Shared;
+use crate::support::gateway::Gateway;
+use crate::support::process::eventually;
+use crate::{peers_are_off, s3};
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+fn config(server: &s3::Server, bucket: &str, keep: &str, lock: &str) -> String {
+    format!(
+        "sources:\n  in: {{type: syslog, mode: tcp, address: 127.0.0.1:0}}\nsinks:\n  \
+         audit: {{type: archive, max_age: 200ms, keep: {keep}, s3: {}}}\n",
+        server.store(bucket, &format!("prefix: wharf/a, {lock}"))
+    )
+}
+
+fn send(gateway: &Gateway, numbers: std::ops::Range<u32>) {
+    let mut stream = TcpStream::connect(gateway.address("in", "tcp")).unwrap();
+    for number in numbers {
+        writeln!(stream, "<134>1 2026-11-21T09:05:11.123456Z far-host cargo {number} - - box {number}").unwrap();
+    }
+}
+
+/// Waits until everything received is sealed.
+fn wait_sealed(gateway: &Gateway) {
+    eventually("everything is sealed", WITHIN, || {
+        let page: serde_json::Value = serde_json::from_str(&gateway.get("/api/status")?.1).ok()?;
+        (page["sinks"][0]["queued"] == 0).then_some(())
+    });
+}
+
+fn key(folder: &Path) -> String {
+    fs::read_to_string(folder.join("data/sealing/audit/vkey-1")).unwrap().trim().to_owned()
+}
+
+fn run(arguments: &[&str], server: &s3::Server) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+    server.credentials(command.args(arguments)).output().unwrap()
+}
+
+/// `verify --deep` of a place: the exit code and what the report says of the streams.
+fn verify(place: &str, key: &str, server: &s3::Server) -> (i32, serde_json::Value) {
+    let output = run(&["verify", place, "--deep", "--json", "--key", key], server);
+    let report = serde_json::from_slice(&output.stdout);
+    let report: serde_json::Value =
+        report.unwrap_or_else(|_| panic!("{place}: {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code().unwrap(), report)
+}
+
+/// Copies a bucket into a folder.
+fn download(server: &s3::Server, bucket: &str, folder: &Path) {
+    for object in server.objects(bucket) {
+        let path = folder.join(&object.key);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, object.body).unwrap();
+    }
+}
+
+/// The bucket and a copy of it get the same verdict: that one.
+fn agree(server: &s3::Server, bucket: &str, key: &str, expected: i32) {
+    let copy = tempfile::tempdir().unwrap();
+    download(server, bucket, copy.path());
+    let here = verify(&copy.path().join("wharf/a").display().to_string(), key, server);
+    let there = verify(&format!("s3://{bucket}/wharf/a"), key, server);
+    assert_eq!(here, there);
+    assert_eq!(there.0, expected, "{:#}", there.1);
+}
+
+/// What is in a locked bucket stays in it, and what is written over it is found out.
+#[test]
+fn radosgw_keeps_the_archive_until_its_date() {
+    if peers_are_off() {
+        return;
+    }
+    let (server, bucket) = (s3::radosgw(), "custody");
+    server.create_locking_bucket(bucket);
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &config(&server, bucket, "2d", "lock: compliance, legal_hold: false"));
+    send(&gateway, 0..100);
+    wait_sealed(&gateway);
+    gateway.stop();
+    let (key, objects) = (key(folder.path()), server.objects(bucket));
+    for kind in ["wharf/a/audit/data/", "wharf/a/audit/seal/", "wharf/a/audit/checkpoint/"] {
+        assert!(objects.iter().any(|object| object.key.starts_with(kind)), "{kind}");
+    }
+    agree(&server, bucket, &key, 0);
+    for object in &objects {
+        assert_eq!(object.retention.as_deref(), Some("COMPLIANCE"), "{}", object.key);
+        for refused in [
+            server.delete_version(bucket, &object.key),
+            server.delete_version_with_bypass(bucket, &object.key),
+            server.retain(bucket, &object.key, "COMPLIANCE", 60),
+            server.retain(bucket, &object.key, "GOVERNANCE", 3 * 86_400),
+        ] {
+            assert!(refused.unwrap_err().contains("AccessDenied"), "{}", object.key);
+        }
+    }
+    let proof = tempfile::NamedTempFile::new().unwrap();
+    let event = event_id(&objects, "box 7");
+    let proved = run(&["archive", "prove", &format!("s3://{bucket}/wharf/a/audit"), &event], &server);
+    fs::write(proof.path(), &proved.stdout).unwrap();
+    let shown = run(&["verify", "--key", &key, "--proof", proof.path().to_str().unwrap()], &server);
+    assert!(shown.status.success(), "{}", String::from_utf8_lossy(&proved.stderr));
+
+    // A lock keeps versions, not names: a newer one is seen instead, and found out; the sealed one is there.
+    let object = objects.iter().find(|object| object.key.contains("/data/")).unwrap();
+    server.put(bucket, &object.key, b"{}\n").unwrap();
+    agree(&server, bucket, &key, 10);
+    server.hide(bucket, &object.key);
+    agree(&server, bucket, &key, 11);
+}
+
+fn event_id(objects: &[s3::Object], message: &str) -> String {
+    let lines = objects.iter().filter(|object| object.key.contains("/data/")).flat_map(|object| {
+        let text = zstd::decode_all(object.body.as_slice()).unwrap();
+        String::from_utf8(text).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
+    });
+    let mut events = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
+    let event = events.find(|event| event["msg"] == message).unwrap();
+    event["event_id"].as_str().unwrap().to_owned()
+}
+
+/// Compliance is no prison: behind the date an object can be deleted, unless it is under legal hold.
+#[test]
+fn radosgw_lets_go_behind_the_date_but_not_of_what_is_held() {
+    if peers_are_off() {
+        return;
+    }
+    let server = s3::radosgw();
+    let objects = ["custody-short", "custody-held"].map(|bucket| {
+        server.create_locking_bucket(bucket);
+        let folder = tempfile::tempdir().unwrap();
+        let hold = format!("lock: compliance, legal_hold: {}", bucket.ends_with("held"));
+        let gateway = Gateway::start(folder.path(), &config(&server, bucket, "12s", &hold));
+        send(&gateway, 0..3);
+        wait_sealed(&gateway);
+        gateway.stop();
+        let object = server.objects(bucket).into_iter().find(|object| object.key.contains("/data/")).unwrap();
+        let refusal = server.delete_version(bucket, &object.key).unwrap_err();
+        assert!(refusal.contains("AccessDenied"), "{refusal}");
+        object.key
+    });
+    eventually("the date has passed", WITHIN, || server.delete_version("custody-short", &objects[0]).ok());
+    // Its date was a moment later at most.
+    std::thread::sleep(Duration::from_secs(5));
+    let refusal = server.delete_version("custody-held", &objects[1]).unwrap_err();
+    assert!(refusal.contains("AccessDenied"), "{refusal}");
+    server.release("custody-held", &objects[1]);
+    server.delete_version("custody-held", &objects[1]).unwrap();
+}
+
+/// Killed again and again while objects go up: each key was written once, and all of it verifies.
+fn survives_kill_9(server: &Shared<s3::Server>, bucket: &str) {
+    server.create_locking_bucket(bucket);
+    let folder = tempfile::tempdir().unwrap();
+    let mut gateway = Gateway::start(folder.path(), &config(server, bucket, "1d", "lock: compliance"));
+    for round in 0..8 {
+        send(&gateway, round * 50..(round + 1) * 50);
+        // At another moment of the upload each time.
+        std::thread::sleep(Duration::from_millis(150 + 45 * u64::from(round)));
+        gateway = gateway.kill().start();
+    }
+    wait_sealed(&gateway);
+    gateway.stop();
+    assert_eq!(server.version_count(bucket), server.objects(bucket).len(), "a key was written twice");
+    agree(server, bucket, &key(folder.path()), 0);
+}
+
+#[test]
+fn radosgw_survives_kill_9_during_uploads() {
+    if !peers_are_off() {
+        survives_kill_9(&s3::radosgw(), "custody-killed");
+    }
+}
+
+#[test]
+fn moto_survives_kill_9_during_uploads() {
+    if !peers_are_off() {
+        survives_kill_9(&s3::moto(), "custody-killed");
+    }
+}
+
+/// A bucket that cannot lock gets nothing, and that is said before there is an event for it.
+#[test]
+fn a_bucket_without_lock_is_an_alarm_and_gets_nothing() {
+    if peers_are_off() {
+        return;
+    }
+    for server in [s3::radosgw(), s3::moto()] {
+        let (folder, bucket) = (tempfile::tempdir().unwrap(), "custody-unlocked");
+        server.create_bucket(bucket);
+        let gateway = Gateway::start(folder.path(), &config(&server, bucket, "1d", "lock: compliance"));
+        eventually("the alarm", WITHIN, || gateway.log().contains("does not lock objects").then_some(()));
+        assert!(server.objects(bucket).is_empty());
+        gateway.stop();
+    }
+}
