@@ -345,3 +345,29 @@ impl Drop for Archive {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg(feature = "s3")]
+    fn each_mistake_is_a_problem_with_its_option() {
+        for (options, option) in [
+            (serde_json::json!({}), "path"),
+            (serde_json::json!({ "path": "a", "s3": { "bucket": "b" } }), "s3"),
+            (serde_json::json!({ "s3": { "bucket": "a/b" } }), "s3.bucket"),
+            (serde_json::json!({ "s3": { "bucket": "a", "prefix": ".." } }), "s3.prefix"),
+            (serde_json::json!({ "s3": { "bucket": "a", "tls": { "ca": "/nowhere" } } }), "s3.tls.ca"),
+            (serde_json::json!({ "s3": { "bucket": "a", "lock": "compliance" } }), "keep"),
+            (serde_json::json!({ "path": "a", "max_bytes": 0 }), "max_bytes"),
+        ] {
+            let config: ArchiveConfig = serde_json::from_value(options).unwrap();
+            assert_eq!(config.check().first().map(|problem| problem.option), Some(option));
+        }
+        let locked = serde_json::json!({ "keep": "400d", "s3": { "bucket": "b", "lock": "compliance" } });
+        let config: ArchiveConfig = serde_json::from_value(locked).unwrap();
+        assert!(config.check().is_empty());
+    }
+}
