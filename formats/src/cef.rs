@@ -4,12 +4,14 @@
 //! Canonical fields go to the dictionary keys of [`table`] in a fixed order; fields without a key of the dictionary go out under their own name
 //! with `_` for `.`, and what else the input said under `ad_<group>_<name>`. No key of the
 //! dictionary holds a `_`, and no field begins with `ad_`: the three cannot be mistaken for one another.
+//! Only what came in as CEF goes on under its own key, if that is none of those ([`relay`]).
 //!
 //! Invariant: exactly one line with exactly these keys, each once, whatever bytes names and values hold.
 
 pub(crate) mod grammar;
 pub(crate) mod keys;
 mod parse;
+mod relay;
 mod stored;
 mod table;
 pub(crate) mod value;
@@ -248,13 +250,21 @@ impl Extension<'_, '_> {
             return;
         }
         let mut keys = Keys::default();
+        let came_as_cef = relay::is_cef(event);
         for extra in extras {
             let mut key = 0..0;
+            let (mut value, mut bytes_max) = (extra.value, EXTRA_BYTES_MAX);
+            let relayed = if came_as_cef { relay::key(event, extra) } else { None };
             let begin = |out: &mut Vec<u8>| {
-                key = keys.write(out, event.bytes(extra.group), event.bytes(extra.name));
+                let (group, name) = (event.bytes(extra.group), event.bytes(extra.name));
+                let own = relayed.is_some().then(|| keys.write_own(out, name)).flatten();
+                key = own.unwrap_or_else(|| keys.write(out, group, name));
                 out.push(b'=');
             };
-            if write_value(self.out, event, extra.value, EXTRA_BYTES_MAX, begin) == Written::Cut {
+            if let Some(relayed) = relayed {
+                (value, bytes_max) = (relayed.value, relayed.bytes_max);
+            }
+            if write_value(self.out, event, value, bytes_max, begin) == Written::Cut {
                 let key = self.out.get(key).map(String::from_utf8_lossy).unwrap_or_default();
                 note_cut(&mut self.cut, &key);
             }

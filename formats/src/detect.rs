@@ -195,6 +195,7 @@ mod tests {
             b"\x93\xa1t\x05\x80",
             b"\x94\xa1t\x05\x80\x80",
             b"LEEF:1.0|v|p|1|c|",
+            b"2026-11-21T09:03:20.158734145Z container start ab (name=x)",
         ];
         let detects = |format: &Format, line: &[u8]| format.detect.map_or(0, |detect| detect(line)) >= INNER_SCORE;
         for format in FORMATS.iter().filter(|format| !format.starts.is_empty()) {

@@ -139,6 +139,11 @@ pub(crate) fn row(kind: &str, action: &str) -> Option<&'static Row> {
     rows(kind).iter().find(|row| row.action == action)
 }
 
+/// Whether the Engine has objects of that type.
+pub(crate) fn is_kind(kind: &str) -> bool {
+    !rows(kind).is_empty()
+}
+
 /// Whether an event without a type, as the Engine sent them before API 1.22, is about an image.
 pub(crate) fn is_image_action(action: &str) -> bool {
     matches!(action, "delete" | "import" | "pull" | "push" | "tag" | "untag" | "load" | "save")

@@ -7,6 +7,8 @@
 //! Invariant: labels of a container stand among the attributes and win over the Engine's own, so
 //! whatever is taken from an attribute other than `image` and `name` is named in `untrusted`.
 
+pub(crate) mod cli;
+
 use std::borrow::Cow;
 
 use crate::docker_actions::{self, is_image_action};

@@ -116,6 +116,7 @@ pub const FORMATS: &[Format] = &[
     rfc3164::FORMAT,
     dockerd::FORMAT,
     docker_events::FORMAT,
+    docker_events::cli::FORMAT,
     docker_json::FORMAT,
     docker_local::FORMAT,
     journald::FORMAT,

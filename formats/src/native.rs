@@ -214,7 +214,7 @@ mod tests {
             let mut event = Event::new(&raw);
             for (field, text, kind) in &fields {
                 let value = match kind {
-                    0 => Value::Json(text),
+                    0 => Value::Json(text.trim()),
                     1 => Value::Int(number),
                     2 => Value::Time(Time(number)),
                     _ => Value::Str(text),
@@ -222,7 +222,8 @@ mod tests {
                 event.set(Field::ALL[*field], value);
             }
             for (group, name, text, is_json) in &extras {
-                event.extra(group, name, if *is_json { Value::Json(text) } else { Value::Str(text) });
+                // A value that was read has no white space around it.
+                event.extra(group, name, if *is_json { Value::Json(text.trim()) } else { Value::Str(text) });
             }
             let line = emitted(&event);
             prop_assert_eq!(again(&line), line);

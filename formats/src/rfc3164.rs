@@ -6,6 +6,7 @@
 //! Invariant: every line is accepted, and every byte of it is in a field or part of what was
 //! recognised.
 
+mod emit;
 mod timestamp;
 
 use nom::Parser;
@@ -23,7 +24,7 @@ pub(crate) const FORMAT: Format = Format {
     detect: Some(detect),
     starts: b"",
     parse: Some(parse),
-    emit: None,
+    emit: Some(emit::emit),
     open: Some(open),
 };
 

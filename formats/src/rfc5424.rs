@@ -7,7 +7,7 @@
 //! Invariant: one pass over the line, and no allocation unless a value holds an escape or the line
 //! is not UTF-8.
 
-mod emit;
+pub(crate) mod emit;
 mod structured;
 
 use crate::near;

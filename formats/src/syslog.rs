@@ -46,6 +46,25 @@ pub(crate) fn syslog_severity(event: i64) -> u8 {
     }
 }
 
+/// Facility of events that bring none: 13, "log audit". These records are audit evidence, and the
+/// local facilities belong to the site's own rules.
+const FACILITY_DEFAULT: u8 = 13;
+
+/// Facility and severity of the PRI of an event. The severity that came in stays unless something has
+/// judged the event otherwise since: §0's scale of 0 to 10 has no word for notice, so the way there and
+/// back is not exact.
+pub(crate) fn priority(event: &Event<'_>) -> (u8, u8) {
+    let small = |field, max| event.int(field).and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= max);
+    let came = small(Field::SyslogSeverity, 7);
+    let severity = match (came, event.int(Field::Severity)) {
+        (Some(came), Some(judged)) if event_severity(came) != judged => syslog_severity(judged),
+        (Some(came), _) => came,
+        (None, Some(judged)) => syslog_severity(judged),
+        (None, None) => 6,
+    };
+    (small(Field::SyslogFacility, 23).unwrap_or(FACILITY_DEFAULT), severity)
+}
+
 /// Whether a tag is a container id, the default tag of Docker's syslog driver: then the message is
 /// what a container wrote, and nothing it says about the engine may be believed.
 pub(crate) fn is_container_id(tag: &[u8]) -> bool {

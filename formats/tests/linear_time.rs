@@ -61,6 +61,9 @@ const PATTERNS: &[(&[u8], &[u8])] = &[
     (b"CEF:0|v|p|1|c|n|5|msg=", b"\\="),
     (b"CEF:0|v|p|1|c|n|5|", b"a=b "),
     (b"<13>1 - - - - - ", b"[a b=\"\"]"),
+    (b"2026-11-21T09:03:20Z container exec_start: ", b" ("),
+    (b"2026-11-21T09:03:20Z container start x (", b", "),
+    (b"2026-11-21T09:03:20Z container start x (", b"a=b, "),
 ];
 
 /// Time this thread has had a processor; elsewhere than on Linux, time since `start`.

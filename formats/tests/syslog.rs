@@ -117,6 +117,38 @@ proptest! {
     }
 
     #[test]
+    fn rfc3164_is_one_line_of_that_host_program_and_message(
+        host in text(), app in text(), pid in text(), msg in text(), others in proptest::collection::vec(field(), 0..8),
+    ) {
+        let emit = format("rfc3164").emit.unwrap();
+        let read = |fields: &[(Field, &str)]| {
+            let mut event = Event::new(b"raw");
+            fields.iter().for_each(|(field, text)| event.set(*field, *text));
+            let mut record = Vec::new();
+            emit(&event, &EmitContext::default(), &mut record);
+            assert!(is_one_record(&record), "{}", String::from_utf8_lossy(&record));
+            let mut back = Event::new(&record);
+            parse(Choice::Named(format("rfc3164")), &record, &CONTEXT, &mut back);
+            [Field::HostName, Field::App, Field::ProcessId, Field::Msg].map(|field| back.text(field).map(str::to_owned))
+        };
+        // Whatever header fields hold, the message is the message.
+        let [.., found] = read(&[(Field::HostName, &host), (Field::App, &app), (Field::ProcessId, &pid), (Field::Msg, "m")]);
+        prop_assert_eq!(found.as_deref(), Some("m"));
+        // Whatever the message holds, it is no header.
+        let [found_host, found_app, found_pid, found] = read(&[(Field::HostName, "h"), (Field::App, "a"), (Field::Msg, &msg)]);
+        prop_assert_eq!((found_host.as_deref(), found_app.as_deref(), found_pid), (Some("h"), Some("a"), None));
+        let visible = |char: char| char != '\t' && char.is_ascii_control();
+        if !msg.contains(visible) {
+            prop_assert_eq!(found.as_deref(), Some(&*msg));
+        }
+        let mut event = Event::new(b"raw");
+        others.iter().for_each(|(field, value)| event.set(*field, value.value()));
+        let mut record = Vec::new();
+        emit(&event, &EmitContext::default(), &mut record);
+        prop_assert!(is_one_record(&record));
+    }
+
+    #[test]
     fn any_bytes_are_an_event(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         check_total(&bytes)?;
     }

@@ -19,7 +19,7 @@ use crate::text::Text;
 use crate::{Context, Event, Field, Kind, ParseError, carried};
 
 /// Group of keys without a field.
-const CEF: &str = "cef";
+pub(super) const CEF: &str = "cef";
 /// Group of custom keys, by their labels.
 const CUSTOM: &str = "custom";
 /// What the emitter puts before names of the input.

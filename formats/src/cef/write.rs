@@ -156,7 +156,7 @@ fn write_key_part(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 #[inline(never)]
-fn is_key(name: &[u8]) -> bool {
+pub(super) fn is_key(name: &[u8]) -> bool {
     let is_letter = |byte: u8| (byte | 0x20).wrapping_sub(b'a') < 26;
     all(name, |byte| is_letter(byte) | (byte.wrapping_sub(b'0') < 10) | (byte == b'_'))
 }
@@ -217,12 +217,30 @@ impl<'e> Keys<'e> {
         at..out.len()
     }
 
+    /// Writes a space and the name as it is, unless that key is taken.
+    pub(crate) fn write_own(&mut self, out: &mut Vec<u8>, name: &[u8]) -> Option<Range<usize>> {
+        let from = out.len();
+        out.push(b' ');
+        out.extend_from_slice(name);
+        let at = from.saturating_add(1);
+        if self.is_seen(out, at) && self.is_taken(out, at) {
+            out.truncate(from);
+            return None;
+        }
+        self.remember(out, at);
+        Some(at..out.len())
+    }
+
     /// The key stands in `out` from `at` to the end; a number is put behind it if it is taken.
     #[inline]
     fn make_unique(&mut self, out: &mut Vec<u8>, at: usize) {
         if self.is_seen(out, at) {
             self.number(out, at);
         }
+        self.remember(out, at);
+    }
+
+    fn remember(&mut self, out: &[u8], at: usize) {
         match self.few.get_mut(self.len) {
             Some(slot) => {
                 *slot = at;

@@ -12,10 +12,6 @@ use crate::escape::all;
 use crate::lead::{Lead, lead};
 use crate::{EmitContext, Event, Extra, Field, Time, Value, syslog};
 
-/// Facility of events that bring none: 13, "log audit". These records are audit evidence, and the
-/// local facilities belong to the site's own rules.
-const FACILITY_DEFAULT: u8 = 13;
-
 /// An SD-ID without `@` "MUST NOT be used unless registered" (§6.3.2): others get this number.
 const ENTERPRISE: &str = "@32473";
 /// §6.3.2 and §6.3.3: SD-ID and PARAM-NAME have at most 32 characters.
@@ -88,29 +84,19 @@ fn header(event: &Event<'_>, exact: &mut Exact, out: &mut Vec<u8>) {
     }
 }
 
-/// Facility and severity. The severity that came in stays unless something has judged the event
-/// otherwise since: §0's scale of 0 to 10 has no word for notice, so the way there and back is not exact.
+/// Facility and severity, and which fields they say exactly.
 fn pri(event: &Event<'_>, exact: &mut Exact) -> (u8, u8) {
-    let small = |field, max| event.int(field).and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= max);
-    let facility = small(Field::SyslogFacility, 23);
-    let came = small(Field::SyslogSeverity, 7);
-    let judged = event.int(Field::Severity);
-    let severity = match (came, judged) {
-        (Some(came), Some(judged)) if syslog::event_severity(came) != judged => syslog::syslog_severity(judged),
-        (Some(came), _) => came,
-        (None, Some(judged)) => syslog::syslog_severity(judged),
-        (None, None) => 6,
-    };
-    if facility.is_some() {
+    let (facility, severity) = syslog::priority(event);
+    if event.int(Field::SyslogFacility) == Some(facility.into()) {
         exact.add(Field::SyslogFacility);
     }
-    if came == Some(severity) {
+    if event.int(Field::SyslogSeverity) == Some(severity.into()) {
         exact.add(Field::SyslogSeverity);
     }
-    if judged == Some(syslog::event_severity(severity)) {
+    if event.int(Field::Severity) == Some(syslog::event_severity(severity)) {
         exact.add(Field::Severity);
     }
-    (facility.unwrap_or(FACILITY_DEFAULT), severity)
+    (facility, severity)
 }
 
 /// A header field: PRINTUSASCII (33 to 126), anything else is `_`, cut at `max`, empty is `-`.
@@ -331,7 +317,7 @@ const fn is_hidden(byte: u8) -> bool {
 
 /// Appends text with a backslash before `"`, `\` and `]` when it is a value, and control characters as
 /// `\n`, `\r`, `\0` or `\x1B`. RFC 6587 §3.4.2: LF and NUL end a frame on many transports.
-fn visible(text: &[u8], is_value: bool, out: &mut Vec<u8>) {
+pub(crate) fn visible(text: &[u8], is_value: bool, out: &mut Vec<u8>) {
     if if is_value { is_plain_value(text) } else { is_shown(text) } {
         out.extend_from_slice(text);
         return;

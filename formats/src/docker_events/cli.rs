@@ -1,0 +1,155 @@
+//! What the Docker CLI prints of an event: `TIME TYPE ACTION ID (KEY=VALUE, KEY=VALUE)`.
+//!
+//! A parser on the way of an event, for the output of `docker events` without `--format json`. Nothing
+//! in it is escaped: a command may hold an id and a parenthesis, the value of a label a comma and an
+//! equals sign. So every attribute is a claim, and what more than one reading fits says so.
+//!
+//! Invariant: no attribute is believed. What comes from one is named in `untrusted`, also name and image.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::{ATTRIBUTES, DockerEvent};
+use crate::docker_actions;
+use crate::json_read::JsonValue;
+use crate::text::Text;
+use crate::{Context, Event, Field, Format, ParseError, Time};
+
+/// The row of this format.
+pub(crate) const FORMAT: Format = Format {
+    name: "docker_cli",
+    about: "Docker Engine events as `docker events` prints them, as text",
+    detect: Some(detect),
+    starts: b"12",
+    parse: Some(parse),
+    emit: None,
+    open: None,
+};
+
+/// Hexadecimal digits of the id of a container.
+const ID_DIGITS: usize = 64;
+
+fn detect(input: &[u8]) -> u8 {
+    let Some((_, kind, _)) = head(input) else { return 0 };
+    let is_known = std::str::from_utf8(kind).is_ok_and(docker_actions::is_kind);
+    if is_known { 92 } else { 0 }
+}
+
+/// Time, type, and where the action begins.
+fn head(input: &[u8]) -> Option<(Time, &[u8], usize)> {
+    let (time, used) = Time::parse_rfc3339(input)?;
+    let rest = input.get(used..)?.strip_prefix(b" ")?;
+    let len = rest.iter().take(16).position(|byte| *byte == b' ')?;
+    Some((time, rest.get(..len)?, used.saturating_add(len).saturating_add(2)))
+}
+
+fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
+    let expected = ParseError::new(0, "a time of RFC 3339, a type and an action");
+    let (time, kind, at) = head(input).ok_or(expected)?;
+    let text = Text::of(event, input);
+    let kind = text.ascii(at.saturating_sub(kind.len()).saturating_sub(1)..at.saturating_sub(1));
+    let Some(id) = find_id(input, at) else {
+        return Err(ParseError::new(at, "an action and an id"));
+    };
+    event.set(Field::Time, time);
+    let mut docker = DockerEvent {
+        kind: Some(Cow::Borrowed(kind)),
+        action: Some(text.piece(at..id.range.start.saturating_sub(1))),
+        actor_id: Some(text.piece(id.range.clone())).filter(|id| !id.is_empty()),
+        ..DockerEvent::default()
+    };
+    let mut is_ambiguous = id.is_ambiguous;
+    let inside = id.range.end.saturating_add(2);
+    let attributes = match input.get(id.range.end..).unwrap_or_default() {
+        [b' ', b'(', .., b')'] => inside..input.len().saturating_sub(1),
+        [] => inside..inside,
+        _ => {
+            event.mark_partial(&ParseError::new(input.len(), "a closing parenthesis"), input);
+            inside..input.len()
+        }
+    };
+    is_ambiguous |= docker.claims(&text, attributes, event);
+    docker.finish(Field::Time, event);
+    if is_ambiguous {
+        event.set(Field::ParseAmbiguous, true);
+    }
+    let claims = [Field::ContainerName, Field::ImageRef, Field::ExitCode, Field::Outcome, Field::Signal];
+    let claims: Vec<&str> = claims.into_iter().filter(|field| event.has(*field)).map(Field::name).collect();
+    event.set_text(Field::Untrusted, claims.join(","));
+    Ok(())
+}
+
+/// Where the id of an event stands.
+struct Id {
+    range: Range<usize>,
+    /// Something else may be the id as well.
+    is_ambiguous: bool,
+}
+
+/// The id of an action that begins at `at`: the word behind it, or, where a command stands between, the
+/// first id of a container before the attributes.
+fn find_id(input: &[u8], at: usize) -> Option<Id> {
+    let rest = input.get(at..)?;
+    let word = memchr::memchr(b' ', rest)?;
+    if rest.get(word.checked_sub(1)?) != Some(&b':') {
+        let start = at.checked_add(word)?.checked_add(1)?;
+        let len = memchr::memmem::find(input.get(start..)?, b" (").unwrap_or(input.len().saturating_sub(start));
+        // A prune has no id, but two spaces.
+        return (len > 0 || start < input.len())
+            .then(|| Id { range: start..start.saturating_add(len), is_ambiguous: false });
+    }
+    let ends = memchr::memmem::find_iter(rest, b" (").chain([rest.len()]);
+    let mut ids = ends.filter_map(|end| {
+        let start = end.checked_sub(ID_DIGITS)?;
+        let is_id =
+            rest.get(start..end)?.iter().all(u8::is_ascii_hexdigit) && rest.get(start.checked_sub(1)?) == Some(&b' ');
+        is_id.then_some(at.saturating_add(start)..at.saturating_add(end))
+    });
+    let range = ids.next()?;
+    Some(Id { range, is_ambiguous: ids.next().is_some() })
+}
+
+impl<'a> DockerEvent<'a> {
+    /// Takes the attributes in `range`; answers whether they can be read in another way. The CLI sorts
+    /// them by key: a key that is out of order, or comes again, is part of a value before it or behind.
+    fn claims(&mut self, text: &Text<'a>, range: Range<usize>, event: &mut Event<'a>) -> bool {
+        let mut is_ambiguous = false;
+        let mut before: Cow<'a, str> = Cow::Borrowed("");
+        let mut start = range.start;
+        while start < range.end {
+            let rest = text.bytes().get(start..range.end).unwrap_or_default();
+            let equals = memchr::memchr(b'=', rest).unwrap_or(rest.len());
+            let key = text.piece(start..start.saturating_add(equals));
+            let end = value_end(rest, equals).map_or(range.end, |end| start.saturating_add(end));
+            let value = text.piece(start.saturating_add(equals).saturating_add(1).min(end)..end);
+            is_ambiguous |= key <= before && start > range.start;
+            match &*key {
+                "image" if self.image.is_none() => self.image = Some(value),
+                "name" if self.name.is_none() => self.name = Some(value),
+                "container" if self.container.is_none() => self.container = Some(value),
+                "exitCode" if self.exit_code.is_none() => self.exit_code = Some(JsonValue::Str(value)),
+                "signal" if self.signal.is_none() => self.signal = Some(JsonValue::Str(value)),
+                _ => event.extra(ATTRIBUTES, &key, &value),
+            }
+            before = key;
+            start = end.saturating_add(2);
+        }
+        is_ambiguous
+    }
+}
+
+/// Where the value behind the equals sign at `equals` ends: at the last comma and space before the next
+/// equals sign. Nothing is looked at twice.
+fn value_end(rest: &[u8], equals: usize) -> Option<usize> {
+    let from = equals.saturating_add(1);
+    let mut comma = None;
+    for at in memchr::memchr2_iter(b',', b'=', rest.get(from..)?) {
+        let at = from.saturating_add(at);
+        match (rest.get(at..)?, comma) {
+            ([b',', b' ', ..], _) => comma = Some(at),
+            ([b'=', ..], Some(_)) => return comma,
+            _ => {}
+        }
+    }
+    None
+}

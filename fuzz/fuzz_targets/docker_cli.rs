@@ -1,0 +1,5 @@
+//! Any bytes as a frame of `docker_cli`: understood or refused, out of the journal as it went in, and out of
+//! every emitter as one record.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wharfinger_fuzz::check_event(&wharfinger_fuzz::parsed("docker_cli", input)));
