@@ -9,6 +9,8 @@
 //! goes on with; a silence is never sealed while an event waits.
 
 mod lines;
+mod masker;
+mod secrets;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -23,6 +25,7 @@ use tokio::task::JoinHandle;
 use wharfinger_formats::Event;
 
 use self::lines::Lines;
+use self::masker::Masker;
 use super::compress::Compression;
 use super::drain::now;
 #[cfg(feature = "s3")]
@@ -65,6 +68,10 @@ pub struct ArchiveConfig {
     /// How many bytes before compression end an object; held compressed in memory meanwhile.
     #[serde(default = "max_bytes")]
     pub max_bytes: ByteSize,
+    /// Passwords, tokens and keys are sealed as they came. Unless this is written, they are masked first: what
+    /// is locked for years cannot be taken back.
+    #[serde(default)]
+    pub keep_original: bool,
     /// The private key of the first epoch, made by `wharfinger keygen`. It is taken over: the file is
     /// removed once the gateway has the key. Unless it is written, the gateway makes one.
     #[serde(default)]
@@ -123,7 +130,7 @@ impl SinkConfig for ArchiveConfig {
         let origin = Origin { host, name: context.name.clone() };
         let stores = self.stores()?;
         let state = context.data_dir.join("sealing").join(&context.name);
-        let chain = Chain::open(state, origin, self.key.clone().map(KeyFile::new), stores, now());
+        let chain = Chain::open(state.clone(), origin, self.key.clone().map(KeyFile::new), stores, now());
         let chain = chain.map_err(|error| failed(error.to_string()))?;
         if let Some(key) = chain.first_key() {
             tracing::info!(archive = context.name, "`wharfinger verify` checks it with {key}");
@@ -131,7 +138,9 @@ impl SinkConfig for ArchiveConfig {
         let next = Mutex::new(Next::of(&chain));
         let stream = Arc::new(Stream { chain: Mutex::new(chain), next, waits: AtomicBool::new(false) });
         let watch = watch(Arc::clone(&stream), context.notices.clone());
-        let lines = Lines::new(self.compression).map_err(|error| failed(error.to_string()))?;
+        let masker = (!self.keep_original).then(|| Masker::open(&state.join("salt"))).transpose();
+        let masker = masker.map_err(|error| failed(error.to_string()))?;
+        let lines = Lines::new(self.compression, masker).map_err(|error| failed(error.to_string()))?;
         let notices = context.notices.clone();
         Ok(Box::new(Archive { config: self.clone(), lines, stream, begun_at: None, notices, watch }))
     }

@@ -8,6 +8,7 @@ use std::io;
 
 use wharfinger_formats::{Event, Field, Time, Value};
 
+use super::masker::Masker;
 use crate::archive::{Gap, Object, Source, Tree};
 use crate::journal::Position;
 use crate::sinks::compress::{Compression, Encoder};
@@ -31,6 +32,8 @@ const TIMES: (Time, Time) = (Time(-9_000_000_000_000_000_000), Time(9_000_000_00
 pub(super) struct Lines {
     compression: Compression,
     emitter: Emitter,
+    /// None: what was received is sealed as it is.
+    masker: Option<Masker>,
     line: Vec<u8>,
     open: Option<Open>,
     quarantined: Missing,
@@ -60,11 +63,12 @@ pub(super) struct Taken {
 }
 
 impl Lines {
-    pub(super) fn new(compression: Compression) -> io::Result<Lines> {
+    pub(super) fn new(compression: Compression, masker: Option<Masker>) -> io::Result<Lines> {
         // Said before anything is taken, if it cannot work at all.
         compression.encoder()?;
         let (quarantined, lost) = (Missing::default(), Missing::default());
-        Ok(Lines { compression, emitter: Emitter::native(), line: Vec::new(), open: None, quarantined, lost })
+        let emitter = Emitter::native();
+        Ok(Lines { compression, emitter, masker, line: Vec::new(), open: None, quarantined, lost })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -106,6 +110,9 @@ impl Lines {
         };
         self.line.clear();
         self.emitter.emit(event, &mut self.line);
+        if let Some(masker) = &self.masker {
+            masker.mask(event, &self.emitter, &mut self.line);
+        }
         open.leaves.add(&self.line);
         self.line.push(b'\n');
         open.encoder.write_all(&self.line).map_err(refused)?;
@@ -254,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_object_says_what_is_in_it_and_what_is_not() {
-        let mut lines = Lines::new(Compression::None).unwrap();
+        let mut lines = Lines::new(Compression::None, None).unwrap();
         assert_eq!(push(&mut lines, 4, HOUR, |_| {}), Push::Taken { bytes: 0 }, "the stream has it");
         assert!(lines.is_empty());
         push(&mut lines, 6, HOUR, |event| event.set(Field::VmName, "a b\n"));
@@ -280,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_names_stays_short() {
-        let mut lines = Lines::new(Compression::None).unwrap();
+        let mut lines = Lines::new(Compression::None, None).unwrap();
         for number in 5..5 + 3 * SOURCES_MAX as u64 {
             push(&mut lines, number, HOUR, |event| event.set(Field::VmName, &format!("vm-{number}")));
         }
@@ -292,7 +299,7 @@ mod tests {
 
     #[test]
     fn nobody_but_the_gateway_declares_a_gap_and_no_time_is_too_wild() {
-        let mut lines = Lines::new(Compression::None).unwrap();
+        let mut lines = Lines::new(Compression::None, None).unwrap();
         push(&mut lines, 5, HOUR, |event| {
             event.set(Field::EventClass, "gap");
             event.set(Field::Format, "rfc5424");

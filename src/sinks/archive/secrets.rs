@@ -1,0 +1,361 @@
+//! Where a text holds secrets: passwords, tokens and keys by the name that stands before them, and those
+//! that show by themselves what they are.
+//!
+//! Two looks: [`is_suspect`] is run over every line and allocates nothing; [`find`] over the texts of the few
+//! that are. Both are linear. Invariant: what is found begins and ends at an ASCII letter or an end of the
+//! text, so that UTF-8 stays UTF-8.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// A rule, and how the names end, in lower case, whose values it is about.
+const NAMES: &[(&str, &[&str])] = &[
+    ("password", &["password", "passwd", "passphrase", "_pass", "-pass"]),
+    ("token", &["token"]),
+    ("secret", &["secret"]),
+    ("key", &["api_key", "api-key", "apikey", "access_key", "access-key", "accesskey"]),
+    ("key", &["secret_key", "secret-key", "secretkey", "private_key", "private-key", "privatekey"]),
+    ("key", &["encryption_key", "signing_key"]),
+    (AUTHORIZATION, &["authorization"]),
+];
+const AUTHORIZATION: &str = "authorization";
+
+/// What those names end with, so that most others need one look.
+const LAST_FOUR: &[&[u8; 4]] = &[
+    b"word", b"sswd", b"rase", b"pass", b"oken", b"cret", b"_key", b"-key", b"ikey", b"skey", b"tkey", b"ekey", b"tion",
+];
+
+/// Secrets that begin so: the rule, how many letters of their kind follow at least.
+const SHAPES: &[(&str, &str, usize)] = &[
+    ("aws_key", "AKIA", 16),
+    ("aws_key", "ASIA", 16),
+    ("token", "ghp_", 20),
+    ("token", "github_pat_", 20),
+    ("token", "xoxb-", 20),
+    ("token", "xoxp-", 20),
+    ("jwt", "eyJ", 40),
+    ("bearer", "earer ", 16),
+];
+static SHAPE_FINDERS: LazyLock<Vec<Finder<'static>>> =
+    LazyLock::new(|| SHAPES.iter().map(|(_, beginning, _)| Finder::new(*beginning)).collect());
+static FLAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("--"));
+static KEY_BLOCKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY_BEGIN));
+
+const KEY_BEGIN: &[u8] = b"-----BEGIN ";
+const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
+/// The value of a flag is looked for so far.
+const FLAG_BYTES_MAX: usize = 4096;
+/// How far the name may stand before `=` or `:`: quotes with their backslashes, spaces.
+const BEFORE_MAX: usize = 16;
+/// What stands in the place of a secret begins so; it is none.
+pub(super) const MASK: &str = "[masked/";
+
+/// A secret in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Secret {
+    pub(super) range: Range<usize>,
+    pub(super) rule: &'static str,
+    /// Backslashes before each quote that its place needs: a number among quoted texts becomes a text.
+    pub(super) quotes: Option<usize>,
+}
+
+/// Whether there may be a secret in it.
+pub(super) fn is_suspect(text: &[u8]) -> bool {
+    let is_named = |at: usize| match name_before(text, at) {
+        Some(name) if ends_like_one(&text[name.clone()]) => true,
+        _ => is_url(text, at) && user_info(text, at + 3).is_some(),
+    };
+    memchr::memchr2_iter(b'=', b':', text).any(is_named)
+        || FLAGS.find_iter(text).any(|at| ends_like_one(&text[word(text, at)]))
+        || KEY_BLOCKS.find(text).is_some()
+        || SHAPE_FINDERS.iter().any(|finder| finder.find(text).is_some())
+}
+
+/// All secrets of a text, in order; none overlaps another.
+pub(super) fn find(text: &[u8]) -> Vec<Secret> {
+    let mut found = Found { secrets: Vec::new(), covered: 0 };
+    for at in memchr::memchr2_iter(b'=', b':', text) {
+        found.look(at, || match name_before(text, at).and_then(|name| Some((rule_of(&text[name.clone()])?, name))) {
+            Some((rule, name)) => value(text, rule, name, at + 1),
+            None if is_url(text, at) => user_info(text, at + 3),
+            None => None,
+        });
+    }
+    found.covered = 0;
+    for at in FLAGS.find_iter(text) {
+        found.look(at, || behind_flag(text, at));
+    }
+    found.covered = 0;
+    for at in KEY_BLOCKS.find_iter(text) {
+        found.look(at, || key_block(text, at));
+    }
+    for (shape, finder) in SHAPES.iter().zip(&*SHAPE_FINDERS) {
+        found.covered = 0;
+        for at in finder.find_iter(text) {
+            found.look(at, || shaped(text, shape, at));
+        }
+    }
+    let mut found = found.secrets;
+    found.retain(|secret| !secret.range.is_empty() && !text[secret.range.clone()].starts_with(MASK.as_bytes()));
+    found.sort_by_key(|secret| (secret.range.start, usize::MAX - secret.range.end));
+    let mut end = 0;
+    found.retain(|secret| {
+        let is_apart = secret.range.start >= end;
+        end = end.max(secret.range.end);
+        is_apart
+    });
+    found
+}
+
+/// What one way of looking has found. What it has covered is not looked at again: that keeps it linear.
+struct Found {
+    secrets: Vec<Secret>,
+    covered: usize,
+}
+
+impl Found {
+    fn look(&mut self, at: usize, look: impl FnOnce() -> Option<Secret>) {
+        if at < self.covered {
+            return;
+        }
+        if let Some(secret) = look() {
+            self.covered = secret.range.end;
+            self.secrets.push(secret);
+        }
+    }
+}
+
+/// The rule about values of that name.
+pub(super) fn rule_of(name: &[u8]) -> Option<&'static str> {
+    let ends = |ending: &str| {
+        name.len().checked_sub(ending.len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(ending.as_bytes()))
+    };
+    NAMES.iter().find(|(_, endings)| endings.iter().any(|ending| ends(ending))).map(|(rule, _)| *rule)
+}
+
+fn ends_like_one(name: &[u8]) -> bool {
+    let Some(last) = name.last_chunk::<4>() else { return false };
+    let last = last.map(|byte| byte.to_ascii_lowercase());
+    LAST_FOUR.iter().any(|four| **four == last)
+}
+
+fn is_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
+}
+
+/// The last part of the name before a sign, behind which only quotes and spaces stand.
+fn name_before(text: &[u8], sign: usize) -> Option<Range<usize>> {
+    let before = &text[sign.saturating_sub(BEFORE_MAX)..sign];
+    let gap = before.iter().rev().take_while(|byte| b"\"'\\ ".contains(byte)).count();
+    let end = sign - gap;
+    // The longest ending is shorter than this.
+    let from = end.saturating_sub(BEFORE_MAX);
+    let len = text[from..end].iter().rev().take_while(|byte| is_name(**byte)).count();
+    (len > 0).then_some(end - len..end)
+}
+
+/// The word that begins there.
+fn word(text: &[u8], at: usize) -> Range<usize> {
+    let len = text[at..].iter().take_while(|byte| is_name(**byte)).take(64).count();
+    at..at + len
+}
+
+fn is_url(text: &[u8], at: usize) -> bool {
+    text[at..].starts_with(b"://")
+}
+
+/// `user:password@host`: the password.
+fn user_info(text: &[u8], from: usize) -> Option<Secret> {
+    let rest = &text[from..];
+    let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || b"/?#\"'\\<>,@".contains(byte))?;
+    let colon = memchr::memchr(b':', &rest[..end])?;
+    (rest[end] == b'@').then(|| Secret { range: from + colon + 1..from + end, rule: "url", quotes: None })
+}
+
+/// The value behind `name=` or `"name":`.
+fn value(text: &[u8], rule: &'static str, name: Range<usize>, from: usize) -> Option<Secret> {
+    let from = from + text[from..].iter().take_while(|byte| b" \t".contains(byte)).count();
+    let (secret, is_quoted) = match quoted(text, from) {
+        Some(range) => (range, true),
+        None => (bare(text, from), false),
+    };
+    let body = &text[secret.clone()];
+    if rule == AUTHORIZATION {
+        return authorization(text, secret, is_quoted);
+    }
+    if is_quoted {
+        return Some(Secret { range: secret, rule, quotes: None });
+    }
+    // Among quoted names a bare value is no text.
+    let slashes = text[name.end..].iter().take_while(|byte| **byte == b'\\').count();
+    let is_json = text.get(name.end + slashes) == Some(&b'"');
+    match body {
+        b"null" | b"true" | b"false" if is_json => None,
+        _ => Some(Secret { range: secret, rule, quotes: is_json.then_some(slashes) }),
+    }
+}
+
+/// `Bearer abc`: what is behind the scheme; or all of it, if it is long enough for a credential.
+fn authorization(text: &[u8], whole: Range<usize>, is_quoted: bool) -> Option<Secret> {
+    let range = match memchr::memchr(b' ', &text[whole.clone()]) {
+        Some(space) => whole.start + space + 1..whole.end,
+        // A line of a header: the scheme ends at the space.
+        None if !is_quoted && text.get(whole.end) == Some(&b' ') && whole.len() < 16 => bare(text, whole.end + 1),
+        None => whole,
+    };
+    (range.len() >= 8).then_some(Secret { range, rule: AUTHORIZATION, quotes: None })
+}
+
+/// What stands between quotes. Texts in texts have backslashes before theirs, 1, 3 or 7: what ends one has
+/// as many, or those of backslashes inside besides.
+fn quoted(text: &[u8], from: usize) -> Option<Range<usize>> {
+    let slashes = text[from..].iter().take_while(|byte| **byte == b'\\').count();
+    let quote = *text.get(from + slashes).filter(|byte| b"\"'".contains(byte))?;
+    if !(slashes + 1).is_power_of_two() {
+        return None;
+    }
+    let from = from + slashes + 1;
+    for at in memchr::memchr_iter(quote, &text[from..]) {
+        let before = text[from..from + at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        if before % ((slashes + 1) * 2) == slashes {
+            return Some(from..from + at - slashes);
+        }
+    }
+    // Cut off: the rest of the text is part of it.
+    Some(from..text.len())
+}
+
+fn bare(text: &[u8], from: usize) -> Range<usize> {
+    let is_end = |byte: &u8| byte.is_ascii_whitespace() || b",;&\"'\\{}[]()<>|".contains(byte);
+    let len = text[from..].iter().take_while(|byte| !is_end(byte)).count();
+    from..from + len
+}
+
+/// `--password x`, `"--password","x"`.
+fn behind_flag(text: &[u8], at: usize) -> Option<Secret> {
+    let text = &text[..text.len().min(at + FLAG_BYTES_MAX)];
+    let name = word(text, at);
+    let rule = rule_of(&text[name.clone()])?;
+    let behind = &text[name.end..];
+    let gap = behind.iter().take_while(|byte| b"\"'\\, ".contains(byte)).count();
+    let is_apart = behind[..gap].iter().any(|byte| b", ".contains(byte));
+    // The value's own quote is no part of the gap.
+    let back = behind[..gap].iter().rev().take_while(|byte| b"\"'\\".contains(byte)).count();
+    let from = name.end + gap - back;
+    let range = quoted(text, from).unwrap_or_else(|| bare(text, from));
+    // `--secret source=x` names one.
+    let is_reference = memchr::memchr(b'=', &text[range.clone()]).is_some() || text[range.clone()].starts_with(b"--");
+    (is_apart && !is_reference).then_some(Secret { range, rule, quotes: None })
+}
+
+/// A private key in PEM, to its end or that of the text.
+fn key_block(text: &[u8], at: usize) -> Option<Secret> {
+    let behind = at + KEY_BEGIN.len();
+    let label = &text[behind..text.len().min(behind + 64)];
+    let head = behind + memchr::memmem::find(label, KEY_LABEL)? + KEY_LABEL.len();
+    let end = memchr::memmem::find(&text[head..], KEY_LABEL).map_or(text.len(), |end| head + end + KEY_LABEL.len());
+    Some(Secret { range: at..end, rule: "private_key", quotes: None })
+}
+
+/// A secret that begins like one.
+fn shaped(text: &[u8], (rule, beginning, len_min): &(&'static str, &str, usize), at: usize) -> Option<Secret> {
+    let behind = at + beginning.len();
+    // The word before a token is none of it.
+    let from = if beginning.ends_with(' ') { behind } else { at };
+    if from == at && at > 0 && text[at - 1].is_ascii_alphanumeric() {
+        return None;
+    }
+    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(byte);
+    let len = text[behind..].iter().take_while(is_part).count();
+    (len >= *len_min).then_some(Secret { range: from..behind + len, rule, quotes: None })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> Vec<(&'static str, &str)> {
+        let found = find(text.as_bytes());
+        assert!(is_suspect(text.as_bytes()) || found.is_empty(), "{text}");
+        found.into_iter().map(|secret| (secret.rule, &text[secret.range])).collect()
+    }
+
+    #[test]
+    fn secrets_are_found_by_their_names() {
+        for (text, rule, secret) in [
+            ("DB_PASSWORD=hunter2 X=1", "password", "hunter2"),
+            (r#"{"password": "a\"b\\"}"#, "password", r#"a\"b\\"#),
+            (r#"{"log":"{\"api_key\":\"k\\\"1\",\"x\":1}"}"#, "key", r#"k\\\"1"#),
+            (r#"{"log":"{\"token\":\"t\\\\\",\"x\":1}"}"#, "token", r"t\\\\"),
+            ("curl -H 'Authorization: Bearer abcdefghijklmnop' x", "authorization", "abcdefghijklmnop"),
+            ("Authorization: Basic dXNlcjpwYXNz", "authorization", "dXNlcjpwYXNz"),
+            ("mysql --password hunter2 -u root", "password", "hunter2"),
+            (r#"["mysql","--password","hunter2"]"#, "password", "hunter2"),
+            (r#"["mysql","--db-pass=hunter2"]"#, "password", "hunter2"),
+            ("postgres://app:hunter2@db/x", "url", "hunter2"),
+            ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG", "key", "wJalrXUtnFEMI/K7MDENG"),
+            ("id AKIAIOSFODNN7EXAMPLE used", "aws_key", "AKIAIOSFODNN7EXAMPLE"),
+            ("got bearer abcdefgh12345678, ok", "bearer", "abcdefgh12345678"),
+            (r#"{"secret":12345,"a":1}"#, "secret", "12345"),
+            ("password='ünder score'", "password", "ünder score"),
+            ("passwd: cut\"", "password", "cut"),
+            ("token=\"never ends", "token", "never ends"),
+        ] {
+            assert_eq!(shown(text), [(rule, secret)], "{text}");
+        }
+        let block = "-----BEGIN RSA PRIVATE KEY-----\\nMIIB\\n-----END RSA PRIVATE KEY-----";
+        assert_eq!(shown(&format!("a {block} b")), [("private_key", block)]);
+        assert_eq!(shown(&format!("a {}", &block[..40])), [("private_key", &block[..40])]);
+        let jwt = format!("eyJ{}", "a.b-".repeat(12));
+        assert_eq!(shown(&format!("<{jwt}>")), [("jwt", &*jwt)]);
+        assert_eq!(find(br#"{\"secret\":7}"#).first().unwrap().quotes, Some(1));
+    }
+
+    #[test]
+    fn what_only_sounds_like_one_is_left() {
+        for text in [
+            "Failed password for root from 10.0.0.1",
+            "password=",
+            r#"{"token":null,"password":true}"#,
+            "bypass: yes",
+            "PWD=/root",
+            "tokens=3",
+            "authorization: denied",
+            "https://example.org/a:b@c",
+            "docker run --secret source=db_password,target=x",
+            "password=[masked/password/7/0123456789abcdef]",
+            "xAKIAIOSFODNN7EXAMPLE AKIA",
+            "-----BEGIN CERTIFICATE-----",
+            "==:=:=::=",
+            "",
+        ] {
+            assert_eq!(shown(text), [], "{text}");
+        }
+    }
+
+    /// A line made to be slow costs as much as any other.
+    #[test]
+    fn time_is_linear() {
+        for piece in [
+            "password=",
+            "token=\\\\\\\"",
+            "\\\"token\\\":\\\"",
+            "a://b:",
+            "--token \"=",
+            "-----BEGIN ",
+            "--",
+            "eyJ-",
+            "=:",
+            "\\",
+        ] {
+            let text = piece.repeat((256 << 10) / piece.len());
+            let start = std::time::Instant::now();
+            std::hint::black_box((is_suspect(text.as_bytes()), find(text.as_bytes()).len()));
+            // A square would take a minute.
+            assert!(start.elapsed() < std::time::Duration::from_secs(5), "{piece:?}: {:?}", start.elapsed());
+        }
+    }
+}
