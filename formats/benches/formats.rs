@@ -9,6 +9,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use syslog_loose::{Variant, parse_message_with_year_tz};
 use wharfinger_formats::frame::{Frame, Framer};
 use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Format, Offset, Time, parse, stored};
 
@@ -44,6 +45,15 @@ const CORPORA: &[(&str, &str, &str)] = &[
     ("wazuh_syslog", "wazuh-syslog/alerts.log", "wazuh_syslog"),
     ("gelf", "gelf/docker-driver.ndjson", "gelf"),
     ("leef", "leef/firewall.log", "leef"),
+];
+
+/// What stands beside others: ordinary lines, as they come by the million.
+const BESIDE: &[(&str, &str, &str)] = &[
+    ("rfc5424", "rfc5424/audit.log", "rfc5424"),
+    ("rfc3164", "../formats/benches/corpora/rfc3164.log", "rfc3164"),
+    ("dockerd", "dockerd/engine20.10-info.log", "dockerd"),
+    ("docker_events", "../formats/benches/corpora/docker-events.ndjson", "docker_events"),
+    ("wazuh", "../formats/benches/corpora/wazuh.ndjson", "wazuh"),
 ];
 
 fn format(name: &str) -> &'static Format {
@@ -189,5 +199,51 @@ fn framing(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, parsers, emitters, journal_records, parse_and_emit, framing);
+/// The same lines with what others parse them with, one after the other in one run: only the ratios mean
+/// something. `syslog_loose` answers borrowed parts, `serde_json` a tree it allocates.
+fn beside_others(c: &mut Criterion) {
+    let utc = || Some(chrono::Utc);
+    for (row, fixtures, name) in BESIDE {
+        let mut group = c.benchmark_group(format!("beside/{row}"));
+        let lines = lines(fixtures);
+        group.throughput(Throughput::Elements(lines.len() as u64));
+        group.bench_function("wharfinger", |b| {
+            let mut kept = Some(Event::new(b""));
+            b.iter(|| {
+                for line in &lines {
+                    let mut event = kept.take().unwrap_or(Event::new(b"")).reuse(line);
+                    parse(Choice::Named(format(name)), line, &CONTEXT, &mut event);
+                    black_box(&event);
+                    kept = Some(event.reuse(b""));
+                }
+            });
+        });
+        let texts: Vec<&str> = lines.iter().map(|line| std::str::from_utf8(line).unwrap()).collect();
+        match *name {
+            "rfc5424" | "rfc3164" => {
+                let variant = if *name == "rfc5424" { Variant::RFC5424 } else { Variant::RFC3164 };
+                group.bench_function("syslog_loose", |b| {
+                    b.iter(|| {
+                        for text in &texts {
+                            black_box(parse_message_with_year_tz(text, |_| 2026, utc(), variant));
+                        }
+                    });
+                });
+            }
+            "dockerd" => {}
+            _ => {
+                group.bench_function("serde_json::Value", |b| {
+                    b.iter(|| {
+                        for line in &lines {
+                            black_box(serde_json::from_slice::<serde_json::Value>(line).unwrap());
+                        }
+                    });
+                });
+            }
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, parsers, beside_others, emitters, journal_records, parse_and_emit, framing);
 criterion_main!(benches);

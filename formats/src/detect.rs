@@ -4,8 +4,6 @@
 //! Invariant: total. [`parse`] never fails: what no parser accepts is an event of class `unparsed`
 //! that says why.
 
-use std::sync::LazyLock;
-
 use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, carried, dockerd, syslog};
 
 /// Which format a source's frames are in.
@@ -36,7 +34,7 @@ const SURE: u8 = 95;
 
 /// The format `input` most likely is in, and how sure that is (1 to 100).
 pub fn detect(input: &[u8]) -> Option<(&'static Format, u8)> {
-    best(input, |_| true)
+    best(input, FORMATS.iter().filter(|format| format.parse.is_some()))
 }
 
 /// Fills `event` from `input`, a piece of its raw bytes; never fails.
@@ -99,40 +97,43 @@ fn parse_envelope<'a>(
 /// products that send CEF or JSON name none.
 pub(crate) fn inner<'m>(message: &'m [u8], event: &Event<'_>) -> Option<(&'m [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
-    if !message.first().is_some_and(|first| may_start(*first)) {
+    let candidates = message.first().and_then(|first| CARRIED.get(usize::from(*first))).copied().unwrap_or(0);
+    if candidates == 0 {
         return None;
     }
     let app = event.text(Field::App).unwrap_or_default();
-    if syslog::is_container_id(app.as_bytes()) {
+    let of_daemon = is_daemon_tag(app);
+    let of_process = event.has(Field::ProcessId);
+    if of_process && !of_daemon || syslog::is_container_id(app.as_bytes()) {
         return None;
     }
-    let of_process = event.has(Field::ProcessId);
-    let allowed = |format: &Format| match format.name == dockerd::FORMAT.name {
-        true => is_carried(format) && is_daemon_tag(app),
-        false => is_carried(format) && !of_process,
-    };
-    best(message, allowed).filter(|(_, score)| *score >= INNER_SCORE).map(|(format, _)| (message, format))
+    let is_candidate = |row: usize| candidates & 1_u32.wrapping_shl(row as u32) != 0;
+    let allowed = |format: &Format| if format.name == dockerd::FORMAT.name { of_daemon } else { !of_process };
+    let rows = FORMATS.iter().enumerate().filter(|(row, format)| is_candidate(*row) && allowed(format));
+    best(message, rows.map(|(_, format)| format))
+        .filter(|(_, score)| *score >= INNER_SCORE)
+        .map(|(format, _)| (message, format))
 }
 
-/// Whether a line inside another can begin with that byte: most messages begin with none of them.
-#[inline]
-fn may_start(first: u8) -> bool {
-    static STARTS: LazyLock<[bool; 256]> = LazyLock::new(|| {
-        let mut starts = [false; 256];
-        for first in FORMATS.iter().filter(|format| is_carried(format)).flat_map(|format| format.starts) {
-            if let Some(slot) = starts.get_mut(usize::from(*first)) {
-                *slot = true;
-            }
+/// The formats that syslog may carry and whose lines can begin with a byte, a bit for each row of
+/// [`FORMATS`]: most messages begin with a byte of none.
+// Evaluated when the crate is compiled: an index out of bounds would be an error there.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+static CARRIED: [u32; 256] = {
+    assert!(FORMATS.len() <= 32);
+    let mut carried = [0; 256];
+    let mut row = 0;
+    while row < FORMATS.len() {
+        let format = &FORMATS[row];
+        let mut at = 0;
+        while at < format.starts.len() && format.parse.is_some() && format.open.is_none() {
+            carried[format.starts[at] as usize] |= 1 << row;
+            at += 1;
         }
-        starts
-    });
-    STARTS.get(usize::from(first)).copied().unwrap_or(false)
-}
-
-/// Whether syslog may carry lines of it.
-fn is_carried(format: &Format) -> bool {
-    format.parse.is_some() && format.open.is_none()
-}
+        row += 1;
+    }
+    carried
+};
 
 /// Tags that dockerd's own log has in syslog. `docker/x` is not among them: so Docker's syslog driver
 /// tags the output of containers.
@@ -140,9 +141,15 @@ fn is_daemon_tag(app: &str) -> bool {
     matches!(app, "" | "docker" | "dockerd" | "docker-current" | "docker-latest") || app.starts_with("dockerd-")
 }
 
-fn best(input: &[u8], allowed: impl Fn(&Format) -> bool) -> Option<(&'static Format, u8)> {
+fn best(input: &[u8], formats: impl Iterator<Item = &'static Format>) -> Option<(&'static Format, u8)> {
+    let first = input.trim_ascii_start().first().copied().unwrap_or(0);
     let mut best = None;
-    for format in FORMATS.iter().filter(|format| format.parse.is_some() && allowed(format)) {
+    for format in formats {
+        // No other can be as sure of a line that begins with another byte than its own do.
+        let may_win = format.starts.is_empty() || format.starts.contains(&first);
+        if best.is_some_and(|(_, score)| score >= INNER_SCORE) && !may_win {
+            continue;
+        }
         let score = format.detect.map_or(0, |detect| detect(input));
         // The first of equals: the order of the table decides.
         if score > best.map_or(0, |(_, score)| score) {

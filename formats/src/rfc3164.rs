@@ -15,7 +15,7 @@ use nom::combinator::opt;
 use nom::sequence::terminated;
 
 use crate::text::Text;
-use crate::{Context, Event, Field, Format, Offset, ParseError, Time, rfc5424, syslog};
+use crate::{Context, Event, Field, Format, Offset, ParseError, Time, near, rfc5424, syslog};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -131,7 +131,7 @@ fn stamp<'a>(input: &'a [u8], context: &Context) -> Option<(Time, Option<&'stati
 
 /// The host, unless the word after the time is a tag: then there is no host. Answers what follows.
 fn host<'a>(text: &Text<'a>, rest: &'a [u8], event: &mut Event<'a>) -> &'a [u8] {
-    let len = memchr::memchr(b' ', rest).unwrap_or(rest.len());
+    let len = near::find(rest, 0, b' ').unwrap_or(rest.len());
     let word = rest.get(..len).unwrap_or_default();
     let inside = word.strip_prefix(b"[").and_then(|word| word.strip_suffix(b"]"));
     let name = inside.unwrap_or(word);
@@ -139,7 +139,8 @@ fn host<'a>(text: &Text<'a>, rest: &'a [u8], event: &mut Event<'a>) -> &'a [u8] 
         && name.len() <= HOST_BYTES_MAX
         && !name.ends_with(b":")
         && name.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b':' | b'-'));
-    if !is_host || find_tag(rest).is_some() {
+    // A tag ends in a colon or holds a bracket, but for this one.
+    if !is_host || (inside.is_none() && tag_before_cef(word).is_some()) {
         return rest;
     }
     let at = text.bytes().len().saturating_sub(rest.len()).saturating_add(usize::from(inside.is_some()));

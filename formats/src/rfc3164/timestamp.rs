@@ -143,10 +143,22 @@ fn year(input: &[u8]) -> IResult<&[u8], i32> {
 
 /// The number of a month by its first three letters.
 pub(crate) fn month(name: &[u8]) -> Option<u8> {
-    const MONTHS: [&[u8]; 12] =
-        [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
-    let at = MONTHS.iter().position(|month| name.eq_ignore_ascii_case(month))?;
-    u8::try_from(at).ok()?.checked_add(1)
+    Some(match name.first_chunk()?.map(|byte| byte | 0x20) {
+        _ if name.len() != 3 => return None,
+        [b'j', b'a', b'n'] => 1,
+        [b'f', b'e', b'b'] => 2,
+        [b'm', b'a', b'r'] => 3,
+        [b'a', b'p', b'r'] => 4,
+        [b'm', b'a', b'y'] => 5,
+        [b'j', b'u', b'n'] => 6,
+        [b'j', b'u', b'l'] => 7,
+        [b'a', b'u', b'g'] => 8,
+        [b's', b'e', b'p'] => 9,
+        [b'o', b'c', b't'] => 10,
+        [b'n', b'o', b'v'] => 11,
+        [b'd', b'e', b'c'] => 12,
+        _ => return None,
+    })
 }
 
 fn nanos(input: &[u8]) -> IResult<&[u8], u32> {
