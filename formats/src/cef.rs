@@ -186,8 +186,8 @@ impl Extension<'_, '_> {
         let written = match (row.how, cell) {
             (How::Text(bytes_max), _) => write_value(self.out, event, cell, bytes_max, |out| row.lead.write(out)),
             (How::Millis, Cell::Time(nanos)) => self.number(row, Time(nanos).millis()),
-            (How::Number, _) => whole(event, cell).map_or(Written::No, |number| self.number(row, number)),
-            (How::Port, _) => match whole(event, cell) {
+            (How::Number, _) => event.whole(cell).map_or(Written::No, |number| self.number(row, number)),
+            (How::Port, _) => match event.whole(cell) {
                 Some(port @ 0..=65_535) => self.number(row, port),
                 _ => Written::No,
             },
@@ -372,14 +372,6 @@ pub(crate) fn listed(json: &str) -> Option<Cow<'_, str>> {
         .and_then(|()| reader.end())
         .ok()?;
     Some(list.unwrap_or_default())
-}
-
-fn whole(event: &Event<'_>, cell: Cell) -> Option<i64> {
-    match cell {
-        Cell::Int(number) => Some(number),
-        Cell::Str(span) => event.str(span).parse().ok(),
-        _ => None,
-    }
 }
 
 /// As much of the raw bytes as `rawEvent` can take.

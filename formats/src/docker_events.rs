@@ -9,12 +9,11 @@
 
 pub(crate) mod cli;
 
-use std::borrow::Cow;
-
 use crate::docker_actions::{self, is_image_action};
-use crate::json_members::{Members, whole};
-use crate::json_read::{self, JsonReader, JsonValue};
-use crate::{Context, Event, Field, Format, ParseError, Time, Value};
+use crate::event::{Cell, Span};
+use crate::json_members::Members;
+use crate::json_read::{self, JsonReader};
+use crate::{Context, Event, Field, Format, ParseError, Time};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -68,7 +67,7 @@ fn parse_object<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<(), ParseE
     let mut docker = DockerEvent::default();
     docker.read(&mut reader, event, &mut members)?;
     reader.end()?;
-    if docker.action().is_none() {
+    if docker.action(event).is_none() {
         return Err(ParseError::new(0, "an `Action` or a `status`"));
     }
     docker.finish(Field::Time, event);
@@ -78,26 +77,26 @@ fn parse_object<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<(), ParseE
 
 /// The members of an event object, in any order, until all of them are known.
 #[derive(Default)]
-pub(crate) struct DockerEvent<'a> {
-    status: Option<Cow<'a, str>>,
-    id: Option<Cow<'a, str>>,
-    from: Option<Cow<'a, str>>,
-    kind: Option<Cow<'a, str>>,
-    action: Option<Cow<'a, str>>,
-    actor_id: Option<Cow<'a, str>>,
-    image: Option<Cow<'a, str>>,
-    name: Option<Cow<'a, str>>,
-    container: Option<Cow<'a, str>>,
-    exit_code: Option<JsonValue<'a>>,
-    signal: Option<JsonValue<'a>>,
-    time: Option<JsonValue<'a>>,
-    time_nano: Option<JsonValue<'a>>,
+pub(crate) struct DockerEvent {
+    status: Option<Span>,
+    id: Option<Span>,
+    from: Option<Span>,
+    kind: Option<Span>,
+    action: Option<Span>,
+    actor_id: Option<Span>,
+    image: Option<Span>,
+    name: Option<Span>,
+    container: Option<Span>,
+    exit_code: Option<Cell>,
+    signal: Option<Cell>,
+    time: Option<Cell>,
+    time_nano: Option<Cell>,
     corrected: Option<i64>,
 }
 
-impl<'a> DockerEvent<'a> {
+impl DockerEvent {
     /// Reads the object at which the reader stands.
-    pub(crate) fn read(
+    pub(crate) fn read<'a>(
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
@@ -126,7 +125,7 @@ impl<'a> DockerEvent<'a> {
         })
     }
 
-    fn attributes(
+    fn attributes<'a>(
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
@@ -146,97 +145,134 @@ impl<'a> DockerEvent<'a> {
     }
 
     /// What was done, with all that stands behind the first `: `.
-    pub(crate) fn action(&self) -> Option<&str> {
-        self.action.as_deref().or(self.status.as_deref()).filter(|action| !action.is_empty())
+    pub(crate) fn action<'e>(&self, event: &'e Event<'_>) -> Option<&'e str> {
+        self.action.or(self.status).map(|action| event.str(action)).filter(|action| !action.is_empty())
     }
 
-    /// Takes the time from where it was not rounded; what was is kept as written.
-    pub(crate) fn correct_time(&mut self, nanos: i64) {
-        self.corrected = Some(nanos);
+    /// Takes the time from a text in which it was not rounded; what was is kept as written. Wazuh's copy
+    /// went through a double and lost up to 128 ns: only a number so near can be what was rounded.
+    pub(crate) fn correct_time(&mut self, log: Span, event: &Event<'_>) {
+        const ROUNDING: i64 = 128;
+        let Some(rounded) = self.rounded_time(event) else { return };
+        let log = event.str(log).as_bytes();
+        let of_micros =
+            [rounded.saturating_sub(ROUNDING), rounded.saturating_add(ROUNDING)].map(|end| end.div_euclid(1_000));
+        self.corrected = of_micros.into_iter().find_map(|micros| {
+            let mut digits = itoa::Buffer::new();
+            let at = memchr::memmem::rfind(log, digits.format(micros).as_bytes())?;
+            let number = log.get(at..at.checked_add(19)?)?;
+            let nanos = std::str::from_utf8(number).ok()?.parse::<i64>().ok()?;
+            (nanos.abs_diff(rounded) <= ROUNDING.unsigned_abs()).then_some(nanos)
+        });
+    }
+
+    /// The time as a double has it, printed with a fraction.
+    fn rounded_time(&self, event: &Event<'_>) -> Option<i64> {
+        let Some(Cell::Str(text)) = self.time_nano else { return None };
+        event.str(text).split_once('.')?.0.parse().ok()
     }
 
     /// Puts everything read into the event, the Engine's time into `time_field`.
-    pub(crate) fn finish(mut self, time_field: Field, event: &mut Event<'a>) {
+    pub(crate) fn finish(mut self, time_field: Field, event: &mut Event<'_>) {
         self.set_time(time_field, event);
         if self.action.is_none() {
             self.action = self.status.take();
         }
         let Some(action) = self.action.take() else { return self.keep_rest(event) };
-        if self.status == Some(action.clone()) {
-            // Since API 1.22 it repeats the action.
-            self.status = None;
+        // Since API 1.22 it repeats the action.
+        self.status.take_if(|status| event.str(*status) == event.str(action));
+        // `exec_start: sh -c ls` is the word `exec_start` and a detail.
+        let text = event.str(action);
+        let (word, detail) = text.split_once(": ").map_or((text, None), |(word, detail)| (word, Some(detail)));
+        let kind = match self.kind {
+            Some(kind) => event.str(kind),
+            None if is_image_action(word) => "image",
+            None => "container",
+        };
+        // A command without arguments ends in a space.
+        let detail = detail.map(|detail| event.within(action, detail.trim()));
+        let detail_field = if word.starts_with("exec_") { Field::ExecCommand } else { Field::Reason };
+        let (is_container, is_image) = (kind == "container", kind == "image");
+        let word_span = event.within(action, word);
+        match docker_actions::row(kind, word) {
+            Some(row) => {
+                event.set(Field::EventClass, row.class);
+                event.set(Field::Name, row.name);
+                event.set(Field::Severity, row.severity);
+            }
+            None => {
+                let (class, name) = (format!("{kind}.{word}"), format!("Docker {kind} {word}"));
+                event.set(Field::EventClass, &class);
+                event.set(Field::Name, &name);
+                event.set(Field::Severity, 3);
+            }
         }
-        let (word, detail) = split_action(action);
-        let kind =
-            self.kind.take().unwrap_or(Cow::Borrowed(if is_image_action(&word) { "image" } else { "container" }));
-        set_class(&kind, &word, event);
-        match &*kind {
-            "container" => self.set_container(&word, event),
-            "image" => self.set_image(event),
+        self.kind = None;
+        if is_container {
+            self.set_container(word_span, event);
+        } else if is_image {
+            self.set_image(event);
+        } else {
             // Networks and volumes have no labels here: the container they name is the Engine's word.
-            _ => event.set_text(Field::ContainerId, self.container.take().unwrap_or_default()),
+            event.set_span(Field::ContainerId, self.container.take());
         }
-        if let Some(detail) = detail {
-            let field = if word.starts_with("exec_") { Field::ExecCommand } else { Field::Reason };
-            event.set_text(field, trimmed(detail));
-        }
-        event.set_text(Field::Action, word);
+        event.set_span(detail_field, detail);
+        event.set_span(Field::Action, Some(word_span));
         self.keep_rest(event);
     }
 
-    fn set_container(&mut self, word: &str, event: &mut Event<'a>) {
-        if self.id == self.actor_id || self.actor_id.is_none() {
+    fn set_container(&mut self, word: Span, event: &mut Event<'_>) {
+        if self.actor_id.is_none() || same(event, self.id, self.actor_id) {
             self.actor_id = self.id.take();
         }
-        event.set_text(Field::ContainerId, self.actor_id.take().unwrap_or_default());
-        event.set_text(Field::ContainerName, without_slash(self.name.take().unwrap_or_default()));
-        if self.from == self.image || self.image.is_none() {
+        event.set_span(Field::ContainerId, self.actor_id.take());
+        let name = self.name.take();
+        let name = name.map(|name| event.trimmed(name, |name| name.strip_prefix('/').unwrap_or(name)));
+        event.set_span(Field::ContainerName, name);
+        if self.image.is_none() || same(event, self.from, self.image) {
             self.image = self.from.take();
         }
-        event.set_text(Field::ImageRef, self.image.take().unwrap_or_default());
+        event.set_span(Field::ImageRef, self.image.take());
         // A label may carry either name: in an event that has no business with it, it surely is one,
         // and where it has, nothing tells the two apart.
-        let untrusted = match (&self.exit_code, &self.signal) {
+        let untrusted = match (self.exit_code, self.signal) {
             (Some(_), Some(_)) => "exit_code,outcome,signal",
             (Some(_), None) => "exit_code,outcome",
             (None, Some(_)) => "signal",
             (None, None) => "",
         };
         event.set_text(Field::Untrusted, untrusted);
-        if let ("die" | "exec_die", Some(code)) = (word, self.exit_code.as_ref().and_then(whole)) {
+        let (has_died, is_kill) = (matches!(event.str(word), "die" | "exec_die"), event.str(word) == "kill");
+        if let (true, Some(code)) = (has_died, self.exit_code.and_then(|code| event.whole(code))) {
             event.set(Field::ExitCode, code);
             event.set(Field::Outcome, if code == 0 { "success" } else { "failure" });
             self.exit_code = None;
         }
-        if let Some(signal) = self.signal.take_if(|_| word == "kill") {
-            event.set(Field::Signal, whole(&signal).map_or(Value::from(&signal), Value::Int));
+        if let Some(signal) = self.signal.take_if(|_| is_kill) {
+            event.put(Field::Signal, event.whole(signal).map_or(signal, Cell::Int));
         }
     }
 
-    fn set_image(&mut self, event: &mut Event<'a>) {
-        if self.id == self.actor_id || self.actor_id.is_none() {
+    fn set_image(&mut self, event: &mut Event<'_>) {
+        if self.actor_id.is_none() || same(event, self.id, self.actor_id) {
             self.actor_id = self.id.take();
         }
-        if self.name == self.actor_id {
+        if same(event, self.name, self.actor_id) {
             // For `untag` and `delete` the name is the id again, not the reference.
             self.name = None;
         }
-        let digest = self.actor_id.take_if(|id| id.starts_with("sha256:"));
-        event.set_text(Field::ImageDigest, digest.unwrap_or_default());
+        let digest = self.actor_id.take_if(|id| event.str(*id).starts_with("sha256:"));
+        event.set_span(Field::ImageDigest, digest);
         // A pull names the image by the reference in place of its id.
         let reference = self.name.take().or_else(|| self.actor_id.take()).or_else(|| self.from.take());
-        event.set_text(Field::ImageRef, reference.unwrap_or_default());
+        event.set_span(Field::ImageRef, reference);
     }
 
     /// `timeNano` is a whole number beyond what a double holds; Wazuh prints it as one all the same.
-    fn set_time(&mut self, field: Field, event: &mut Event<'a>) {
-        let seconds = self.time.as_ref().and_then(whole);
-        let exact = self.time_nano.as_ref().and_then(whole);
-        let rounded = || {
-            let Some(JsonValue::Str(text)) = &self.time_nano else { return None };
-            let (nanos, _) = text.split_once('.')?;
-            Some(nanos.parse::<i64>().ok()?.div_euclid(1000).saturating_mul(1000))
-        };
+    fn set_time(&mut self, field: Field, event: &mut Event<'_>) {
+        let seconds = self.time.and_then(|time| event.whole(time));
+        let exact = self.time_nano.and_then(|time| event.whole(time));
+        let rounded = || Some(self.rounded_time(event)?.div_euclid(1000).saturating_mul(1000));
         let time = match self.corrected.or(exact).or_else(rounded) {
             Some(nanos) => Some(Time(nanos)),
             None => seconds.and_then(|seconds| Time::from_unix(seconds, 0)),
@@ -252,7 +288,7 @@ impl<'a> DockerEvent<'a> {
     }
 
     /// Whatever found no field of its own.
-    fn keep_rest(self, event: &mut Event<'a>) {
+    fn keep_rest(self, event: &mut Event<'_>) {
         let texts = [
             (DOCKER, "status", self.status),
             (DOCKER, "id", self.id),
@@ -265,7 +301,7 @@ impl<'a> DockerEvent<'a> {
         ];
         for (group, name, text) in texts {
             if let Some(text) = text {
-                event.extra(group, name, &text);
+                event.put_extra(group, name, Cell::Str(text));
             }
         }
         let values = [
@@ -276,61 +312,22 @@ impl<'a> DockerEvent<'a> {
         ];
         for (group, name, value) in values {
             if let Some(value) = value {
-                event.extra(group, name, &value);
+                event.put_extra(group, name, value);
             }
         }
     }
 }
 
-fn set_class(kind: &str, word: &str, event: &mut Event<'_>) {
-    match docker_actions::row(kind, word) {
-        Some(row) => {
-            event.set(Field::EventClass, row.class);
-            event.set(Field::Name, row.name);
-            event.set(Field::Severity, row.severity);
-        }
-        None => {
-            event.set(Field::EventClass, &format!("{kind}.{word}"));
-            event.set(Field::Name, &format!("Docker {kind} {word}"));
-            event.set(Field::Severity, 3);
-        }
-    }
-}
-
-/// `exec_start: sh -c ls` is the word `exec_start` and a detail.
-fn split_action(action: Cow<'_, str>) -> (Cow<'_, str>, Option<Cow<'_, str>>) {
-    match action {
-        Cow::Borrowed(action) => match action.split_once(": ") {
-            Some((word, detail)) => (word.into(), Some(detail.into())),
-            None => (action.into(), None),
-        },
-        Cow::Owned(action) => match action.split_once(": ") {
-            Some((word, detail)) => (word.to_owned().into(), Some(detail.to_owned().into())),
-            None => (action.into(), None),
-        },
-    }
-}
-
-/// A command without arguments ends in a space.
-fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
-    match text {
-        Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
-        Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
-    }
-}
-
-fn without_slash(name: Cow<'_, str>) -> Cow<'_, str> {
-    match name {
-        Cow::Borrowed(name) => Cow::Borrowed(name.strip_prefix('/').unwrap_or(name)),
-        Cow::Owned(name) => Cow::Owned(name.strip_prefix('/').map(str::to_owned).unwrap_or(name)),
-    }
+/// Whether both are there and say the same, or neither is.
+fn same(event: &Event<'_>, one: Option<Span>, other: Option<Span>) -> bool {
+    one.map(|one| event.str(one)) == other.map(|other| event.str(other))
 }
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::Offset;
+    use crate::{Offset, Value};
 
     const CONTEXT: Context = Context { received: Time(0), zone: Offset(0) };
 

@@ -7,10 +7,9 @@
 //! Invariant: a file torn by a power loss still gives what is whole: NUL runs and half lines before
 //! an object are passed over and said to be there.
 
-use std::borrow::Cow;
-
 use memchr::memmem;
 
+use crate::event::{Cell, Span};
 use crate::json_members::Members;
 use crate::json_read::{self, JsonReader, Quoted};
 use crate::{Context, Event, Field, Format, ParseError, Time, Value};
@@ -101,10 +100,11 @@ fn parse_object<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<&'a [u8], 
     let (text, mut ended) = log.line();
     let mut rest = reader.rest();
     if ended || rest.is_empty() {
-        event.set_text(Field::Msg, text);
+        let text = text.keep(event);
+        event.set_span(Field::Msg, Some(text));
     } else {
-        let mut text = text.into_owned();
-        (rest, ended) = join(&mut reader, &line.time, &mut text, event);
+        let mut text = text.text().into_owned();
+        (rest, ended) = join(&mut reader, line.time, &mut text, event);
         event.set_text(Field::Msg, text);
     }
     set_time(line.time, event);
@@ -118,7 +118,7 @@ fn parse_object<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<&'a [u8], 
 /// Reads on while parts of the same line follow; answers what is left, and whether the line has ended.
 fn join<'a>(
     reader: &mut JsonReader<'a>,
-    time: &Option<Cow<'a, str>>,
+    time: Option<Span>,
     text: &mut String,
     event: &mut Event<'a>,
 ) -> (&'a [u8], bool) {
@@ -138,11 +138,11 @@ fn join<'a>(
         });
         let said =
             event.extras().find(|extra| extra.group == DOCKER && extra.name == "stream").map(|extra| extra.value);
-        let is_next =
-            said == stream.map(Quoted::text).as_deref().map(Value::Str) && *time == part_time.map(Quoted::text);
+        let is_next = said == stream.map(Quoted::text).as_deref().map(Value::Str)
+            && time.map(|time| event.str(time)) == part_time.map(Quoted::text).as_deref();
         let (Ok(()), true, Some(log)) = (read, is_next, log) else { break };
         let (more, is_last) = log.line();
-        text.push_str(&more);
+        text.push_str(&more.text());
         ended = is_last;
         parts = parts.saturating_add(1);
         rest = reader.rest();
@@ -153,15 +153,13 @@ fn join<'a>(
     (rest, ended)
 }
 
-fn set_time<'a>(time: Option<Cow<'a, str>>, event: &mut Event<'a>) {
-    let read =
-        time.as_ref().and_then(|text| Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len()));
-    match (read, time) {
-        (Some((time, _)), _) => event.set(Field::Time, time),
+fn set_time(time: Option<Span>, event: &mut Event<'_>) {
+    match (time.and_then(|time| Time::of_text(event.str(time))), time) {
+        (Some(time), _) => event.set(Field::Time, time),
         (None, time) => {
             event.note("no time that can be read");
             if let Some(time) = time {
-                event.extra(DOCKER, "time", &time);
+                event.put_extra(DOCKER, "time", Cell::Str(time));
             }
         }
     }
@@ -171,7 +169,7 @@ fn set_time<'a>(time: Option<Cow<'a, str>>, event: &mut Event<'a>) {
 #[derive(Default)]
 struct Line<'a> {
     log: Option<Quoted<'a>>,
-    time: Option<Cow<'a, str>>,
+    time: Option<Span>,
 }
 
 impl<'a> Line<'a> {

@@ -37,7 +37,7 @@ pub struct Extra<'e> {
 }
 
 /// A text of an event: a range of its raw bytes, or of its own text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Span {
     /// With [`Span::OWN`], counted from the start of the own text.
     pub(crate) start: u32,
@@ -176,6 +176,14 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Sets a field to a text that is kept, unless it is empty or there is none.
+    #[inline]
+    pub(crate) fn set_span(&mut self, field: Field, text: Option<Span>) {
+        if let Some(text) = text.filter(|text| text.len > 0) {
+            self.put(field, Cell::Str(text));
+        }
+    }
+
     /// Sets every field of `other`, whose extras stay behind: what many events have in common is put
     /// together once.
     pub fn set_all(&mut self, other: &Event<'_>) {
@@ -250,8 +258,14 @@ impl<'a> Event<'a> {
 
     /// The same with a value that was taken out of a field.
     pub(crate) fn put_extra(&mut self, group: &str, name: &str, value: Cell) {
-        let group = self.group_span(group);
         let name = self.span(name);
+        self.put_named(group, name, value);
+    }
+
+    /// The same when the name is kept.
+    #[inline]
+    pub(crate) fn put_named(&mut self, group: &str, name: Span, value: Cell) {
+        let group = self.group_span(group);
         self.extras.push(ExtraCell { group, name, value });
     }
 
@@ -262,7 +276,7 @@ impl<'a> Event<'a> {
             return span;
         }
         match self.extras.last() {
-            Some(last) if self.str(last.group) == group => last.group,
+            Some(last) if self.bytes(last.group) == group.as_bytes() => last.group,
             _ => self.own_span(group),
         }
     }
@@ -319,6 +333,11 @@ impl<'a> Event<'a> {
     /// Everything else, in input order.
     pub fn extras(&self) -> impl DoubleEndedIterator<Item = Extra<'_>> + ExactSizeIterator + Clone {
         self.extras.iter().map(|cell| self.resolve(*cell))
+    }
+
+    /// Group and name of everything else, in input order.
+    pub(crate) fn extra_keys(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + Clone {
+        self.extras.iter().map(|cell| (self.str(cell.group), self.str(cell.name)))
     }
 
     /// Adds to `parse.notes`: a leniency that was used, one phrase.
@@ -379,6 +398,26 @@ impl Event<'_> {
         let start = (span.start & !Span::OWN) as usize;
         let text = if span.start & Span::OWN == 0 { self.text } else { self.own.as_str() };
         text.as_bytes().get(start..start.wrapping_add(span.len as usize)).unwrap_or_default()
+    }
+
+    /// Where `piece`, which is a piece of the text, stands.
+    pub(crate) fn within(&self, text: Span, piece: &str) -> Span {
+        let from = piece.as_ptr().addr().wrapping_sub(self.str(text).as_ptr().addr());
+        Span { start: text.start.wrapping_add(from as u32), len: piece.len() as u32 }
+    }
+
+    /// A text without what `trim` takes off.
+    pub(crate) fn trimmed(&self, text: Span, trim: impl FnOnce(&str) -> &str) -> Span {
+        self.within(text, trim(self.str(text)))
+    }
+
+    /// The number a value is, also when it was written as text.
+    pub(crate) fn whole(&self, cell: Cell) -> Option<i64> {
+        match cell {
+            Cell::Int(number) => Some(number),
+            Cell::Str(span) => self.str(span).parse().ok(),
+            _ => None,
+        }
     }
 
     #[inline]

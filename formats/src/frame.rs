@@ -26,7 +26,7 @@ pub const HEAD_BYTES: usize = 1024;
 
 /// A count of more digits closes the connection.
 const COUNT_DIGITS_MAX: usize = 7;
-/// A longer run of digits is a line of text and no attempt at a count.
+/// A run of that many digits is a line of text and no attempt at a count, whatever follows.
 const DIGITS_LOOKED_AT: usize = 20;
 
 /// What stands at the start of the input. The caller drops `used` bytes and calls again.
@@ -285,7 +285,8 @@ fn look(input: &[u8]) -> Start {
     let digits = input.iter().take(DIGITS_LOOKED_AT).take_while(|byte| byte.is_ascii_digit()).count();
     let after = input.get(digits..).unwrap_or_default();
     match after {
-        [] if digits < DIGITS_LOOKED_AT => return Start::NeedMore,
+        _ if digits >= DIGITS_LOOKED_AT => return Start::Line,
+        [] => return Start::NeedMore,
         [b' '] => return Start::NeedMore,
         [b' ', b'<', pri @ ..] => match pri.iter().take(4).position(|byte| !byte.is_ascii_digit()) {
             None if pri.len() < 4 => return Start::NeedMore,
@@ -370,6 +371,8 @@ mod tests {
             check(&format!("{line}\n<1>a\n"), &[line, "<1>a"]);
         }
         check("123456789012345678901234 <1>a\n", &["#29 1234"]);
+        // Twenty digits: a cut behind them changes nothing.
+        check("12345678901234567890 <1>a\n", &["#25 1234"]);
     }
 
     #[test]

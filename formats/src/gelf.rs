@@ -5,12 +5,10 @@
 //!
 //! Invariant: nothing of the object is lost, and `timestamp` never passes through a float.
 
-use std::borrow::Cow;
-
-use crate::hec::epoch;
-use crate::json_members::{Members, whole};
-use crate::json_read::{self, JsonReader, JsonValue};
-use crate::{Context, Event, Field, Format, ParseError, Time, syslog};
+use crate::event::{Cell, Span};
+use crate::json_members::Members;
+use crate::json_read::{self, JsonReader};
+use crate::{Context, Event, Field, Format, ParseError, syslog};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -36,16 +34,16 @@ fn detect(input: &[u8]) -> u8 {
 
 /// The members that are looked at.
 #[derive(Default)]
-struct Message<'a> {
-    short: Option<Cow<'a, str>>,
-    full: Option<Cow<'a, str>>,
-    host: Option<Cow<'a, str>>,
-    time: Option<JsonValue<'a>>,
-    level: Option<JsonValue<'a>>,
-    container_id: Option<Cow<'a, str>>,
-    container_name: Option<Cow<'a, str>>,
-    image_id: Option<Cow<'a, str>>,
-    image_name: Option<Cow<'a, str>>,
+struct Message {
+    short: Option<Span>,
+    full: Option<Span>,
+    host: Option<Span>,
+    time: Option<Cell>,
+    level: Option<Cell>,
+    container_id: Option<Span>,
+    container_name: Option<Span>,
+    image_id: Option<Span>,
+    image_name: Option<Span>,
 }
 
 fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
@@ -76,52 +74,45 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
     Ok(())
 }
 
-impl<'a> Message<'a> {
-    fn finish(self, event: &mut Event<'a>) {
+impl Message {
+    fn finish(self, event: &mut Event<'_>) {
         self.set_time(event);
-        event.set_text(Field::HostName, self.host.unwrap_or_default());
-        match self.level.as_ref().map(|level| (whole(level), level)) {
+        event.set_span(Field::HostName, self.host);
+        match self.level.map(|level| (event.whole(level), level)) {
             Some((Some(level @ 0..=7), _)) => {
                 event.set(Field::SyslogSeverity, level);
                 event.set(Field::Severity, syslog::event_severity(u8::try_from(level).unwrap_or(7)));
             }
-            Some((_, level)) => event.extra(GELF, "level", level),
+            Some((_, level)) => event.put_extra(GELF, "level", level),
             None => {}
         }
         if self.container_id.is_some() {
             event.set(Field::EventClass, "container.log");
             event.set(Field::Name, "Container log line");
         }
-        event.set_text(Field::ContainerId, self.container_id.unwrap_or_default());
-        let name = self.container_name.unwrap_or_default();
-        event.set_text(Field::ContainerName, name.strip_prefix('/').unwrap_or(&name));
-        event.set_text(Field::ImageRef, self.image_name.unwrap_or_default());
-        event.set_text(Field::ImageDigest, self.image_id.unwrap_or_default());
+        event.set_span(Field::ContainerId, self.container_id);
+        let name = self.container_name.map(|name| event.trimmed(name, |text| text.strip_prefix('/').unwrap_or(text)));
+        event.set_span(Field::ContainerName, name);
+        event.set_span(Field::ImageRef, self.image_name);
+        event.set_span(Field::ImageDigest, self.image_id);
         // The full message holds the short one, and more.
-        let short = self.short.unwrap_or_default();
-        let short = short.strip_suffix('\r').unwrap_or(&short);
-        match self.full.filter(|full| !full.is_empty()) {
-            Some(full) => {
-                event.set(Field::Msg, &full);
-                event.extra(GELF, "short_message", short);
+        let short = self.short.map(|short| event.trimmed(short, |text| text.strip_suffix('\r').unwrap_or(text)));
+        match (self.full.filter(|full| full.len > 0), short) {
+            (Some(full), short) => {
+                event.put(Field::Msg, Cell::Str(full));
+                event.put_extra(GELF, "short_message", Cell::Str(short.unwrap_or_default()));
             }
-            None => event.set_text(Field::Msg, short),
+            (None, short) => event.set_span(Field::Msg, short),
         }
     }
 
-    fn set_time(&self, event: &mut Event<'a>) {
-        let read = match &self.time {
-            Some(JsonValue::Int(seconds)) => Time::from_unix(*seconds, 0),
-            Some(JsonValue::Str(text)) => epoch(text),
-            Some(JsonValue::Json(text)) => epoch(text),
-            _ => None,
-        };
-        match (read, &self.time) {
+    fn set_time(&self, event: &mut Event<'_>) {
+        match (self.time.and_then(|time| event.epoch(time)), self.time) {
             (Some(time), _) => event.set(Field::Time, time),
             (None, time) => {
                 event.note("no time that can be read");
                 if let Some(time) = time {
-                    event.extra(GELF, "timestamp", time);
+                    event.put_extra(GELF, "timestamp", time);
                 }
             }
         }
@@ -132,7 +123,7 @@ impl<'a> Message<'a> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::Offset;
+    use crate::{Offset, Time};
 
     const CONTEXT: Context = Context { received: Time(0), zone: Offset(0) };
 

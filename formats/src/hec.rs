@@ -9,8 +9,9 @@
 
 use std::borrow::Cow;
 
+use crate::event::{Cell, Span};
 use crate::json_members::Members;
-use crate::json_read::{self, JsonReader, JsonValue, Quoted};
+use crate::json_read::{self, JsonReader, Quoted};
 use crate::syslog::is_container_id;
 use crate::{Context, Event, Field, Format, ParseError, Time};
 
@@ -61,8 +62,8 @@ fn detect(input: &[u8]) -> u8 {
 /// The members of the envelope that are looked at.
 #[derive(Default)]
 struct Envelope<'a> {
-    time: Option<JsonValue<'a>>,
-    host: Option<Cow<'a, str>>,
+    time: Option<Cell>,
+    host: Option<Span>,
     event: Option<Body<'a>>,
 }
 
@@ -92,11 +93,13 @@ fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Resul
         }
     }
     if let Some(time) = envelope.time {
-        set_time(&time, event);
+        set_time(time, event);
     }
     match envelope.host {
-        Some(host) if !event.has(Field::HostName) => event.set_text(Field::HostName, host),
-        Some(host) if event.text(Field::HostName) != Some(&host) => event.extra(HEC, "host", &host),
+        Some(host) if !event.has(Field::HostName) => event.set_span(Field::HostName, Some(host)),
+        Some(host) if event.text(Field::HostName) != Some(event.str(host)) => {
+            event.put_extra(HEC, "host", Cell::Str(host));
+        }
         _ => {}
     }
     Ok(())
@@ -129,17 +132,22 @@ impl<'a> Envelope<'a> {
 }
 
 /// Epoch seconds with a fraction, as a number or as text.
-fn set_time(time: &JsonValue<'_>, event: &mut Event<'_>) {
-    let read = match time {
-        JsonValue::Int(seconds) => Time::from_unix(*seconds, 0),
-        JsonValue::Str(text) => epoch(text),
-        JsonValue::Json(text) => epoch(text),
-        JsonValue::Bool(_) => None,
-    };
-    match read {
+fn set_time(time: Cell, event: &mut Event<'_>) {
+    match event.epoch(time) {
         Some(read) if !event.has(Field::Time) => event.set(Field::Time, read),
         Some(read) if event.time(Field::Time) == Some(read) => {}
-        _ => event.extra(HEC, "time", time),
+        _ => event.put_extra(HEC, "time", time),
+    }
+}
+
+impl Event<'_> {
+    /// The instant that a value in seconds since 1970 is.
+    pub(crate) fn epoch(&self, time: Cell) -> Option<Time> {
+        match time {
+            Cell::Int(seconds) => Time::from_unix(seconds, 0),
+            Cell::Str(span) | Cell::Json(span) => epoch(self.str(span)),
+            Cell::Bool(_) | Cell::Time(_) => None,
+        }
     }
 }
 
@@ -187,15 +195,15 @@ fn read_object<'a>(text: &'a str, context: &Context, event: &mut Event<'a>) -> R
         })?;
         members.finish(event);
         match line {
-            Some(JsonValue::Str(line)) => event.set_text(Field::Msg, line),
-            Some(line) => event.set(Field::Msg, &line),
+            Some(Cell::Str(line)) => event.set_span(Field::Msg, Some(line)),
+            Some(line) => event.put(Field::Msg, line),
             None => {}
         }
         if let Some(tag) = tag {
-            if is_container_id(tag.as_bytes()) {
-                event.set(Field::ContainerId, &tag);
+            if is_container_id(event.bytes(tag)) {
+                event.put(Field::ContainerId, Cell::Str(tag));
             }
-            event.extra(DOCKER, "tag", &tag);
+            event.put_extra(DOCKER, "tag", Cell::Str(tag));
         }
         return Ok(());
     }
@@ -209,15 +217,13 @@ fn read_object<'a>(text: &'a str, context: &Context, event: &mut Event<'a>) -> R
         _ => members.extra(reader, event, (EVENT, key)),
     })?;
     members.finish(event);
-    if let Some(message) = message {
-        event.set_text(Field::Msg, message);
-    }
+    event.set_span(Field::Msg, message);
     Ok(())
 }
 
 fn event_extra<'a>(reader: &mut JsonReader<'a>, event: &mut Event<'a>, name: &'static str) -> Result<(), ParseError> {
-    let value = reader.value()?;
-    event.extra(DOCKER, name, &value);
+    let value = reader.cell(event)?;
+    event.put_extra(DOCKER, name, value);
     Ok(())
 }
 

@@ -5,7 +5,8 @@
 
 use std::borrow::Cow;
 
-use crate::json_read::{JsonReader, JsonValue, Quoted};
+use crate::event::{Cell, Span};
+use crate::json_read::{JsonReader, Quoted};
 use crate::repeats::repeated_names;
 use crate::{Event, Field, ParseError};
 
@@ -25,14 +26,14 @@ impl<'a> Members<'a> {
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
-        slot: &mut Option<Cow<'a, str>>,
+        slot: &mut Option<Span>,
         (group, key): (&'static str, Quoted<'a>),
     ) -> Result<(), ParseError> {
         if slot.is_some() {
             return self.again(reader, event, (group, key));
         }
-        match reader.try_string()? {
-            Some(text) => *slot = Some(text.text()),
+        match reader.try_kept(event)? {
+            Some(text) => *slot = Some(text),
             None => self.extra(reader, event, (group, key))?,
         }
         Ok(())
@@ -43,13 +44,13 @@ impl<'a> Members<'a> {
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
-        slot: &mut Option<JsonValue<'a>>,
+        slot: &mut Option<Cell>,
         (group, key): (&'static str, Quoted<'a>),
     ) -> Result<(), ParseError> {
         if slot.is_some() {
             return self.again(reader, event, (group, key));
         }
-        *slot = Some(reader.value()?);
+        *slot = Some(reader.cell(event)?);
         Ok(())
     }
 
@@ -71,25 +72,17 @@ impl<'a> Members<'a> {
         event: &mut Event<'a>,
         (group, key): (&'static str, Quoted<'a>),
     ) -> Result<(), ParseError> {
-        let value = reader.value()?;
-        event.extra(group, key.text(), &value);
+        let name = key.keep(event);
+        let value = reader.cell(event)?;
+        event.put_named(group, name, value);
         Ok(())
     }
 
     /// Names what came twice in `parse.duplicate_keys`.
     pub(crate) fn finish(self, event: &mut Event<'a>) {
-        let extras = event.extras().skip(self.first_extra);
-        if let Some(names) = repeated_names(extras, self.repeated.iter().map(|name| &**name)) {
+        let keys = event.extra_keys().skip(self.first_extra);
+        if let Some(names) = repeated_names(keys, self.repeated.iter().map(|name| &**name)) {
             event.set(Field::ParseDuplicateKeys, &names);
         }
-    }
-}
-
-/// A number that may have been written as text, as Wazuh does with every number.
-pub(crate) fn whole(value: &JsonValue<'_>) -> Option<i64> {
-    match value {
-        JsonValue::Int(number) => Some(*number),
-        JsonValue::Str(text) => text.parse().ok(),
-        _ => None,
     }
 }

@@ -9,8 +9,9 @@
 
 use std::borrow::Cow;
 
-use crate::escape::Specials;
-use crate::{ParseError, Value};
+use crate::escape::{Specials, bytes_before};
+use crate::event::{Cell, Span};
+use crate::{Event, ParseError, Value};
 
 /// A value as it was read: a string that held escapes has a text of its own.
 #[derive(Debug, Clone, PartialEq)]
@@ -160,6 +161,12 @@ impl<'a> JsonReader<'a> {
         if self.peek() == Some(b'"') { self.string().map(Some) } else { Ok(None) }
     }
 
+    /// Reads a string into an event if one starts here.
+    #[inline]
+    pub(crate) fn try_kept(&mut self, event: &mut Event<'_>) -> Read<Option<Span>> {
+        if self.peek() == Some(b'"') { self.kept(event).map(Some) } else { Ok(None) }
+    }
+
     /// Reads any value: strings, whole numbers and truth values as such, the rest as its own text.
     pub(crate) fn value(&mut self) -> Read<JsonValue<'a>> {
         match self.peek() {
@@ -168,6 +175,20 @@ impl<'a> JsonReader<'a> {
             Some(b'f') => self.word("false").map(|_| JsonValue::Bool(false)),
             Some(b'-' | b'0'..=b'9') => self.number().map(number_value),
             _ => Ok(JsonValue::Json(self.skip()?)),
+        }
+    }
+
+    /// The same as a value of an event.
+    #[inline]
+    pub(crate) fn cell(&mut self, event: &mut Event<'_>) -> Read<Cell> {
+        match self.peek() {
+            Some(b'"') => self.kept(event).map(Cell::Str),
+            _ => Ok(match self.value()? {
+                JsonValue::Str(text) => Cell::Str(event.span(&text)),
+                JsonValue::Int(number) => Cell::Int(number),
+                JsonValue::Bool(truth) => Cell::Bool(truth),
+                JsonValue::Json(text) => Cell::Json(event.span(text)),
+            }),
         }
     }
 
@@ -254,43 +275,125 @@ impl<'a> JsonReader<'a> {
     fn string(&mut self) -> Read<Quoted<'a>> {
         self.step();
         let from = self.at;
-        let mut escaped = false;
+        let rest = self.text.as_bytes().get(from..).unwrap_or_default();
+        let len = IN_STRING.plain_len(rest);
+        self.at = from.wrapping_add(len);
+        if rest.get(len) == Some(&b'"') {
+            self.step();
+            return Ok(Quoted {
+                body: self.text.get(from..from.wrapping_add(len)).unwrap_or_default(),
+                escaped: false,
+            });
+        }
+        self.escapes(from)
+    }
+
+    /// The same from the first byte on that is not plain.
+    #[inline(never)]
+    fn escapes(&mut self, from: usize) -> Read<Quoted<'a>> {
+        let bytes = self.text.as_bytes();
         loop {
-            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-            self.at = self.at.saturating_add(IN_STRING.plain_len(rest));
-            match self.text.as_bytes().get(self.at) {
+            match bytes.get(self.at) {
+                Some(b'\\') => {}
                 Some(b'"') => {
                     let body = self.since(from);
                     self.step();
-                    return Ok(Quoted { body, escaped });
-                }
-                Some(b'\\') => {
-                    escaped = true;
-                    self.escape()?;
+                    return Ok(Quoted { body, escaped: true });
                 }
                 Some(_) => return Err(self.refuse("no control character in a string")),
                 None => return Err(self.refuse("`\"`")),
             }
+            let (_, len) = self.escape()?;
+            self.at = self.at.wrapping_add(len);
+            // What follows is a word or less, mostly.
+            while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+                let plain = bytes_before(IN_STRING.marks(u64::from_le_bytes(*word)));
+                self.at = self.at.wrapping_add(plain);
+                if plain < 8 {
+                    break;
+                }
+            }
+            if bytes.len().wrapping_sub(self.at) < 8 {
+                let rest = bytes.get(self.at..).unwrap_or_default();
+                self.at = self.at.wrapping_add(IN_STRING.plain_len(rest));
+            }
         }
     }
 
-    /// Passes over one escape, and over both halves of a surrogate pair.
-    fn escape(&mut self) -> Read<()> {
+    /// Reads a string into an event; the caller has seen its opening quote.
+    #[inline]
+    fn kept(&mut self, event: &mut Event<'_>) -> Read<Span> {
+        self.step();
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let len = match rest.get(1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') => match utf16(rest) {
-                Some((_, Some(_), len)) => len,
-                Some((_, None, len)) => {
-                    self.unportable = true;
-                    len
+        let len = IN_STRING.plain_len(rest);
+        let (from, to) = (self.at, self.at.wrapping_add(len));
+        self.at = to;
+        if rest.get(len) == Some(&b'"') {
+            self.step();
+            return Ok(event.span(self.text.get(from..to).unwrap_or_default()));
+        }
+        let mut read = Ok(());
+        let span = event.span_with(|own| {
+            own.push_str(self.since(from));
+            let mut out = std::mem::take(own).into_bytes();
+            read = self.unescaped(&mut out);
+            // What was copied is text, and so is each character put between.
+            *own = String::from_utf8(out).unwrap_or_default();
+        });
+        read.map(|()| span)
+    }
+
+    /// Appends a string without its escapes, from the first byte on that is not plain. Eight bytes are
+    /// copied together, and of them taken back what is no part of it.
+    fn unescaped(&mut self, out: &mut Vec<u8>) -> Read<()> {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at) {
+                Some(b'\\') => {}
+                Some(b'"') => {
+                    self.step();
+                    return Ok(());
                 }
-                None => return Err(self.refuse("`\\u` and four hex digits")),
-            },
-            _ => return Err(self.refuse("an escape of JSON")),
-        };
-        self.at = self.at.saturating_add(len);
-        Ok(())
+                Some(_) => return Err(self.refuse("no control character in a string")),
+                None => return Err(self.refuse("`\"`")),
+            }
+            let (char, len) = self.escape()?;
+            match u8::try_from(char) {
+                Ok(byte) if byte.is_ascii() => out.push(byte),
+                _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+            self.at = self.at.wrapping_add(len);
+            while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
+                let plain = bytes_before(IN_STRING.marks(u64::from_le_bytes(*word)));
+                out.extend_from_slice(word);
+                out.truncate(out.len().wrapping_sub(8).wrapping_add(plain));
+                self.at = self.at.wrapping_add(plain);
+                if plain < 8 {
+                    break;
+                }
+            }
+            if bytes.len().wrapping_sub(self.at) < 8 {
+                let rest = bytes.get(self.at..).unwrap_or_default();
+                let plain = IN_STRING.plain_len(rest);
+                out.extend_from_slice(rest.get(..plain).unwrap_or_default());
+                self.at = self.at.wrapping_add(plain);
+            }
+        }
+    }
+
+    /// What the escape here stands for, and how long it is, both halves of a surrogate pair together.
+    #[inline]
+    fn escape(&mut self) -> Read<(char, usize)> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        match unescape(rest) {
+            Some((Some(char), len)) => Ok((char, len)),
+            Some((None, len)) => {
+                self.unportable = true;
+                Ok((char::REPLACEMENT_CHARACTER, len))
+            }
+            None if rest.get(1) == Some(&b'u') => Err(self.refuse("`\\u` and four hex digits")),
+            None => Err(self.refuse("an escape of JSON")),
+        }
     }
 
     fn word(&mut self, word: &'static str) -> Read<()> {
@@ -396,20 +499,42 @@ impl<'a> Quoted<'a> {
     /// The text the string stands for. Half a surrogate pair becomes U+FFFD.
     #[inline]
     pub(crate) fn text(self) -> Cow<'a, str> {
-        if self.escaped { Cow::Owned(unescape(self.body)) } else { Cow::Borrowed(self.body) }
+        if self.escaped { Cow::Owned(self.unescaped()) } else { Cow::Borrowed(self.body) }
     }
 
-    /// The text without a line end, and whether it had one. Borrows when that is all that was escaped.
-    pub(crate) fn line(self) -> (Cow<'a, str>, bool) {
+    #[cold]
+    fn unescaped(self) -> String {
+        let mut text = String::with_capacity(self.body.len());
+        let mut rest = self.body;
+        while let Some((plain, escape)) =
+            memchr::memchr(b'\\', rest.as_bytes()).and_then(|at| rest.split_at_checked(at))
+        {
+            text.push_str(plain);
+            let (char, len) = unescape(escape.as_bytes()).unwrap_or((None, escape.len()));
+            text.push(char.unwrap_or(char::REPLACEMENT_CHARACTER));
+            rest = escape.get(len..).unwrap_or_default();
+        }
+        text.push_str(rest);
+        text
+    }
+
+    /// The same as a text of an event.
+    #[inline]
+    pub(crate) fn keep(self, event: &mut Event<'_>) -> Span {
+        if self.escaped { event.span(&self.unescaped()) } else { event.span(self.body) }
+    }
+
+    /// The string without a line end, and whether it had one.
+    pub(crate) fn line(self) -> (Self, bool) {
         if !self.escaped {
-            return (Cow::Borrowed(self.body), false);
+            return (self, false);
         }
         let line = self.body.strip_suffix(r"\n").filter(|rest| !ends_in_escape(rest));
-        let Some(line) = line else { return (self.text(), false) };
+        let Some(line) = line else { return (self, false) };
         // A terminal ends its lines with CR LF.
         let line = line.strip_suffix(r"\r").filter(|rest| !ends_in_escape(rest)).unwrap_or(line);
         let escaped = memchr::memchr(b'\\', line.as_bytes()).is_some();
-        (Quoted { body: line, escaped }.text(), true)
+        (Quoted { body: line, escaped }, true)
     }
 }
 
@@ -449,30 +574,21 @@ fn number_value(number: &str) -> JsonValue<'_> {
     }
 }
 
-/// Writes out the escapes of a checked string.
-fn unescape(body: &str) -> String {
-    let mut text = String::with_capacity(body.len());
-    let mut rest = body;
-    while let Some((plain, escape)) = memchr::memchr(b'\\', rest.as_bytes()).and_then(|at| rest.split_at_checked(at)) {
-        text.push_str(plain);
-        let (char, len) = match escape.as_bytes().get(1) {
-            Some(b'n') => ('\n', 2),
-            Some(b't') => ('\t', 2),
-            Some(b'r') => ('\r', 2),
-            Some(b'b') => ('\u{8}', 2),
-            Some(b'f') => ('\u{c}', 2),
-            Some(b'u') => match utf16(escape.as_bytes()) {
-                Some((_, char, len)) => (char.unwrap_or(char::REPLACEMENT_CHARACTER), len),
-                None => (char::REPLACEMENT_CHARACTER, 2),
-            },
-            Some(other) => (char::from(*other), 2),
-            None => (char::REPLACEMENT_CHARACTER, 1),
-        };
-        text.push(char);
-        rest = escape.get(len..).unwrap_or_default();
-    }
-    text.push_str(rest);
-    text
+/// What the escape at the start of `bytes` stands for, unless it is half a surrogate pair, and how long
+/// it is.
+#[inline]
+fn unescape(bytes: &[u8]) -> Option<(Option<char>, usize)> {
+    let char = match bytes.get(1)? {
+        b'n' => '\n',
+        b't' => '\t',
+        b'r' => '\r',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        plain @ (b'"' | b'\\' | b'/') => char::from(*plain),
+        b'u' => return utf16(bytes).map(|(_, char, len)| (char, len)),
+        _ => return None,
+    };
+    Some((Some(char), 2))
 }
 
 /// The escape `\uXXXX` at the start of `bytes`, with its low half if it is a high one: the first

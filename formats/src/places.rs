@@ -86,7 +86,7 @@ fn write(event: &Event<'_>, row: &Row, cell: Cell, objects: &mut Objects<'_>) ->
         (How::Lists, Cell::Json(span)) if is_texts(event.str(span)) => {
             write_json(objects.member(path, name), event.str(span));
         }
-        (How::Number | How::NumberAsText, _) => match (whole(event, cell), how) {
+        (How::Number | How::NumberAsText, _) => match (event.whole(cell), how) {
             (Some(number), How::Number) => objects.number(path, name, number),
             (Some(number), _) => write_string(objects.member(path, name), itoa::Buffer::new().format(number)),
             (None, _) => return false,
@@ -99,15 +99,6 @@ fn write(event: &Event<'_>, row: &Row, cell: Cell, objects: &mut Objects<'_>) ->
         _ => return false,
     }
     true
-}
-
-/// The number a value is, also when it was written as text.
-fn whole(event: &Event<'_>, cell: Cell) -> Option<i64> {
-    match cell {
-        Cell::Int(number) => Some(number),
-        Cell::Str(span) => event.str(span).parse().ok(),
-        _ => None,
-    }
 }
 
 /// The text, when it is an address.

@@ -4,22 +4,20 @@
 
 use std::cmp::Ordering;
 
-use crate::Extra;
-
 /// A name and the group it stands in; together they are read as `group.name`.
 pub(crate) type Key<'k> = (&'k str, &'k str);
 
 /// The names of extras that equal an earlier one, each once and sorted, joined with commas; none is
 /// named that has no name.
 pub(crate) fn repeated_names<'e>(
-    extras: impl ExactSizeIterator<Item = Extra<'e>> + Clone,
+    keys: impl ExactSizeIterator<Item = Key<'e>> + Clone,
     others: impl IntoIterator<Item = &'e str>,
 ) -> Option<String> {
-    let mut wanted = repeats(extras.clone().map(|extra| (extra.group, extra.name))).into_iter().peekable();
+    let mut wanted = repeats(keys.clone()).into_iter().peekable();
     let mut names: Vec<&str> = others.into_iter().collect();
     if wanted.peek().is_some() {
         // In one pass: both are in order, and there may be a hundred thousand.
-        names.extend(extras.enumerate().filter(|(at, _)| wanted.next_if_eq(at).is_some()).map(|(_, extra)| extra.name));
+        names.extend(keys.enumerate().filter(|(at, _)| wanted.next_if_eq(at).is_some()).map(|(_, (_, name))| name));
     }
     names.retain(|name| !name.is_empty());
     names.sort_unstable();
@@ -42,17 +40,22 @@ pub(crate) fn repeats<'k>(keys: impl ExactSizeIterator<Item = Key<'k>> + Clone) 
 }
 
 /// A bit for each mark: while all bits are new, so are all keys.
-#[derive(Default)]
-pub(crate) struct Seen([u64; 16]);
+pub(crate) struct Seen([u64; 64]);
+
+impl Default for Seen {
+    fn default() -> Self {
+        Seen([0; 64])
+    }
+}
 
 impl Seen {
     /// Whether no key before can be the same; it is one of them from now on.
     #[inline]
     pub(crate) fn is_new(&mut self, key: Key<'_>) -> bool {
-        // The odd number spreads every bit of the mark over the highest ten.
-        let mixed = u64::from(mark(key)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(54);
-        let bit = 1_u64.wrapping_shl(u32::try_from(mixed & 63).unwrap_or(0));
-        self.0.get_mut(usize::try_from(mixed.wrapping_shr(6)).unwrap_or(0)).is_some_and(|word| {
+        // The odd number spreads every bit of the mark over the highest twelve.
+        let mixed = u64::from(mark(key)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(52);
+        let bit = 1_u64.wrapping_shl((mixed & 63) as u32);
+        self.0.get_mut(mixed.wrapping_shr(6) as usize).is_some_and(|word| {
             let is_new = *word & bit == 0;
             *word |= bit;
             is_new
@@ -92,6 +95,7 @@ fn mark((group, name): Key<'_>) -> u32 {
     let len = group.len().saturating_add(dot).saturating_add(name.len());
     let last = match name.as_bytes() {
         [.., third, second, last] => u32::from_le_bytes([*last, *second, *third, 0]),
+        [second, last] => u32::from_le_bytes([*last, *second, if dot == 1 { b'.' } else { 0 }, 0]),
         // Where the group ends and the name begins makes no difference.
         _ => bytes((group, name)).fold(0_u32, |last, byte| last.wrapping_shl(8) | u32::from(byte)) & 0x00ff_ffff,
     };

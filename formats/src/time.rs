@@ -129,6 +129,11 @@ impl Time {
         Some((civil.to_time(offset)?, at.checked_add(used)?))
     }
 
+    /// The same of a text that holds nothing else.
+    pub(crate) fn of_text(text: &str) -> Option<Time> {
+        Self::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len()).map(|(time, _)| time)
+    }
+
     /// The same, and a time without an offset is one of `zone`.
     pub(crate) fn parse_rfc3339_in(input: &[u8], zone: Offset) -> Option<(Time, usize)> {
         let (civil, at) = Civil::parse_rfc3339(input)?;

@@ -11,11 +11,10 @@
 mod emit;
 mod rules;
 
-use std::borrow::Cow;
-
 use crate::docker_events::DockerEvent;
-use crate::json_members::{Members, whole};
-use crate::json_read::{self, JsonReader, JsonValue, Quoted};
+use crate::event::{Cell, Span};
+use crate::json_members::Members;
+use crate::json_read::{self, JsonReader, Quoted};
 use crate::{Context, Event, Field, Format, ParseError, Time};
 
 /// The row of this format.
@@ -69,39 +68,39 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
 
 /// The members of an alert, in any order, until all of them are known.
 #[derive(Default)]
-struct Alert<'a> {
-    timestamp: Option<Cow<'a, str>>,
-    indexed_at: Option<Cow<'a, str>>,
-    full_log: Option<Cow<'a, str>>,
-    rule_id: Option<Cow<'a, str>>,
-    level: Option<JsonValue<'a>>,
-    description: Option<Cow<'a, str>>,
-    groups: Option<JsonValue<'a>>,
-    fired_times: Option<JsonValue<'a>>,
-    agent_id: Option<Cow<'a, str>>,
-    agent_name: Option<Cow<'a, str>>,
-    agent_ip: Option<Cow<'a, str>>,
-    program: Option<Cow<'a, str>>,
-    path: Option<Cow<'a, str>>,
-    data: Data<'a>,
-    docker: Option<DockerEvent<'a>>,
+struct Alert {
+    timestamp: Option<Span>,
+    indexed_at: Option<Span>,
+    full_log: Option<Span>,
+    rule_id: Option<Span>,
+    level: Option<Cell>,
+    description: Option<Span>,
+    groups: Option<Cell>,
+    fired_times: Option<Cell>,
+    agent_id: Option<Span>,
+    agent_name: Option<Span>,
+    agent_ip: Option<Span>,
+    program: Option<Span>,
+    path: Option<Span>,
+    data: Data,
+    docker: Option<DockerEvent>,
     is_version_5: bool,
 }
 
 /// What decoders found in the log.
 #[derive(Default)]
-struct Data<'a> {
-    src_ip: Option<Cow<'a, str>>,
-    src_port: Option<JsonValue<'a>>,
-    dst_ip: Option<Cow<'a, str>>,
-    dst_port: Option<JsonValue<'a>>,
-    src_user: Option<Cow<'a, str>>,
-    dst_user: Option<Cow<'a, str>>,
-    url: Option<Cow<'a, str>>,
+struct Data {
+    src_ip: Option<Span>,
+    src_port: Option<Cell>,
+    dst_ip: Option<Span>,
+    dst_port: Option<Cell>,
+    src_user: Option<Span>,
+    dst_user: Option<Span>,
+    url: Option<Span>,
 }
 
-impl<'a> Alert<'a> {
-    fn member(
+impl Alert {
+    fn member<'a>(
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
@@ -138,7 +137,7 @@ impl<'a> Alert<'a> {
         }
     }
 
-    fn agent(
+    fn agent<'a>(
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
@@ -159,7 +158,7 @@ impl<'a> Alert<'a> {
         })
     }
 
-    fn rule(
+    fn rule<'a>(
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
@@ -177,7 +176,7 @@ impl<'a> Alert<'a> {
         }
     }
 
-    fn data(
+    fn data<'a>(
         &mut self,
         reader: &mut JsonReader<'a>,
         event: &mut Event<'a>,
@@ -198,34 +197,32 @@ impl<'a> Alert<'a> {
         }
     }
 
-    fn finish(mut self, event: &mut Event<'a>) {
+    fn finish(mut self, event: &mut Event<'_>) {
         if let Some(mut docker) = self.docker.take() {
-            if let Some(nanos) = self.full_log.as_deref().and_then(engine_time) {
-                docker.correct_time(nanos);
+            if let Some(log) = self.full_log {
+                docker.correct_time(log, event);
             }
             docker.finish(Field::Start, event);
         }
         self.set_time(event);
         self.set_rule(event);
-        event.set_text(Field::HostName, self.agent_name.unwrap_or_default());
-        event.set_text(Field::HostId, self.agent_id.unwrap_or_default());
+        event.set_span(Field::HostName, self.agent_name);
+        event.set_span(Field::HostId, self.agent_id);
         match self.agent_ip {
             // An agent may connect from anywhere: that is no address.
-            Some(ip) if ip == "any" => event.extra("agent", "ip", &ip),
-            ip => event.set_text(Field::HostIp, ip.unwrap_or_default()),
+            Some(ip) if event.str(ip) == "any" => event.put_extra("agent", "ip", Cell::Str(ip)),
+            ip => event.set_span(Field::HostIp, ip),
         }
-        event.set_text(Field::App, self.program.unwrap_or_default());
-        event.set_text(Field::FilePath, self.path.unwrap_or_default());
+        event.set_span(Field::App, self.program);
+        event.set_span(Field::FilePath, self.path);
         self.data.finish(event);
-        event.set_text(Field::Msg, self.full_log.unwrap_or_default());
+        event.set_span(Field::Msg, self.full_log);
     }
 
     /// Local time with three digits and an offset without a colon; an indexer's copy also has UTC.
-    fn set_time(&mut self, event: &mut Event<'a>) {
-        let read = |text: &Cow<'_, str>| {
-            Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len()).map(|(time, _)| time)
-        };
-        let (own, indexed) = (self.timestamp.as_ref().and_then(read), self.indexed_at.as_ref().and_then(read));
+    fn set_time(&mut self, event: &mut Event<'_>) {
+        let read = |text: Option<Span>| text.and_then(|text| Time::of_text(event.str(text)));
+        let (own, indexed) = (read(self.timestamp), read(self.indexed_at));
         if let Some(time) = own.or(indexed) {
             event.set(Field::Time, time);
             // What says the same instant has been said.
@@ -236,46 +233,45 @@ impl<'a> Alert<'a> {
         }
         for (name, text) in [("timestamp", self.timestamp.take()), ("@timestamp", self.indexed_at.take())] {
             if let Some(text) = text {
-                event.extra(WAZUH, name, &text);
+                event.put_extra(WAZUH, name, Cell::Str(text));
             }
         }
     }
 
-    fn set_rule(&mut self, event: &mut Event<'a>) {
-        if let Some(description) = self.description.take() {
-            event.set_text(Field::Name, &description);
-            event.set_text(Field::RuleName, description);
-        }
-        match self.level.as_ref().map(|level| whole(level).ok_or(level)) {
+    fn set_rule(&mut self, event: &mut Event<'_>) {
+        event.set_span(Field::Name, self.description);
+        event.set_span(Field::RuleName, self.description);
+        match self.level.map(|level| event.whole(level).ok_or(level)) {
             Some(Ok(level)) => {
                 event.set(Field::RuleLevel, level);
                 // Wazuh's own scale for CEF: 11 to 15 all become 10.
                 event.set(Field::Severity, level.clamp(0, 10));
             }
-            Some(Err(level)) => event.extra("rule", "level", level),
+            Some(Err(level)) => event.put_extra("rule", "level", level),
             None => {}
         }
-        if let Some(groups) = self.groups.take() {
-            event.set(Field::RuleGroups, &groups);
+        if let Some(groups) = self.groups {
+            event.put(Field::RuleGroups, groups);
         }
-        match self.fired_times.take() {
-            Some(times) if whole(&times).is_some() => event.set(Field::Count, whole(&times).unwrap_or(0)),
-            Some(times) => event.extra("rule", "firedtimes", &times),
+        match self.fired_times.map(|times| event.whole(times).ok_or(times)) {
+            Some(Ok(times)) => event.set(Field::Count, times),
+            Some(Err(times)) => event.put_extra("rule", "firedtimes", times),
             None => {}
         }
-        if let Some(id) = self.rule_id.take() {
+        if let Some(id) = self.rule_id {
             if !event.has(Field::EventClass) {
-                event.set(Field::EventClass, &format!("wazuh.{id}"));
+                let class = format!("wazuh.{}", event.str(id));
+                event.set(Field::EventClass, &class);
             }
-            event.set_text(Field::RuleId, id);
+            event.set_span(Field::RuleId, Some(id));
         } else if !event.has(Field::EventClass) {
             event.set(Field::EventClass, "wazuh");
         }
     }
 }
 
-impl<'a> Data<'a> {
-    fn finish(self, event: &mut Event<'a>) {
+impl Data {
+    fn finish(self, event: &mut Event<'_>) {
         let texts = [
             (Field::SrcIp, self.src_ip),
             (Field::DstIp, self.dst_ip),
@@ -284,40 +280,18 @@ impl<'a> Data<'a> {
             (Field::HttpUrl, self.url),
         ];
         for (field, text) in texts {
-            event.set_text(field, text.unwrap_or_default());
+            event.set_span(field, text);
         }
         for (field, name, port) in
             [(Field::SrcPort, "srcport", self.src_port), (Field::DstPort, "dstport", self.dst_port)]
         {
-            match port.as_ref().map(|port| whole(port).ok_or(port)) {
+            match port.map(|port| event.whole(port).ok_or(port)) {
                 Some(Ok(port)) => event.set(field, port),
-                Some(Err(port)) => event.extra("data", name, port),
+                Some(Err(port)) => event.put_extra("data", name, port),
                 None => {}
             }
         }
     }
-}
-
-/// The Engine's time as `full_log` of version 3 has it: the alert's own copy went through a double
-/// and lost about 100 ns. Read as JSON, not searched for: a label could hold the same words.
-fn engine_time(full_log: &str) -> Option<i64> {
-    let mut nanos = None;
-    let mut reader = JsonReader::over(full_log);
-    reader
-        .object(|reader, key| {
-            if key.body != "docker" || !reader.at_object() {
-                return reader.skip().map(drop);
-            }
-            reader.object(|reader, key| {
-                if key.body == "timeNano" {
-                    nanos = whole(&reader.value()?);
-                    return Ok(());
-                }
-                reader.skip().map(drop)
-            })
-        })
-        .ok()?;
-    nanos
 }
 
 #[cfg(test)]

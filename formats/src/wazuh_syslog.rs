@@ -7,9 +7,8 @@
 //!
 //! Invariant: what the manager says comes first and is never replaced by what stands behind it.
 
-use std::borrow::Cow;
-
-use crate::json_members::{Members, whole};
+use crate::event::Cell;
+use crate::json_members::Members;
 use crate::json_read::{self, JsonReader, JsonValue, KEYS_MAX};
 use crate::text::Text;
 use crate::{Context, Event, Field, Format, ParseError};
@@ -142,8 +141,8 @@ fn splunk(line: &str, event: &mut Event<'_>) -> Result<(), ParseError> {
 fn json<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<(), ParseError> {
     let mut reader = JsonReader::new(input)?;
     let mut members = Members::new(event);
-    let (mut level, mut id): (Option<JsonValue<'a>>, Option<JsonValue<'a>>) = (None, None);
-    let (mut description, mut location, mut message): (Option<Cow<'a, str>>, _, _) = (None, None, None);
+    let (mut level, mut id) = (None, None);
+    let (mut description, mut location, mut message) = (None, None, None);
     reader.object(|reader, key| {
         let name = key.text();
         let at = (WAZUH, key);
@@ -165,14 +164,16 @@ fn json<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<(), ParseError> {
     })?;
     reader.end()?;
     let Some(id) = id else { return Err(ParseError::new(0, "an `id`")) };
-    let text = |value: Option<JsonValue<'_>>| match value {
-        Some(JsonValue::Str(text)) => text.into_owned(),
-        Some(value) => whole(&value).map(|number| number.to_string()).unwrap_or_default(),
-        None => String::new(),
+    let text = |value: Option<Cell>| match value {
+        Some(Cell::Str(text)) => event.str(text).to_owned(),
+        Some(Cell::Int(number)) => number.to_string(),
+        _ => String::new(),
     };
-    set_rule(&text(Some(id)), &text(level), &description.unwrap_or_default(), event);
-    set_location(&location.unwrap_or_default(), event);
-    event.set_text(Field::Msg, message.unwrap_or_default());
+    let (id, level) = (text(Some(id)), text(level));
+    let [description, location] = [description, location].map(|span| text(span.map(Cell::Str)));
+    set_rule(&id, &level, &description, event);
+    set_location(&location, event);
+    event.set_span(Field::Msg, message);
     members.finish(event);
     Ok(())
 }

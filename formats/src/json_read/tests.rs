@@ -132,6 +132,7 @@ fn a_line_end_is_taken_off_without_copying() {
         let quoted = format!("\"{body}\"");
         let mut reader = JsonReader::over(&quoted);
         let (line, end) = reader.try_string().unwrap().unwrap().line();
+        let line = line.text();
         assert_eq!((&*line, end, matches!(line, Cow::Borrowed(_))), (text, ended, borrowed), "{body}");
     }
 }

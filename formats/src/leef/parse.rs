@@ -251,8 +251,8 @@ impl<'a> Line<'a, '_> {
         if let Some(format) = format {
             event.extra(LEEF, TIME_FORMAT, &format);
         }
-        let extras = event.extras().skip(self.mark);
-        if let Some(names) = repeated_names(extras, self.again.iter().copied()) {
+        let keys = event.extra_keys().skip(self.mark);
+        if let Some(names) = repeated_names(keys, self.again.iter().copied()) {
             event.set(Field::ParseDuplicateKeys, &names);
         }
     }
