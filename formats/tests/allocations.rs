@@ -12,6 +12,10 @@ const LINES: &[(&str, &str)] = &[
         r#"{"status":"exec_start: sh -c ls","id":"ec62","from":"probe:1","Type":"container","Action":"exec_start: sh -c ls","Actor":{"ID":"ec62","Attributes":{"com.example.owner":"alice","execID":"64","image":"probe:1","name":"web-1"}},"scope":"local","time":1795251801,"timeNano":1795251801856697243}"#,
     ),
     (
+        "docker_cli",
+        "2026-11-21T09:03:20.158734145Z container start 5d1f9a3c7be24860a1f0c3d2e4b5968778695a4b3c2d1e0ff0e1d2c3b4a59687 (image=web:1, name=web-1)",
+    ),
+    (
         "docker_json",
         r#"{"log":"a line of text\n","stream":"stdout","attrs":{"tag":"x"},"time":"2026-11-21T09:05:26.289526028Z"}"#,
     ),

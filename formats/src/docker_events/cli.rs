@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use super::{ATTRIBUTES, DockerEvent};
 use crate::docker_actions;
-use crate::json_read::JsonValue;
+use crate::event::Cell;
 use crate::text::Text;
 use crate::{Context, Event, Field, Format, ParseError, Time};
 
@@ -47,15 +47,15 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
     let expected = ParseError::new(0, "a time of RFC 3339, a type and an action");
     let (time, kind, at) = head(input).ok_or(expected)?;
     let text = Text::of(event, input);
-    let kind = text.ascii(at.saturating_sub(kind.len()).saturating_sub(1)..at.saturating_sub(1));
+    let kind = at.saturating_sub(kind.len()).saturating_sub(1)..at.saturating_sub(1);
     let Some(id) = find_id(input, at) else {
         return Err(ParseError::new(at, "an action and an id"));
     };
     event.set(Field::Time, time);
     let mut docker = DockerEvent {
-        kind: Some(Cow::Borrowed(kind)),
-        action: Some(text.piece(at..id.range.start.saturating_sub(1))),
-        actor_id: Some(text.piece(id.range.clone())).filter(|id| !id.is_empty()),
+        kind: Some(event.keep(&text, kind)),
+        action: Some(event.keep(&text, at..id.range.start.saturating_sub(1))),
+        actor_id: Some(event.keep(&text, id.range.clone())).filter(|id| id.len > 0),
         ..DockerEvent::default()
     };
     let mut is_ambiguous = id.is_ambiguous;
@@ -74,8 +74,15 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
         event.set(Field::ParseAmbiguous, true);
     }
     let claims = [Field::ContainerName, Field::ImageRef, Field::ExitCode, Field::Outcome, Field::Signal];
-    let claims: Vec<&str> = claims.into_iter().filter(|field| event.has(*field)).map(Field::name).collect();
-    event.set_text(Field::Untrusted, claims.join(","));
+    let claims = claims.map(|field| (field.name(), event.has(field)));
+    let untrusted = event.span_with(|own| {
+        let start = own.len();
+        for (name, _) in claims.iter().filter(|(_, is_set)| *is_set) {
+            own.push_str(if own.len() == start { "" } else { "," });
+            own.push_str(name);
+        }
+    });
+    event.set_span(Field::Untrusted, Some(untrusted));
     Ok(())
 }
 
@@ -109,10 +116,10 @@ fn find_id(input: &[u8], at: usize) -> Option<Id> {
     Some(Id { range, is_ambiguous: ids.next().is_some() })
 }
 
-impl<'a> DockerEvent<'a> {
+impl DockerEvent {
     /// Takes the attributes in `range`; answers whether they can be read in another way. The CLI sorts
     /// them by key: a key that is out of order, or comes again, is part of a value before it or behind.
-    fn claims(&mut self, text: &Text<'a>, range: Range<usize>, event: &mut Event<'a>) -> bool {
+    fn claims<'a>(&mut self, text: &Text<'a>, range: Range<usize>, event: &mut Event<'a>) -> bool {
         let mut is_ambiguous = false;
         let mut before: Cow<'a, str> = Cow::Borrowed("");
         let mut start = range.start;
@@ -121,15 +128,15 @@ impl<'a> DockerEvent<'a> {
             let equals = memchr::memchr(b'=', rest).unwrap_or(rest.len());
             let key = text.piece(start..start.saturating_add(equals));
             let end = value_end(rest, equals).map_or(range.end, |end| start.saturating_add(end));
-            let value = text.piece(start.saturating_add(equals).saturating_add(1).min(end)..end);
+            let value = event.keep(text, start.saturating_add(equals).saturating_add(1).min(end)..end);
             is_ambiguous |= key <= before && start > range.start;
             match &*key {
                 "image" if self.image.is_none() => self.image = Some(value),
                 "name" if self.name.is_none() => self.name = Some(value),
                 "container" if self.container.is_none() => self.container = Some(value),
-                "exitCode" if self.exit_code.is_none() => self.exit_code = Some(JsonValue::Str(value)),
-                "signal" if self.signal.is_none() => self.signal = Some(JsonValue::Str(value)),
-                _ => event.extra(ATTRIBUTES, &key, &value),
+                "exitCode" if self.exit_code.is_none() => self.exit_code = Some(Cell::Str(value)),
+                "signal" if self.signal.is_none() => self.signal = Some(Cell::Str(value)),
+                _ => event.put_extra(ATTRIBUTES, &key, Cell::Str(value)),
             }
             before = key;
             start = end.saturating_add(2);
