@@ -12,6 +12,7 @@ mod checkpoint;
 mod dir;
 mod error;
 mod head;
+mod hold;
 mod key_file;
 mod merkle;
 mod note;
@@ -27,6 +28,7 @@ mod verify;
 pub use chain::Chain;
 pub use dir::Dir;
 pub use error::ChainError;
+pub use hold::{Day, Hold, Said, clear_hold, holds, retention, set_hold};
 pub use key_file::{KeyError, KeyFile};
 pub use merkle::Tree;
 pub use note::{SigningKey, VerifyingKey};
@@ -34,7 +36,7 @@ pub use object::{Object, OpenStore, Origin};
 pub use proof::{Proof, Shown, prove};
 pub use read::{Lines, Objects, Period, Reader, Sealed, Unread, streams};
 pub use seal::{Gap, Source, Tally};
-pub use store::{Put, Store, is_key};
+pub use store::{Kept, Put, Store, is_key};
 pub use verify::{Fault, Finding, Question, Report, Verdict, verify, verify_archive};
 
 #[cfg(test)]

@@ -58,7 +58,7 @@ impl Period {
     }
 
     /// Whether some of the hour is in it.
-    fn has_of(&self, hour: Time) -> bool {
+    pub(super) fn has_of(&self, hour: Time) -> bool {
         let is_over = |from: Time| hour.0.saturating_add(HOUR_NANOS) <= from.0;
         !self.from.is_some_and(is_over) && self.to.is_none_or(|to| hour < to)
     }
@@ -192,7 +192,7 @@ impl Reader {
 }
 
 /// The number of a seal and the hour of receipt that a key of an object names.
-fn place(key: &str) -> Option<(u64, Time)> {
+pub(super) fn place(key: &str) -> Option<(u64, Time)> {
     let (date, rest) = key.strip_prefix("data/dt=")?.split_once("/hour=")?;
     let (hour, name) = rest.split_once('/')?;
     let mut parts = date.split('-').map(|part| part.parse::<i32>().ok());

@@ -5,6 +5,8 @@
 use std::fmt::Debug;
 use std::io::{self, Read};
 
+use wharfinger_formats::Time;
+
 /// Bytes compared at once.
 const PIECE_BYTES: usize = 64 * 1024;
 /// No seal and no checkpoint is longer.
@@ -19,6 +21,15 @@ pub enum Put {
     Same,
     /// Something else is there under its key.
     Other,
+}
+
+/// How the store itself keeps an object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Until when its lock lasts.
+    pub until: Option<Time>,
+    /// It is under legal hold.
+    pub is_held: bool,
 }
 
 /// A place for objects.
@@ -68,6 +79,22 @@ pub trait Store: Debug + Send + Sync {
     /// # Errors
     /// The store cannot be asked.
     fn keys(&self, folder: &str) -> io::Result<Vec<(String, u64)>>;
+
+    /// How these objects are kept. A store without locks keeps them as long as nobody deletes them.
+    ///
+    /// # Errors
+    /// The store cannot be asked.
+    fn kept(&self, keys: &[String]) -> io::Result<Vec<Kept>> {
+        Ok(vec![Kept::default(); keys.len()])
+    }
+
+    /// Puts objects under legal hold, or ends that. A store without locks has the record of it alone.
+    ///
+    /// # Errors
+    /// The store refuses, or cannot be asked.
+    fn hold(&self, _keys: &[String], _is_held: bool) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Whether a text can be a key: `[A-Za-z0-9._=-]` between slashes, no part empty or with a dot in front.

@@ -1,15 +1,16 @@
-//! `wharfinger archive`: single events of an archive. Reads only.
+//! `wharfinger archive`: single events of an archive, and what of it must stay.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
 use super::failure::{Exit, Failure};
+use super::hold::{self, HoldVerb, Retention};
 use super::output;
 use super::place::Reach;
 use crate::archive::prove;
 
-/// Take single events out of an archive
+/// Take single events out of an archive, and say what of it must stay
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -28,10 +29,21 @@ enum Verb {
         #[command(flatten)]
         reach: Reach,
     },
+    /// Legal holds: what must not be deleted, whatever its date
+    #[command(subcommand)]
+    Hold(HoldVerb),
+    Retention(Retention),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Verb::Prove { stream, event_id, reach } = &arguments.verb;
+    match &arguments.verb {
+        Verb::Prove { stream, event_id, reach } => show(stream, event_id, reach),
+        Verb::Hold(verb) => hold::run(verb),
+        Verb::Retention(arguments) => hold::report(arguments),
+    }
+}
+
+fn show(stream: &Path, event_id: &str, reach: &Reach) -> Result<Exit, Failure> {
     let number = event_id.split_once('-').and_then(|(_, number)| number.parse().ok());
     let Some(number) = number else {
         let error = anyhow::anyhow!("`{event_id}` is no id of an event");

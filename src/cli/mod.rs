@@ -12,6 +12,7 @@ mod dlq;
 mod explain;
 mod failure;
 mod generate;
+mod hold;
 mod input;
 mod keygen;
 mod lint;

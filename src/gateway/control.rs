@@ -37,6 +37,8 @@ pub enum Request {
         /// The journal's record, base64.
         record: String,
     },
+    /// Somebody has set or cleared a legal hold: it becomes an event.
+    Held { text: String },
 }
 
 /// What became of it.
@@ -52,6 +54,25 @@ pub enum Answer {
 /// Where the socket of a gateway is.
 pub fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("control")
+}
+
+/// Asks a gateway one thing.
+///
+/// # Errors
+/// None answers, or it has not done it.
+pub fn ask(data_dir: &Path, request: &Request, within: Duration) -> std::io::Result<()> {
+    use std::io::{BufRead as _, Write as _};
+    let mut stream = std::os::unix::net::UnixStream::connect(path(data_dir))?;
+    stream.set_read_timeout(Some(within))?;
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    stream.write_all(&line)?;
+    let mut answer = String::new();
+    std::io::BufReader::new(stream).read_line(&mut answer)?;
+    match serde_json::from_str(&answer)? {
+        Answer::Done => Ok(()),
+        Answer::Failed(why) => Err(std::io::Error::other(why)),
+    }
 }
 
 /// Listens; the journal's lock is held, so a socket that is there is nobody's.
@@ -124,7 +145,15 @@ async fn converse(stream: UnixStream, own: &Intake) -> std::io::Result<()> {
 }
 
 async fn perform(request: Request, own: &Intake) -> Answer {
-    let Request::Replay { sink, event_id, record } = request;
+    let (sink, event_id, record) = match request {
+        Request::Replay { sink, event_id, record } => (sink, event_id, record),
+        Request::Held { text } => {
+            return match own.report("archive.hold", 5, &text).await {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Failed(error.to_string()),
+            };
+        }
+    };
     let Ok(record) = STANDARD.decode(record) else {
         return Answer::Failed("the record is no base64".to_owned());
     };

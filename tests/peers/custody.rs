@@ -119,13 +119,16 @@ fn radosgw_keeps_the_archive_until_its_date() {
     agree(&server, bucket, &key, 11);
 }
 
-fn event_id(objects: &[s3::Object], message: &str) -> String {
+fn events(objects: &[s3::Object]) -> impl Iterator<Item = serde_json::Value> {
     let lines = objects.iter().filter(|object| object.key.contains("/data/")).flat_map(|object| {
         let text = zstd::decode_all(object.body.as_slice()).unwrap();
         String::from_utf8(text).unwrap().lines().map(str::to_owned).collect::<Vec<_>>()
     });
-    let mut events = lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap());
-    let event = events.find(|event| event["msg"] == message).unwrap();
+    lines.map(|line| serde_json::from_str(&line).unwrap())
+}
+
+fn event_id(objects: &[s3::Object], message: &str) -> String {
+    let event = events(objects).find(|event| event["msg"] == message).unwrap();
     event["event_id"].as_str().unwrap().to_owned()
 }
 
@@ -203,4 +206,51 @@ fn a_bucket_without_lock_is_an_alarm_and_gets_nothing() {
         assert!(server.objects(bucket).is_empty());
         gateway.stop();
     }
+}
+
+/// A hold is set and cleared over S3, and the gateway takes the reason into custody.
+#[test]
+fn radosgw_holds_what_is_to_be_held() {
+    if peers_are_off() {
+        return;
+    }
+    let (server, bucket) = (s3::radosgw(), "custody-hold");
+    server.create_locking_bucket(bucket);
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), &config(&server, bucket, "8s", "lock: governance"));
+    send(&gateway, 0..3);
+    wait_sealed(&gateway);
+    let (stream, data) = (format!("s3://{bucket}/wharf/a/audit"), folder.path().join("data").display().to_string());
+    let set = ["archive", "hold", "set", &stream, "--reason", "case 7", "--json", "--data-dir", &data];
+    let set: serde_json::Value = serde_json::from_slice(&run(&set, &server).stdout).unwrap();
+    let days = || -> serde_json::Value {
+        let report = run(&["archive", "retention", &stream, "--json"], &server);
+        serde_json::from_slice(&report.stdout).unwrap()
+    };
+    let objects = server.objects(bucket);
+    let object = &objects.iter().find(|object| object.key.contains("/data/")).unwrap().key;
+    let seal = &objects.iter().find(|object| object.key.contains("/seal/")).unwrap().key;
+    assert!(days()[0]["held"].as_u64().unwrap() >= 1);
+    eventually("no date keeps it any more", WITHIN, || {
+        let days = days();
+        (days[0]["locked"] == 0 && days[0]["free"] == 0).then_some(())
+    });
+    for key in [object, seal] {
+        assert!(server.delete_version(bucket, key).unwrap_err().contains("AccessDenied"), "{key}");
+    }
+    let id = set["id"].as_str().unwrap();
+    let cleared = run(&["archive", "hold", "clear", &stream, id, "--reason", "settled", "--data-dir", &data], &server);
+    assert!(cleared.status.success(), "{}", String::from_utf8_lossy(&cleared.stderr));
+    assert!(days()[0]["free"].as_u64().unwrap() >= 1);
+    wait_sealed(&gateway);
+    gateway.stop();
+    let objects = server.objects(bucket);
+    for reason in ["case 7", "settled"] {
+        let event = events(&objects).find(|event| {
+            event["event_class"] == "archive.hold" && event["msg"].as_str().is_some_and(|text| text.ends_with(reason))
+        });
+        assert!(event.is_some(), "no event says `{reason}`");
+    }
+    agree(&server, bucket, &key(folder.path()), 0);
+    server.delete_version(bucket, object).unwrap();
 }

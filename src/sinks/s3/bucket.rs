@@ -24,13 +24,15 @@ use aws_sdk_s3::types::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
+use wharfinger_formats::Time;
 
 use super::body::Body;
 use super::bucket_config::{BucketConfig, Lock};
 use super::client::{Answer, client, describe, judge, status};
-use crate::archive::{OpenStore, Put, Store, is_key};
+use crate::archive::{Kept, OpenStore, Put, Store, is_key};
 use crate::part::SetupError;
 use crate::sinks::Outcome;
 use crate::sinks::drain::now;
@@ -40,6 +42,8 @@ const CLOCK_SECONDS: i64 = 15 * 60;
 /// How often what only reads is tried, and how long it waits before it is tried again, and twice that.
 const TRIES: u32 = 4;
 const WAIT: Duration = Duration::from_millis(200);
+/// Requests under way at once, where there are many.
+const AT_ONCE: usize = 32;
 
 /// One folder of a bucket.
 #[derive(Clone)]
@@ -137,7 +141,7 @@ impl Bucket {
             account.ask(false, request.send())?;
         }
         if account.config.legal_hold {
-            self.hold(key, true)?;
+            self.hold(&[key.to_owned()], true)?;
         }
         match self.is_locked(key)? {
             true => Ok(()),
@@ -154,7 +158,7 @@ impl Bucket {
             return Ok(true);
         }
         let head = self.head(key)?;
-        let is_held = head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On);
+        let is_held = is_held(&head);
         let Some(lock) = account.config.lock else { return Ok(is_held) };
         let keep = i64::try_from(account.keep.unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
         let is_mode =
@@ -193,19 +197,6 @@ impl Bucket {
         let piece = self.account.runtime.block_on(stream.next())?;
         Some(piece.map_err(|error| io::Error::new(ErrorKind::NotConnected, error.to_string())))
     }
-
-    /// Sets or clears the legal hold of one object.
-    ///
-    /// # Errors
-    /// The store refuses, or cannot be asked.
-    pub fn hold(&self, key: &str, is_held: bool) -> io::Result<()> {
-        let account = &*self.account;
-        let status = if is_held { ObjectLockLegalHoldStatus::On } else { ObjectLockLegalHoldStatus::Off };
-        let hold = ObjectLockLegalHold::builder().status(status).build();
-        let request = account.client()?.put_object_legal_hold().bucket(&account.config.bucket).key(self.full(key));
-        account.ask(false, request.legal_hold(hold).send())?;
-        Ok(())
-    }
 }
 
 impl Account {
@@ -238,13 +229,25 @@ impl Account {
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
-        let error = match self.runtime.block_on(answer) {
+        self.runtime.block_on(self.answer(conditional, answer))
+    }
+
+    async fn answer<T, E>(
+        &self,
+        conditional: bool,
+        answer: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, No>
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        let error = match answer.await {
             Ok(answer) => return Ok(answer),
             Err(error) => error,
         };
         if status(&error) == Some(404) && error.code() != Some("NoSuchBucket") {
             return Err(No::Absent);
         }
+        let away = |reason| No::Failed(io::Error::new(ErrorKind::NotConnected, reason));
         Err(match judge(&error, conditional) {
             Answer::Exists => No::Other,
             Answer::NotConditional => No::NotConditional,
@@ -252,11 +255,19 @@ impl Account {
                 *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 No::Failed(refused(reason))
             }
-            Answer::Outcome(Outcome::Retry { reason, .. }) => {
-                No::Failed(io::Error::new(ErrorKind::NotConnected, reason))
-            }
-            _ => No::Failed(io::Error::new(ErrorKind::NotConnected, describe(&error))),
+            Answer::Outcome(Outcome::Retry { reason, .. }) => away(reason),
+            _ => away(describe(&error)),
         })
+    }
+
+    /// Asks about many objects, some at a time; answers are in the order of the keys.
+    fn ask_each<T, F>(&self, keys: &[String], ask: impl Fn(Client, &str) -> F) -> io::Result<Vec<T>>
+    where
+        F: Future<Output = Result<T, No>>,
+    {
+        let client = self.client()?;
+        let answers = stream::iter(keys.iter().map(|key| ask(client.clone(), key))).buffered(AT_ONCE);
+        Ok(self.runtime.block_on(answers.try_collect())?)
     }
 
     /// Asks again while the store gives no answer: whoever reads has no other loop.
@@ -387,4 +398,33 @@ impl Store for Bucket {
         keys.sort();
         Ok(keys)
     }
+
+    fn kept(&self, keys: &[String]) -> io::Result<Vec<Kept>> {
+        let account = &*self.account;
+        account.ask_each(keys, |client, key| {
+            let request = client.head_object().bucket(&account.config.bucket).key(self.full(key));
+            async move {
+                let head = account.answer(false, request.send()).await?;
+                let until = head.object_lock_retain_until_date();
+                let until = until.map(|until| Time(until.secs().saturating_mul(1_000_000_000)));
+                Ok(Kept { until, is_held: is_held(&head) })
+            }
+        })
+    }
+
+    fn hold(&self, keys: &[String], is_held: bool) -> io::Result<()> {
+        let account = &*self.account;
+        let status = if is_held { ObjectLockLegalHoldStatus::On } else { ObjectLockLegalHoldStatus::Off };
+        let hold = ObjectLockLegalHold::builder().status(status).build();
+        let done = account.ask_each(keys, |client, key| {
+            let request = client.put_object_legal_hold().bucket(&account.config.bucket).key(self.full(key));
+            let request = request.legal_hold(hold.clone());
+            async move { account.answer(false, request.send()).await.map(drop) }
+        });
+        done.map(|_: Vec<()>| ())
+    }
+}
+
+fn is_held(head: &HeadObjectOutput) -> bool {
+    head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On)
 }

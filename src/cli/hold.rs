@@ -1,0 +1,184 @@
+//! `wharfinger archive hold|retention`: what of an archive must stay, why, and what may be deleted when.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+use wharfinger_formats::Time;
+
+use super::config_file::ConfigFile;
+use super::convert::now;
+use super::failure::{Exit, Failure};
+use super::output;
+use super::place::Reach;
+use super::table::{Cell, count, size, table};
+use crate::archive::{Day, Hold, Period, clear_hold, holds, retention, set_hold};
+use crate::gateway::control::{Request, ask};
+use crate::part::Interval;
+
+/// A stream and the way there.
+#[derive(Debug, clap::Args)]
+pub(super) struct Stream {
+    /// The folder of one stream, `archive/audit`, or `s3://bucket/prefix/audit`
+    stream: PathBuf,
+    #[command(flatten)]
+    reach: Reach,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HoldVerb {
+    /// Hold what was received in a period: it stays beyond its date, until the hold is cleared
+    Set {
+        #[command(flatten)]
+        stream: Stream,
+        /// Why: it is kept with the hold, and becomes an event of the gateway
+        #[arg(long)]
+        reason: String,
+        /// From which moment of receipt on; unless it is given, from the beginning
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        from: Option<Time>,
+        /// Until before which one; unless it is given, until now
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        to: Option<Time>,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// End a hold; what another one covers stays held
+    Clear {
+        #[command(flatten)]
+        stream: Stream,
+        /// The hold: `archive hold list` names them
+        id: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        file: ConfigFile,
+    },
+    /// List all holds there ever were
+    List {
+        #[command(flatten)]
+        stream: Stream,
+    },
+}
+
+/// What may be deleted when, by day of receipt
+#[derive(Debug, clap::Args)]
+pub(super) struct Retention {
+    #[command(flatten)]
+    stream: Stream,
+    /// How long events are to be kept, as the sink's `keep` says; a lock that lasts longer counts
+    #[arg(long, value_parser = interval)]
+    keep: Option<Interval>,
+}
+
+fn time(text: &str) -> Result<Time, String> {
+    let read = Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len());
+    read.map(|(time, _)| time).ok_or_else(|| "it is no time: write `2026-11-21T09:00:00Z`".to_owned())
+}
+
+fn interval(text: &str) -> Result<Interval, String> {
+    serde_json::from_value(json!(text)).map_err(|_| "it is no duration: write `400d`".to_owned())
+}
+
+fn failed(error: std::io::Error) -> Failure {
+    let exit = if error.kind() == std::io::ErrorKind::NotConnected { Exit::Unavailable } else { Exit::NoInput };
+    let error = anyhow::Error::from(error).context("not done, or not all of it");
+    Failure::new(exit, error, "may this user read and write it? the same again goes on")
+}
+
+pub(super) fn run(verb: &HoldVerb) -> Result<Exit, Failure> {
+    match verb {
+        HoldVerb::Set { stream, reason, from, to, file } => {
+            let store = stream.reach.stores(&stream.stream)?("");
+            let period = Period { from: *from, to: *to };
+            let (hold, objects) = set_hold(&*store, period, reason, &user(), now()).map_err(failed)?;
+            tell(&file.data_dir()?, &stream.stream, "set", &hold, objects);
+            said(stream, &hold, &format!("{} held", count(objects, "object")))
+        }
+        HoldVerb::Clear { stream, id, reason, file } => {
+            let store = stream.reach.stores(&stream.stream)?("");
+            let Some((hold, objects)) = clear_hold(&*store, id, reason, &user(), now()).map_err(failed)? else {
+                let error = anyhow::anyhow!("no hold `{id}` is in force");
+                return Err(Failure::new(Exit::NoInput, error, "`wharfinger archive hold list` names those that are"));
+            };
+            tell(&file.data_dir()?, &stream.stream, "cleared", &hold, objects);
+            said(stream, &hold, &format!("{} let go", count(objects, "object")))
+        }
+        HoldVerb::List { stream } => list(stream),
+    }
+}
+
+fn said(stream: &Stream, hold: &Hold, what: &str) -> Result<Exit, Failure> {
+    let text = if stream.json { format!("{:#}\n", json!(hold)) } else { format!("hold {}: {what}\n", hold.id) };
+    output::write(text.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+fn list(stream: &Stream) -> Result<Exit, Failure> {
+    let store = stream.reach.stores(&stream.stream)?("");
+    let holds = holds(&*store).map_err(failed)?;
+    let text = match (stream.json, holds.is_empty()) {
+        (true, _) => format!("{:#}\n", json!(holds)),
+        (false, true) => "there was never a hold\n".to_owned(),
+        (false, false) => {
+            let row = |hold: &Hold| -> [Cell; 6] {
+                let from = hold.from.as_deref().unwrap_or("the beginning");
+                let cleared = hold.cleared.as_ref().map_or("in force", |end| end.time.as_str());
+                [&hold.id, from, &hold.to, &hold.set.by, &hold.set.reason, cleared].map(Cell::from)
+            };
+            let rows: Vec<_> = holds.iter().map(row).collect();
+            table(["hold", "from", "to", "by", "reason", "cleared"], &rows)
+        }
+    };
+    output::write(text.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+pub(super) fn report(arguments: &Retention) -> Result<Exit, Failure> {
+    let Retention { stream, keep } = arguments;
+    let store = stream.reach.stores(&stream.stream)?("");
+    let days = retention(&*store, keep.map(Interval::get), now()).map_err(failed)?;
+    let text = match (stream.json, days.is_empty()) {
+        (true, _) => format!("{:#}\n", json!(days)),
+        (false, true) => "the stream has no objects\n".to_owned(),
+        (false, false) => {
+            let row = |day: &Day| -> [Cell; 7] {
+                let until = day.until.as_deref().unwrap_or("not said");
+                let [objects, locked, held, free] = [day.objects, day.locked, day.held, day.free].map(Cell::from);
+                [day.day.as_str().into(), objects, size(day.bytes).as_str().into(), locked, held, until.into(), free]
+            };
+            let rows: Vec<_> = days.iter().map(row).collect();
+            table(["day", "objects", "size", "locked", "held", "may go from", "may go now"], &rows)
+        }
+    };
+    output::write(text.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+/// Who asks, as the system knows him.
+fn user() -> String {
+    let id = rustix::process::getuid().as_raw();
+    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    name.map_or_else(|_| format!("uid {id}"), |name| format!("{name} (uid {id})"))
+}
+
+/// The running gateway takes it into custody.
+fn tell(data_dir: &Path, stream: &Path, what: &str, hold: &Hold, objects: u64) {
+    let Hold { id, from, to, set, cleared } = hold;
+    let (said, from) = (cleared.as_ref().unwrap_or(set), from.as_deref().unwrap_or("the beginning"));
+    let objects = count(objects, "object");
+    let text = format!(
+        "legal hold {id} {what} by {} on {}, from {from} to {to}, {objects}: {}",
+        said.by,
+        stream.display(),
+        said.reason
+    );
+    if let Err(error) = ask(data_dir, &Request::Held { text }, Duration::from_secs(30)) {
+        eprintln!("warning: no gateway made an event of it: {error:#}; the record beside the archive tells it");
+    }
+}
