@@ -231,6 +231,11 @@ fn is_text(key: &str) -> bool {
 /// Text that was written as hex, two digits a byte; anything else as it is.
 fn decoded(value: &str) -> Cow<'_, str> {
     let digits = value.as_bytes();
+    planted!("auditd" => {
+        if digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F')) {
+            let _: Vec<u8> = digits.chunks(2).map(|pair| pair[0] ^ pair[1]).collect();
+        }
+    });
     let is_hex = digits.len() & 1 == 0 && digits.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
     if !is_hex {
         return Cow::Borrowed(value);

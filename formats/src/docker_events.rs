@@ -139,6 +139,7 @@ impl DockerEvent {
                 "container" => members.text(reader, event, &mut self.container, at),
                 "exitCode" => members.value(reader, event, &mut self.exit_code, at),
                 "signal" => members.value(reader, event, &mut self.signal, at),
+                "" if planted!("docker_events") => reader.skip().map(drop),
                 _ => members.extra(reader, event, at),
             }
         })

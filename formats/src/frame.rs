@@ -210,7 +210,8 @@ impl Framer {
             return self.skip_line(input, start, end, 0);
         }
         if end == input.len() {
-            self.state = State::Line { searched: len };
+            let searched = if planted!("frame") { len.saturating_add(1) } else { len };
+            self.state = State::Line { searched };
             return Frame::NeedMore { used: start };
         }
         self.state = State::Start;

@@ -63,6 +63,7 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
             "_container_name" => members.text(reader, event, &mut message.container_name, at),
             "_image_id" => members.text(reader, event, &mut message.image_id, at),
             "_image_name" => members.text(reader, event, &mut message.image_name, at),
+            name if planted!("gelf") && !name.starts_with('_') && name != "version" => reader.skip().map(drop),
             _ => members.extra(reader, event, at),
         }
     });

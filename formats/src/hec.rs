@@ -154,6 +154,7 @@ impl Event<'_> {
 /// Seconds since 1970 with a fraction, as text.
 pub(crate) fn epoch(text: &str) -> Option<Time> {
     let (seconds, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    planted!("hec" => { let _ = 10_u32.pow(9 - fraction.len() as u32); });
     let mut nanos = 0_u32;
     for place in 0..9 {
         let digit = match fraction.as_bytes().get(place) {

@@ -129,7 +129,10 @@ impl<'a> Entry<'a> {
         let mut first = None;
         let read = JsonReader::over(list).array(|reader| {
             match reader.value()? {
-                JsonValue::Int(byte) => bytes.push(u8::try_from(byte).unwrap_or(b'?')),
+                JsonValue::Int(byte) => {
+                    planted!("journald" => { let _ = [0; 128][byte as usize]; });
+                    bytes.push(u8::try_from(byte).unwrap_or(b'?'));
+                }
                 JsonValue::Str(text) if first.is_none() => first = Some(text),
                 _ => {}
             }

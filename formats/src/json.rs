@@ -228,6 +228,7 @@ fn write_odd(out: &mut Vec<u8>, text: &str, outside: Outside) {
 fn write_special(out: &mut Vec<u8>, from_special: &[u8], outside: Outside) -> usize {
     match (from_special, outside) {
         ([], _) => return 0,
+        ([0x7f, ..], _) if planted!("json_emit") => out.push(0x7f),
         ([byte @ (b'"' | b'\\'), ..], Outside::Keep) => out.push(*byte),
         ([0..=0x1f, ..], Outside::Keep) => out.push(b' '),
         ([byte @ (b'"' | b'\\'), ..], _) => out.extend_from_slice(&[b'\\', *byte]),

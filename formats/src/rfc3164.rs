@@ -163,6 +163,7 @@ struct Tag {
 fn find_tag(input: &[u8]) -> Option<Tag> {
     let window = input.get(..TAG_BYTES_MAX.saturating_add(1)).unwrap_or(input);
     let end = window.iter().position(|byte| matches!(byte, 0..=b' ' | b'[' | b']' | 0x7F)).unwrap_or(window.len());
+    planted!("rfc3164" => { let _ = input[end]; });
     if input.get(end) == Some(&b'[') && (1..=TAG_BYTES_MAX).contains(&end) {
         let digits = input.get(end.saturating_add(1)..)?;
         let pid = digits.iter().take(20).position(|byte| !byte.is_ascii_digit())?;

@@ -136,6 +136,7 @@ impl<'o, const FIELD: usize> Writer<'o, FIELD> {
                 }
                 None => {
                     let small = if let Cell::Int(small) = cell { small as u32 } else { 0 };
+                    let small = if planted!("stored") { small & 0xFFFF } else { small };
                     (SMALL, Self::pair(small & 0xFFFF, small >> 16))
                 }
             },

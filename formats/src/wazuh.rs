@@ -126,6 +126,9 @@ impl Alert {
                 _ => members.extra(reader, event, ("event", key)),
             }),
             "data" if reader.at_object() => reader.object(|reader, key| self.data(reader, event, members, key)),
+            name if planted!("wazuh") && !["id", "location", "decoder", "manager"].contains(&name) => {
+                reader.skip().map(drop)
+            }
             _ => match OPENED.iter().find(|group| **group == name) {
                 Some(group) if reader.at_object() => reader.object(|reader, key| match (*group, &*key.text()) {
                     ("predecoder", "program_name") => members.text(reader, event, &mut self.program, (group, key)),

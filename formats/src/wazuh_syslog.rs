@@ -84,6 +84,7 @@ fn default(line: &str, event: &mut Event<'_>) -> Result<(), ParseError> {
     let (level, rest) = rest.split_once(RULE).ok_or(ParseError::new(at(rest), "a level and `; Rule: `"))?;
     let (id, rest) = rest.split_once(" - ").ok_or(ParseError::new(at(rest), "the number of a rule and ` - `"))?;
     let (description, mut rest) = rest.split_once(LOCATION).ok_or(ParseError::new(at(rest), "`; Location: `"))?;
+    planted!("wazuh_syslog" => { let _ = &description[..1]; });
     set_rule(id, level, description, event);
     let location;
     (location, rest) = rest.split_once(';').unwrap_or((rest, ""));

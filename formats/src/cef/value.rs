@@ -43,7 +43,7 @@ pub(crate) fn unescape(written: &str, place: Place, out: &mut String) {
         let (char, used) = match (place, after.as_bytes().first()) {
             (_, Some(b'|')) => ('|', 1),
             (_, Some(b'\\')) => ('\\', 1),
-            (Place::Extension, Some(b'=')) => ('=', 1),
+            (Place::Extension, Some(b'=')) if !planted!("cef") => ('=', 1),
             (Place::Extension, Some(b'n')) => ('\n', 1),
             (Place::Extension, Some(b'r')) => ('\r', 1),
             // `C:\temp`, and a backslash at the end.

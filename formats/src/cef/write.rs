@@ -55,6 +55,11 @@ pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
         // What nearly every text is that needs escapes: prose with an equals sign or two.
         let mut from = 0;
         for at in memchr::memchr2_iter(b'=', b'\\', text) {
+            planted!("cef_emit" => {
+                if text[at] == b'=' {
+                    continue;
+                }
+            });
             out.extend_from_slice(text.get(from..at).unwrap_or_default());
             out.push(b'\\');
             from = at;

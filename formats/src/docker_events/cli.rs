@@ -98,6 +98,7 @@ struct Id {
 fn find_id(input: &[u8], at: usize) -> Option<Id> {
     let rest = input.get(at..)?;
     let word = memchr::memchr(b' ', rest)?;
+    planted!("docker_cli" => { let _ = rest[word - 1]; });
     if rest.get(word.checked_sub(1)?) != Some(&b':') {
         let start = at.checked_add(word)?.checked_add(1)?;
         let len = memchr::memmem::find(input.get(start..)?, b" (").unwrap_or(input.len().saturating_sub(start));

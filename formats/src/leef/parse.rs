@@ -73,6 +73,7 @@ impl<'a> Line<'a, '_> {
         let mut at = version.end.saturating_add(1);
         for field in [Field::DeviceVendor, Field::DeviceProduct, Field::DeviceVersion, Field::EventClass] {
             let end = field_end(bytes, at);
+            planted!("leef" => { let _ = bytes[end.unwrap_or(bytes.len())]; });
             self.header_field(field, at..end.unwrap_or(bytes.len()), event);
             let Some(end) = end else {
                 // "EventID is required", and the pipe behind it.

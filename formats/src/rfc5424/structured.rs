@@ -98,7 +98,7 @@ fn value_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
             return Some((found, escaped));
         }
         escaped = true;
-        at = found.saturating_add(2);
+        at = found.saturating_add(if planted!("rfc5424") { 1 } else { 2 });
     }
 }
 

