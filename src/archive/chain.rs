@@ -17,7 +17,7 @@ use wharfinger_formats::Time;
 
 use super::checkpoint::Checkpoint;
 use super::error::ChainError;
-use super::head::Head;
+use super::head::{Head, Reached};
 use super::key_file::{KeyError, KeyFile};
 use super::merkle::{Tree, leaf, sha256};
 use super::note::{SigningKey, VerifyingKey, sign};
@@ -45,6 +45,8 @@ pub struct Chain {
     key: SigningKey,
     head: Head,
     outbox: Outbox,
+    /// A checkpoint that was written and not answered yet.
+    unannounced: Option<String>,
     /// Two writers of one state would undo each other's work.
     _lock: File,
 }
@@ -108,7 +110,8 @@ impl Chain {
             }
         }
         let store = open(&origin.folder(head.stream));
-        let mut chain = Chain { state, origin, open, store, key, head, outbox, _lock: lock };
+        let unannounced = outbox.checkpoint();
+        let mut chain = Chain { state, origin, open, store, key, head, outbox, unannounced, _lock: lock };
         chain.tree()?;
         chain.take_over(given)?;
         chain.destroy_old_keys()?;
@@ -121,9 +124,9 @@ impl Chain {
         VerifyingKey::parse(&std::fs::read_to_string(path).ok()?)
     }
 
-    /// The incarnation of the journal it accounts for, and the next number of it.
-    pub fn next(&self) -> (&str, u64) {
-        (&self.head.incarnation, self.head.ingest_next)
+    /// What it accounts for.
+    pub fn reached(&self) -> Reached {
+        self.head.reached()
     }
 
     /// Puts what is staged.
@@ -225,16 +228,15 @@ impl Chain {
         let epoch_seals = self.head.size().saturating_sub(self.head.epoch_first);
         if is_begun && (age(self.head.epoch_began) >= EPOCH_MILLIS || epoch_seals >= EPOCH_SEALS) {
             self.rotate(now)?;
-            return self.checkpoint(now).map(Some);
-        }
-        if is_begun && is_silent && age(self.head.silent_since) >= SILENCE_MILLIS {
+        } else if is_begun && is_silent && age(self.head.silent_since) >= SILENCE_MILLIS {
             self.seal_silence(now)?;
         }
         let is_new = self.head.size() > self.head.checkpoint_size;
-        if is_new && age(self.head.checkpoint_time) >= CHECKPOINT_MILLIS {
-            return self.checkpoint(now).map(Some);
+        let has_rotated = self.head.epoch_first > self.head.checkpoint_size;
+        if is_new && (has_rotated || age(self.head.checkpoint_time) >= CHECKPOINT_MILLIS) {
+            self.checkpoint(now)?;
         }
-        Ok(None)
+        Ok(self.unannounced.take())
     }
 
     /// The gateway stops: a last seal if nothing waits, and a checkpoint, which it answers. Nothing says that
@@ -244,13 +246,13 @@ impl Chain {
     /// As [`flush`](Self::flush).
     pub fn pause(&mut self, now: Time, is_silent: bool) -> Result<Option<String>, ChainError> {
         self.flush()?;
-        if self.head.size() == 0 || self.head.is_closed {
-            return Ok(None);
+        if self.head.size() > 0 && !self.head.is_closed {
+            if is_silent {
+                self.seal_silence(now)?;
+            }
+            self.checkpoint(now)?;
         }
-        if is_silent {
-            self.seal_silence(now)?;
-        }
-        self.checkpoint(now).map(Some)
+        Ok(self.unannounced.take())
     }
 
     /// Says that the stream ends here for good; answers the checkpoint.
@@ -269,7 +271,8 @@ impl Chain {
             self.stage(draft, None)?;
             self.flush()?;
         }
-        self.checkpoint(now).map(Some)
+        self.checkpoint(now)?;
+        Ok(self.unannounced.take())
     }
 
     /// The next key signs from now on.
@@ -303,8 +306,8 @@ impl Chain {
         self.flush()
     }
 
-    /// Writes a checkpoint: its note.
-    fn checkpoint(&mut self, now: Time) -> Result<String, ChainError> {
+    /// Writes a checkpoint, to be answered once the store has it.
+    fn checkpoint(&mut self, now: Time) -> Result<(), ChainError> {
         let (origin, size) = (self.key.verifying().name().to_owned(), self.head.size());
         let text = Checkpoint { origin, size, root: self.tree()?.root() }.to_string();
         let note = sign(&text, &[&self.key]);
@@ -314,8 +317,8 @@ impl Chain {
         draft.head.checkpoint_time = now.millis();
         draft.head.checkpoint_size = size;
         self.stage(draft, None)?;
-        self.flush()?;
-        Ok(note)
+        self.unannounced = Some(note);
+        self.flush()
     }
 
     /// A stream can go on no more: the next one says so with its first seal, which both keys sign.
@@ -343,9 +346,13 @@ impl Chain {
         let from = Some(Time(before.time.saturating_mul(1_000_000)));
         let gap = Gap { source: old, from, to: Some(now), missing: None, cause };
         let mut head = Head::new(stream, now);
-        if numbers == Numbers::GoOn {
-            head.incarnation.clone_from(&before.incarnation);
-            head.ingest_next = before.ingest_next;
+        match numbers {
+            Numbers::GoOn => {
+                head.incarnation.clone_from(&before.incarnation);
+                head.ingest_next = before.ingest_next;
+                head.earlier.clone_from(&before.earlier);
+            }
+            Numbers::BeginAgain => head.begin_incarnation(&before),
         }
         let mut draft = Draft { items: Vec::new(), before, head, tree: Tree::default() };
         self.add_as(&mut draft, &name, Body::Gap(gap), now, &[&key, &self.key])?;

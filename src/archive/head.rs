@@ -35,6 +35,38 @@ pub(super) struct Head {
     pub(super) incarnation: String,
     /// The number after the last that is accounted for.
     pub(super) ingest_next: u64,
+    /// Incarnations before this one, and the number each was accounted for up to.
+    #[serde(default)]
+    pub(super) earlier: Vec<(String, u64)>,
+}
+
+/// Incarnations that are remembered.
+const EARLIER_MAX: usize = 64;
+
+/// How far an archive has got in the journal: what it has is not sealed again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reached {
+    /// The journal's incarnation; empty before the first object.
+    pub incarnation: String,
+    /// The number after the last that is accounted for.
+    pub next: u64,
+    earlier: Vec<(String, u64)>,
+}
+
+impl Reached {
+    /// Of an archive that has seen one incarnation.
+    #[cfg(test)]
+    pub(crate) fn from_parts(incarnation: &str, next: u64) -> Reached {
+        Reached { incarnation: incarnation.to_owned(), next, earlier: Vec::new() }
+    }
+
+    /// Whether the archive accounts for a number.
+    pub fn has(&self, incarnation: &str, number: u64) -> bool {
+        match self.incarnation == incarnation {
+            true => number < self.next,
+            false => self.earlier.iter().any(|(earlier, next)| earlier == incarnation && number < *next),
+        }
+    }
 }
 
 impl Head {
@@ -56,7 +88,22 @@ impl Head {
             is_closed: false,
             incarnation: String::new(),
             ingest_next: 0,
+            earlier: Vec::new(),
         }
+    }
+
+    pub(super) fn reached(&self) -> Reached {
+        Reached { incarnation: self.incarnation.clone(), next: self.ingest_next, earlier: self.earlier.clone() }
+    }
+
+    /// Another incarnation is accounted for from now on.
+    pub(super) fn begin_incarnation(&mut self, before: &Head) {
+        self.earlier.clone_from(&before.earlier);
+        if !before.incarnation.is_empty() {
+            self.earlier.push((before.incarnation.clone(), before.ingest_next));
+        }
+        let surplus = self.earlier.len().saturating_sub(EARLIER_MAX);
+        self.earlier.drain(..surplus);
     }
 
     /// How many seals there are: the number of the next.

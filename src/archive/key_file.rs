@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use super::note::SigningKey;
 
@@ -69,9 +70,11 @@ impl KeyFile {
             return Err(KeyError::NoKey(path()));
         }
         let text = fs::read_to_string(&self.path).map_err(|cause| KeyError::Read { path: path(), cause })?;
+        let text = Zeroizing::new(text);
         let mut words = text.split_whitespace();
         let (first, name, seed) = (words.next(), words.next(), words.next());
-        let seed = seed.and_then(|seed| STANDARD.decode(seed).ok()).and_then(|seed| seed.try_into().ok());
+        let seed = seed.and_then(|seed| STANDARD.decode(seed).ok()).map(Zeroizing::new);
+        let seed = seed.and_then(|seed| <[u8; 32]>::try_from(&**seed).ok()).map(Zeroizing::new);
         match (first, name, seed) {
             (Some(FIRST_WORD), Some(name), Some(seed)) => SigningKey::from_seed(name, seed),
             _ => None,
@@ -95,7 +98,8 @@ impl KeyFile {
                 _ => {}
             }
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-            writeln!(file, "{FIRST_WORD} {} {}", key.verifying().name(), STANDARD.encode(key.seed()))?;
+            let seed = Zeroizing::new(STANDARD.encode(key.seed()));
+            writeln!(file, "{FIRST_WORD} {} {}", key.verifying().name(), *seed)?;
             file.sync_all()?;
             let linked = fs::hard_link(&part, &self.path);
             fs::remove_file(&part)?;

@@ -28,6 +28,7 @@ mod verify;
 pub use chain::Chain;
 pub use dir::Dir;
 pub use error::ChainError;
+pub use head::Reached;
 pub use hold::{Day, Hold, Said, clear_hold, holds, retention, set_hold};
 pub use key_file::{KeyError, KeyFile};
 pub use merkle::Tree;

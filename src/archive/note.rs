@@ -14,6 +14,7 @@ use std::fmt;
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use super::merkle::sha256;
 
@@ -66,9 +67,9 @@ impl fmt::Display for VerifyingKey {
     }
 }
 
-/// A private key with its name. Never printed.
+/// A private key with its name. Never printed, and overwritten in memory when it is no longer needed.
 pub struct SigningKey {
-    seed: [u8; 32],
+    seed: Zeroizing<[u8; 32]>,
     pair: Ed25519KeyPair,
     verifying: VerifyingKey,
 }
@@ -81,8 +82,9 @@ impl fmt::Debug for SigningKey {
 
 impl SigningKey {
     /// The key of a seed. None if the name is none: empty, or with a space or a plus.
-    pub fn from_seed(name: &str, seed: [u8; 32]) -> Option<SigningKey> {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
+    pub fn from_seed(name: &str, seed: impl Into<Zeroizing<[u8; 32]>>) -> Option<SigningKey> {
+        let seed = seed.into();
+        let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).ok()?;
         let public = pair.public_key().as_ref().try_into().ok()?;
         is_name(name).then(|| SigningKey { seed, verifying: VerifyingKey::new(name, public), pair })
     }
@@ -92,8 +94,8 @@ impl SigningKey {
     /// # Errors
     /// The operating system has no randomness.
     pub fn generate(name: &str) -> std::io::Result<SigningKey> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| std::io::Error::other(error.to_string()))?;
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed).map_err(|error| std::io::Error::other(error.to_string()))?;
         SigningKey::from_seed(name, seed).ok_or_else(|| std::io::Error::other("this is no name of a key"))
     }
 

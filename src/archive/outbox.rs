@@ -82,8 +82,18 @@ impl Outbox {
         self.pending.is_some()
     }
 
+    /// The checkpoint among what is pending.
+    pub(super) fn checkpoint(&self) -> Option<String> {
+        let items = &self.pending.as_ref()?.items;
+        items.iter().find(|item| item.key.starts_with("checkpoint/")).and_then(|item| item.note.clone())
+    }
+
     /// Keeps what is to be put; nothing else may be pending.
     pub(super) fn stage(&mut self, pending: Pending, object: Option<&[u8]>) -> io::Result<()> {
+        // Of a try that failed at its end: its list must never be read beside another object.
+        if remove(&self.pending_path())? {
+            sync_folder_of(&self.pending_path())?;
+        }
         if let Some(object) = object {
             let mut file = File::create(self.object_path())?;
             file.write_all(object)?;
@@ -121,14 +131,19 @@ impl Outbox {
     /// Nothing is pending any more, and the stream stands so.
     pub(super) fn forget(&mut self, head: &Head) -> io::Result<()> {
         write(&self.head_path(), head)?;
-        for path in [self.pending_path(), self.object_path()] {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
+        remove(&self.pending_path())?;
+        remove(&self.object_path())?;
         self.pending = None;
         sync_folder_of(&self.pending_path())
+    }
+}
+
+/// Removes a file; answers whether there was one.
+fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

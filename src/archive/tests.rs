@@ -14,6 +14,7 @@ use super::note::{Note, sign};
 use super::seal::{Body, Seal};
 use super::*;
 
+mod faults;
 mod read;
 mod tamper;
 
@@ -308,13 +309,13 @@ fn run(dir: &Path, stores: &OpenStore, with_crash: bool) -> VerifyingKey {
             6 => chain.tick(Time(now.0 + 70 * MINUTE), true).map(drop),
             8 => chain.close("done", now).map(drop),
             7 => chain.pause(now, true).map(drop),
-            _ if chain.next().1 > next => chain.flush(),
+            _ if chain.reached().next > next => chain.flush(),
             _ => chain.seal(&object(next, 10, now), Vec::new(), now),
         };
         match done {
             Ok(()) => {
                 step += 1;
-                next = chain.next().1;
+                next = chain.reached().next;
             }
             Err(_) if with_crash => {
                 drop(chain);
@@ -356,7 +357,7 @@ fn a_place_that_is_taken_is_not_written_over() {
     let error = stream.chain.seal(&next, Vec::new(), stream.now).unwrap_err();
     assert!(matches!(error, ChainError::Occupied { stream: 2, .. }), "{error}");
     assert_eq!(fs::read(&path).unwrap(), foreign);
-    assert_eq!(stream.chain.next(), ("00000000000000aa", stream.next), "the numbers go on");
+    assert_eq!(stream.chain.reached(), Reached::from_parts("00000000000000aa", stream.next), "the numbers go on");
     stream.chain.seal(&next, Vec::new(), stream.now).unwrap();
     // The foreign seal is what it is; without it the first key leads to the second stream.
     assert_eq!(stream.archive()[0].verdict(), Verdict::Bad(Fault::Signature));
@@ -460,7 +461,11 @@ fn a_new_journal_and_a_lost_state_begin_a_new_stream() {
     let mut stream = Stream::random(4);
     let other = Object { incarnation: "00000000000000bb".to_owned(), ..object(3, 5, stream.now) };
     stream.chain.seal(&other, Vec::new(), stream.now).unwrap();
-    assert_eq!(stream.chain.next(), ("00000000000000bb", 8));
+    let reached = stream.chain.reached();
+    assert!(reached.has("00000000000000bb", 7) && !reached.has("00000000000000bb", 8));
+    // What comes again of the old journal, behind a crash, is known too.
+    assert!(reached.has("00000000000000aa", stream.next - 1) && !reached.has("00000000000000aa", stream.next));
+    assert!(!reached.has("00000000000000cc", 0));
     assert!(stream.dir.path().join("audit.2/seal/000000000001").exists());
     fs::remove_dir_all(stream.dir.path().join("state")).unwrap();
     let (dir, now) = (stream.dir.path().to_owned(), stream.now);

@@ -13,8 +13,7 @@ mod masker;
 mod secrets;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -31,7 +30,7 @@ use super::drain::now;
 #[cfg(feature = "s3")]
 use super::s3::{Bucket, BucketConfig};
 use super::{Absent, Limits, Outcome, Push, Refused, Sink, SinkConfig};
-use crate::archive::{Chain, ChainError, Dir, KeyFile, OpenStore, Origin};
+use crate::archive::{Chain, ChainError, Dir, KeyFile, OpenStore, Origin, Reached};
 use crate::journal::Position;
 use crate::part::{ByteSize, Interval, Kind, Notice, PartContext, Problem, SetupError};
 
@@ -135,8 +134,8 @@ impl SinkConfig for ArchiveConfig {
         if let Some(key) = chain.first_key() {
             tracing::info!(archive = context.name, "`wharfinger verify` checks it with {key}");
         }
-        let next = Mutex::new(Next::of(&chain));
-        let stream = Arc::new(Stream { chain: Mutex::new(chain), next, waits: AtomicBool::new(false) });
+        let reached = Mutex::new(chain.reached());
+        let stream = Arc::new(Stream { chain: Mutex::new(chain), reached, pushed: Mutex::new(None) });
         let watch = watch(Arc::clone(&stream), context.notices.clone());
         let masker = (!self.keep_original).then(|| Masker::open(&state.join("salt"))).transpose();
         let masker = masker.map_err(|error| failed(error.to_string()))?;
@@ -198,23 +197,25 @@ fn is_plain(letter: char) -> bool {
 /// The writing end, shared with the watch.
 struct Stream {
     chain: Mutex<Chain>,
-    /// Where the chain goes on, to be looked at while it is at work.
-    next: Mutex<Next>,
-    /// An event waits to be sealed.
-    waits: AtomicBool,
+    /// How far the chain has got, to be looked at while it is at work.
+    reached: Mutex<Reached>,
+    /// The incarnation and number of the last event that is to be sealed.
+    pushed: Mutex<Option<(String, u64)>>,
 }
 
-/// The journal's incarnation, and the number after the last that is accounted for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Next {
-    incarnation: String,
-    number: u64,
-}
+impl Stream {
+    fn reached(&self) -> Reached {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 
-impl Next {
-    fn of(chain: &Chain) -> Next {
-        let (incarnation, number) = chain.next();
-        Next { incarnation: incarnation.to_owned(), number }
+    fn pushed(&self) -> MutexGuard<'_, Option<(String, u64)>> {
+        self.pushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No event waits to be sealed, whether it is in a request or comes again.
+    fn is_silent(&self, chain: &Chain) -> bool {
+        let pushed = self.pushed();
+        pushed.as_ref().is_none_or(|(incarnation, number)| chain.reached().has(incarnation, *number))
     }
 }
 
@@ -223,7 +224,7 @@ struct Archive {
     lines: Lines,
     stream: Arc<Stream>,
     /// Where the chain stood when the request under construction began: what it passed over depends on it.
-    begun_at: Option<Next>,
+    begun_at: Option<Reached>,
     notices: Option<mpsc::Sender<Notice>>,
     watch: Option<JoinHandle<()>>,
 }
@@ -235,8 +236,8 @@ fn watch(stream: Arc<Stream>, notices: Option<mpsc::Sender<Notice>>) -> Option<J
         let mut failed = false;
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
-            let is_silent = !stream.waits.load(SeqCst);
-            match on_chain(&stream, move |chain| chain.tick(now(), is_silent)).await {
+            let asked = Arc::clone(&stream);
+            match on_chain(&stream, move |chain| chain.tick(now(), asked.is_silent(chain))).await {
                 Ok(checkpoint) => {
                     failed = false;
                     announce(&notices, checkpoint);
@@ -272,7 +273,7 @@ async fn on_chain<T: Send + 'static>(
     let work = tokio::task::spawn_blocking(move || {
         let mut chain = stream.chain.lock().unwrap_or_else(PoisonError::into_inner);
         let done = work(&mut chain);
-        *stream.next.lock().unwrap_or_else(PoisonError::into_inner) = Next::of(&chain);
+        *stream.reached.lock().unwrap_or_else(PoisonError::into_inner) = chain.reached();
         done
     });
     match work.await {
@@ -293,18 +294,21 @@ impl Sink for Archive {
     }
 
     fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
-        let stream = &self.stream;
-        let now = || stream.next.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let next = self.begun_at.get_or_insert_with(now);
-        let pushed = self.lines.push(event, &next.incarnation, next.number)?;
-        if !self.lines.is_empty() {
-            self.stream.waits.store(true, SeqCst);
+        let reached = self.begun_at.get_or_insert_with(|| self.stream.reached());
+        let taken = self.lines.push(event, reached)?;
+        if let Some((incarnation, number)) = self.lines.last() {
+            match &mut *self.stream.pushed() {
+                Some((same, last)) if same == incarnation => *last = number,
+                other => *other = Some((incarnation.to_owned(), number)),
+            }
         }
-        Ok(pushed)
+        Ok(taken)
     }
 
     fn passed_over(&mut self, range: (Position, Position), why: Absent) {
         self.lines.passed_over(range, why);
+        // What was given up does not come again.
+        self.stream.pushed().take_if(|(_, number)| why == Absent::Lost && *number <= range.1.0);
     }
 
     async fn deliver(&mut self) -> Outcome {
@@ -312,7 +316,7 @@ impl Sink for Archive {
         let begun_at = self.begun_at.take();
         let sealed = on_chain(&self.stream, move |chain| {
             chain.flush()?;
-            if begun_at.is_some_and(|begun_at| begun_at != Next::of(chain)) {
+            if begun_at.is_some_and(|begun_at| begun_at != chain.reached()) {
                 // Events that it did not need then, it needs now.
                 return Err(std::io::Error::other("the stream goes on from another place").into());
             }
@@ -320,10 +324,7 @@ impl Sink for Archive {
             lines.finish()?.map_or(Ok(()), |(object, gaps)| chain.seal(&object, gaps, now()))
         });
         match sealed.await {
-            Ok(()) => {
-                self.stream.waits.store(false, SeqCst);
-                Outcome::Delivered
-            }
+            Ok(()) => Outcome::Delivered,
             Err(Failed(reason, false)) => Outcome::Retry { after: None, reason },
             Err(Failed(reason, true)) => Outcome::Fatal { reason },
         }
@@ -338,8 +339,8 @@ impl Sink for Archive {
         if let Some(watch) = self.watch.take() {
             watch.abort();
         }
-        let is_silent = !self.stream.waits.load(SeqCst);
-        match on_chain(&self.stream, move |chain| chain.pause(now(), is_silent)).await {
+        let asked = Arc::clone(&self.stream);
+        match on_chain(&self.stream, move |chain| chain.pause(now(), asked.is_silent(chain))).await {
             Ok(checkpoint) => announce(&self.notices, checkpoint),
             Err(Failed(reason, _)) => tracing::warn!(reason, "no last checkpoint of the archive"),
         }

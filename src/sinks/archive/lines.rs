@@ -9,7 +9,7 @@ use std::io;
 use wharfinger_formats::{Event, Field, Time, Value};
 
 use super::masker::Masker;
-use crate::archive::{Gap, Object, Source, Tree};
+use crate::archive::{Gap, Object, Reached, Source, Tree};
 use crate::journal::Position;
 use crate::sinks::compress::{Compression, Encoder};
 use crate::sinks::emitter::Emitter;
@@ -71,8 +71,9 @@ impl Lines {
         Ok(Lines { compression, emitter, masker, line: Vec::new(), open: None, quarantined, lost })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.open.is_none()
+    /// The incarnation and number of the last event in it.
+    pub(super) fn last(&self) -> Option<(&str, u64)> {
+        self.open.as_ref().map(|open| (open.incarnation.as_str(), open.last))
     }
 
     pub(super) fn clear(&mut self) {
@@ -86,13 +87,13 @@ impl Lines {
         }
     }
 
-    /// Adds the line of an event, unless the stream has it; `next` is the number it goes on with.
-    pub(super) fn push(&mut self, event: &Event<'_>, incarnation: &str, next: u64) -> Result<Push, Refused> {
+    /// Adds the line of an event, unless the archive has it.
+    pub(super) fn push(&mut self, event: &Event<'_>, reached: &Reached) -> Result<Push, Refused> {
         let id = event.text(Field::EventId).and_then(|id| id.split_once('-'));
         let Some((own, number)) = id.and_then(|(own, number)| Some((own, number.parse::<u64>().ok()?))) else {
             return Err(Refused("it has no number".to_owned()));
         };
-        if own == incarnation && number < next {
+        if reached.has(own, number) {
             return Ok(Push::Taken { bytes: self.open.as_ref().map_or(0, |open| open.bytes) });
         }
         let received = event.time(Field::ObservedTime).or_else(|| event.time(Field::Time)).unwrap_or(Time(0));
@@ -104,7 +105,7 @@ impl Lines {
         let open = match &mut self.open {
             Some(open) => open,
             none => {
-                let first = if own == incarnation { next } else { number };
+                let first = if own == reached.incarnation { reached.next } else { number };
                 none.insert(Open::new(self.compression, received, own, first).map_err(refused)?)
             }
         };
@@ -256,14 +257,14 @@ mod tests {
         event.set(Field::EventId, &format!("00000000000000aa-{number:016}"));
         event.set(Field::ObservedTime, Time(received));
         fill(&mut event);
-        lines.push(&event, "00000000000000aa", 5).unwrap()
+        lines.push(&event, &Reached::from_parts("00000000000000aa", 5)).unwrap()
     }
 
     #[test]
     fn an_object_says_what_is_in_it_and_what_is_not() {
         let mut lines = Lines::new(Compression::None, None).unwrap();
         assert_eq!(push(&mut lines, 4, HOUR, |_| {}), Push::Taken { bytes: 0 }, "the stream has it");
-        assert!(lines.is_empty());
+        assert!(lines.last().is_none());
         push(&mut lines, 6, HOUR, |event| event.set(Field::VmName, "a b\n"));
         lines.passed_over((Position(2), Position(5)), Absent::Lost);
         lines.passed_over((Position(7), Position(7)), Absent::Quarantined);
