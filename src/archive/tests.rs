@@ -15,6 +15,7 @@ use super::seal::{Body, Seal};
 use super::*;
 
 mod faults;
+mod mutate;
 mod read;
 mod tamper;
 

@@ -1,0 +1,223 @@
+//! Archives changed at random, by people without the key and by one who has it: `verify` and `archive prove`
+//! end, panic at nothing, and are misled by nobody who has no key.
+//!
+//! A fuzz target would have to build the whole program with its TLS for every push; here the mutations know
+//! what an archive looks like, and what must come out.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use super::super::seal::Data;
+use super::*;
+use crate::sim::seeds;
+
+/// One archive takes no longer, also in a debug build on a busy machine.
+const TIME_MAX: Duration = Duration::from_secs(20);
+
+/// A store in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Memory(BTreeMap<String, Vec<u8>>);
+
+impl Store for Memory {
+    fn put_new(&self, _: &str, _: &[u8]) -> io::Result<Put> {
+        Err(io::Error::other("it is only read"))
+    }
+
+    fn open(&self, key: &str) -> io::Result<Option<Box<dyn Read>>> {
+        Ok(self.0.get(key).map(|bytes| Box::new(io::Cursor::new(bytes.clone())) as Box<dyn Read>))
+    }
+
+    fn keys(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
+        let own = self.0.iter().filter(|(key, _)| key.split('/').next() == Some(folder));
+        Ok(own.map(|(key, bytes)| (key.clone(), bytes.len() as u64)).collect())
+    }
+}
+
+/// An archive and what is known of it.
+struct Base {
+    store: Memory,
+    question: Question,
+    /// The key of the last epoch.
+    stolen: SigningKey,
+    proof: Vec<u8>,
+    /// A number and id that it has.
+    event: (u64, String),
+}
+
+static BASES: LazyLock<Vec<Base>> = LazyLock::new(|| (0..8).map(base).collect());
+
+fn base(seed: u64) -> Base {
+    let mut stream = Stream::random(seed);
+    let number = stream.next;
+    let id = format!("00000000000000aa-{number:016}");
+    let line = format!("{{\"event_id\":\"{id}\"}}");
+    let mut root = Tree::default();
+    root.push(leaf(line.as_bytes()));
+    let bytes = zstd::encode_all((line + "\n").as_bytes(), 1).unwrap();
+    let object = Object { bytes, root: root.root(), ..object(number, 1, stream.now) };
+    stream.chain.seal(&object, Vec::new(), stream.now).unwrap();
+    stream.tick(61);
+    let dir = Dir::new(stream.root());
+    let folders = ["data", "seal", "checkpoint"].map(|folder| dir.keys(folder).unwrap());
+    let files = folders.into_iter().flatten().map(|(key, _)| (key.clone(), fs::read(stream.root().join(key)).unwrap()));
+    let question = Question { key: stream.key.clone(), deep: true, anchors: Vec::new(), end: stream.now };
+    let proof = serde_json::to_vec(&prove(&dir, number, &id).unwrap().unwrap()).unwrap();
+    Base { store: Memory(files.collect()), question, stolen: stolen(&stream), proof, event: (number, id) }
+}
+
+/// Pieces that readers trip over.
+const PIECES: [&[u8]; 12] = [
+    b"\n\n",
+    b"\xff\xfe",
+    b"18446744073709551615",
+    b"object ../../../etc/passwd\n",
+    b"\x00",
+    b"\xe2\x80\xa8",
+    b"\r\n",
+    "\u{2014} ".as_bytes(),
+    b"type rotate\nnext \n",
+    b"-1",
+    b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+    b"{\"a\":",
+];
+
+fn change_bytes(bytes: &mut Vec<u8>, random: &mut fastrand::Rng) {
+    let at = random.usize(..=bytes.len());
+    match random.u32(0..6) {
+        0 | 1 if at < bytes.len() => bytes[at] ^= 1 << random.u32(..8),
+        2 => bytes.truncate(at),
+        3 => drop(bytes.splice(at..at, random.choice(PIECES).unwrap().iter().copied())),
+        4 => drop(bytes.drain(at..bytes.len().min(at + random.usize(1..40)))),
+        _ => {
+            let piece = bytes[at..bytes.len().min(at + random.usize(1..60))].to_vec();
+            let to = random.usize(..=bytes.len());
+            bytes.splice(to..to, piece);
+        }
+    }
+}
+
+/// What anybody can do who may write to the store. Answers whether a checkpoint was taken away: none has to
+/// be there.
+fn change(store: &mut Memory, random: &mut fastrand::Rng) -> bool {
+    let keys: Vec<String> = store.0.keys().cloned().collect();
+    let (one, other) = (random.choice(&keys).unwrap(), random.choice(&keys).unwrap());
+    match random.u32(0..9) {
+        0 => {
+            store.0.remove(one);
+            return one.starts_with("checkpoint/");
+        }
+        1 => {
+            let (first, second) = (store.0[one].clone(), store.0[other].clone());
+            store.0.insert(one.clone(), second);
+            store.0.insert(other.clone(), first);
+        }
+        2 => {
+            let copy = store.0[one].clone();
+            let name = ["data/x", "seal/99", "seal/999999999999", "checkpoint/1", "data/dt=1/hour=2/3", "seal/x"];
+            store.0.insert((*random.choice(name).unwrap()).to_owned(), copy);
+        }
+        _ => change_bytes(store.0.get_mut(one).unwrap(), random),
+    }
+    false
+}
+
+/// What only the holder of the last key can do: another seal at the end, of what he likes.
+fn forge(base: &Base, store: &mut Memory, random: &mut fastrand::Rng) {
+    let last = store.keys("seal").unwrap().pop().unwrap().0;
+    let bytes = store.0[&last].clone();
+    let Ok(note) = Note::parse(&bytes) else { return };
+    let Ok(mut seal) = Seal::parse(note.text) else { return };
+    seal.prev = super::super::merkle::sha256(note.text.as_bytes());
+    seal.seq += 1;
+    let lines = b"{}\n".repeat(random.usize(..2_000_000));
+    let mut stored = zstd::encode_all(&*lines, 1).unwrap();
+    if random.bool() {
+        change_bytes(&mut stored, random);
+    }
+    let wild = |random: &mut fastrand::Rng| *random.choice(&[0, 1, 7, 1 << 40, u64::MAX]).unwrap();
+    let names =
+        ["data/dt=2026-11-21/hour=09/1.ndjson.zst", "../../etc/passwd", "seal/000000000000", "data/a.ndjson.gz", "/"];
+    let object = (*random.choice(names).unwrap()).to_owned();
+    let (first, amount) = (wild(random), wild(random));
+    let tally = Tally { taken: wild(random), archived: amount, filtered: wild(random), ..Tally::default() };
+    seal.body = Body::Data(Data {
+        object: object.clone(),
+        sha256: super::super::merkle::sha256(&stored),
+        bytes: stored.len() as u64,
+        records: amount,
+        root: [0; 32],
+        ingest: (first, wild(random)),
+        span: (Time(i64::MIN + 1), Time(i64::MAX)),
+        tally,
+        sources: vec![Source { name: "a/b".to_owned(), records: wild(random), first, last: 0 }],
+    });
+    let text = seal.to_string();
+    let text = if random.bool() { text } else { text.replace("ingest", "\u{85}ingest") };
+    store.0.insert(format!("seal/{:012}", seal.seq), sign(&text, &[&base.stolen]).into_bytes());
+    store.0.insert(object, stored);
+}
+
+fn checked(base: &Base, store: &Memory, seed: u64) -> Report {
+    let start = Instant::now();
+    let report = verify(store, &base.question, &mut |_, _, _| {}).unwrap();
+    let proof = prove(store, base.event.0, &base.event.1);
+    assert!(start.elapsed() < TIME_MAX, "seed {seed}: {:?}", start.elapsed());
+    // Whatever it was made from, it shows what was sealed or nothing.
+    if let Ok(Some(proof)) = proof
+        && proof.check(&base.question.key).is_ok()
+    {
+        assert_eq!(proof.line, format!("{{\"event_id\":\"{}\"}}", base.event.1), "seed {seed}");
+    }
+    report
+}
+
+#[test]
+fn no_change_of_an_archive_misleads_verify() {
+    let test = "no_change_of_an_archive_misleads_verify";
+    let lives = seeds::live(test, seeds::size(1_200, 100_000) as u64, |seed| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let base = &BASES[random.usize(..BASES.len())];
+        let mut store = base.store.clone();
+        let mut only_less = true;
+        for _ in 0..random.u32(1..4) {
+            only_less &= change(&mut store, &mut random);
+        }
+        let report = checked(base, &store, seed);
+        let is_same = store == base.store || only_less;
+        assert_eq!(report.verdict() == Verdict::Good, is_same, "seed {seed}: {:?}", report.findings);
+    });
+    println!("{lives} archives changed without the key");
+}
+
+#[test]
+fn who_has_the_key_forges_nothing_that_verify_cannot_stand() {
+    let test = "who_has_the_key_forges_nothing_that_verify_cannot_stand";
+    let lives = seeds::live(test, seeds::size(100, 5_000) as u64, |seed| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let base = &BASES[random.usize(..BASES.len())];
+        let mut store = base.store.clone();
+        forge(base, &mut store, &mut random);
+        assert_ne!(checked(base, &store, seed).verdict(), Verdict::Good, "seed {seed}");
+        change(&mut store, &mut random);
+        checked(base, &store, seed);
+    });
+    println!("{lives} archives forged");
+}
+
+#[test]
+fn no_change_of_a_proof_shows_another_event() {
+    let test = "no_change_of_a_proof_shows_another_event";
+    let lives = seeds::live(test, seeds::size(5_000, 100_000) as u64, |seed| {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let base = &BASES[random.usize(..BASES.len())];
+        let mut bytes = base.proof.clone();
+        (0..random.u32(1..3)).for_each(|_| change_bytes(&mut bytes, &mut random));
+        let Ok(proof) = serde_json::from_slice::<Proof>(&bytes) else { return };
+        if proof.check(&base.question.key).is_ok() {
+            let sealed: Proof = serde_json::from_slice(&base.proof).unwrap();
+            assert_eq!((proof.line, proof.index, proof.path), (sealed.line, sealed.index, sealed.path), "seed {seed}");
+        }
+    });
+    println!("{lives} proofs changed");
+}
