@@ -340,6 +340,11 @@ impl<'a> Event<'a> {
         self.extras.iter().map(|cell| (self.str(cell.group), self.str(cell.name)))
     }
 
+    /// The same as bytes: no more is needed to tell names apart.
+    pub(crate) fn extra_key_bytes(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.extras.iter().map(|cell| (self.bytes(cell.group), self.bytes(cell.name)))
+    }
+
     /// Adds to `parse.notes`: a leniency that was used, one phrase.
     pub fn note(&mut self, note: &str) {
         match self.text(Field::ParseNotes).map(|notes| format!("{notes}; {note}")) {

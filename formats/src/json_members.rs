@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use crate::event::{Cell, Span};
 use crate::json_read::{JsonReader, Quoted};
-use crate::repeats::repeated_names;
+use crate::repeats::{Seen, repeated_names};
 use crate::{Event, Field, ParseError};
 
 /// Remembers, while one object is read, what came twice.
@@ -80,6 +80,9 @@ impl<'a> Members<'a> {
 
     /// Names what came twice in `parse.duplicate_keys`.
     pub(crate) fn finish(self, event: &mut Event<'a>) {
+        if self.repeated.is_empty() && Seen::all_new(event, self.first_extra) {
+            return;
+        }
         let keys = event.extra_keys().skip(self.first_extra);
         if let Some(names) = repeated_names(keys, self.repeated.iter().map(|name| &**name)) {
             event.set(Field::ParseDuplicateKeys, &names);

@@ -43,7 +43,7 @@ pub(crate) const KEYS_MAX: u32 = 2_000;
 const SNIFF_BYTES: usize = 2_048;
 
 /// What ends a run of plain characters in a string.
-static IN_STRING: Specials<2> = Specials::controls_and([b'"', b'\\']);
+const IN_STRING: Specials<2> = Specials::controls_and([b'"', b'\\']);
 
 /// A string as it stands between its quotes, checked.
 #[derive(Debug, Clone, Copy)]
@@ -305,18 +305,7 @@ impl<'a> JsonReader<'a> {
             }
             let (_, len) = self.escape()?;
             self.at = self.at.wrapping_add(len);
-            // What follows is a word or less, mostly.
-            while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
-                let plain = bytes_before(IN_STRING.marks(u64::from_le_bytes(*word)));
-                self.at = self.at.wrapping_add(plain);
-                if plain < 8 {
-                    break;
-                }
-            }
-            if bytes.len().wrapping_sub(self.at) < 8 {
-                let rest = bytes.get(self.at..).unwrap_or_default();
-                self.at = self.at.wrapping_add(IN_STRING.plain_len(rest));
-            }
+            self.pass_plain();
         }
     }
 
@@ -343,42 +332,49 @@ impl<'a> JsonReader<'a> {
         read.map(|()| span)
     }
 
-    /// Appends a string without its escapes, from the first byte on that is not plain. Eight bytes are
-    /// copied together, and of them taken back what is no part of it.
+    /// Appends a string without its escapes, from the first byte on that is not plain.
     fn unescaped(&mut self, out: &mut Vec<u8>) -> Read<()> {
         let bytes = self.text.as_bytes();
+        // What is to be copied begins here.
+        let mut run = self.at;
         loop {
-            match bytes.get(self.at) {
-                Some(b'\\') => {}
-                Some(b'"') => {
+            out.extend_from_slice(bytes.get(run..self.at).unwrap_or_default());
+            match bytes.get(self.at..).unwrap_or_default() {
+                // The byte behind it stands for itself.
+                [b'\\', b'"' | b'\\' | b'/', ..] => {
+                    run = self.at.wrapping_add(1);
+                    self.at = self.at.wrapping_add(2);
+                }
+                [b'\\', ..] => {
+                    let (char, len) = self.escape()?;
+                    out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+                    self.at = self.at.wrapping_add(len);
+                    run = self.at;
+                }
+                [b'"', ..] => {
                     self.step();
                     return Ok(());
                 }
-                Some(_) => return Err(self.refuse("no control character in a string")),
-                None => return Err(self.refuse("`\"`")),
+                [] => return Err(self.refuse("`\"`")),
+                _ => return Err(self.refuse("no control character in a string")),
             }
-            let (char, len) = self.escape()?;
-            match u8::try_from(char) {
-                Ok(byte) if byte.is_ascii() => out.push(byte),
-                _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
-            self.at = self.at.wrapping_add(len);
-            while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk::<8>) {
-                let plain = bytes_before(IN_STRING.marks(u64::from_le_bytes(*word)));
-                out.extend_from_slice(word);
-                out.truncate(out.len().wrapping_sub(8).wrapping_add(plain));
-                self.at = self.at.wrapping_add(plain);
-                if plain < 8 {
-                    break;
-                }
-            }
-            if bytes.len().wrapping_sub(self.at) < 8 {
-                let rest = bytes.get(self.at..).unwrap_or_default();
-                let plain = IN_STRING.plain_len(rest);
-                out.extend_from_slice(rest.get(..plain).unwrap_or_default());
-                self.at = self.at.wrapping_add(plain);
+            self.pass_plain();
+        }
+    }
+
+    /// Goes on to the next byte that is special, which is near.
+    #[inline]
+    fn pass_plain(&mut self) {
+        let bytes = self.text.as_bytes();
+        while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+            let plain = bytes_before(IN_STRING.marks(u64::from_le_bytes(*word)));
+            self.at = self.at.wrapping_add(plain);
+            if plain < 8 {
+                return;
             }
         }
+        let rest = bytes.get(self.at..).unwrap_or_default();
+        self.at = self.at.wrapping_add(IN_STRING.plain_len(rest));
     }
 
     /// What the escape here stands for, and how long it is, both halves of a surrogate pair together.

@@ -4,6 +4,8 @@
 
 use std::cmp::Ordering;
 
+use crate::Event;
+
 /// A name and the group it stands in; together they are read as `group.name`.
 pub(crate) type Key<'k> = (&'k str, &'k str);
 
@@ -51,9 +53,20 @@ impl Default for Seen {
 impl Seen {
     /// Whether no key before can be the same; it is one of them from now on.
     #[inline]
-    pub(crate) fn is_new(&mut self, key: Key<'_>) -> bool {
+    pub(crate) fn is_new(&mut self, (group, name): Key<'_>) -> bool {
+        self.is_new_mark(mark(group.as_bytes(), name.as_bytes()))
+    }
+
+    /// Whether no extra of the event from the `first` on can have the name of another.
+    pub(crate) fn all_new(event: &Event<'_>, first: usize) -> bool {
+        let mut seen = Seen::default();
+        event.extra_key_bytes().skip(first).all(|(group, name)| seen.is_new_mark(mark(group, name)))
+    }
+
+    #[inline]
+    fn is_new_mark(&mut self, mark: u64) -> bool {
         // The odd number spreads every bit of the mark over the highest twelve.
-        let mixed = u64::from(mark(key)).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(52);
+        let mixed = mark.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_shr(52);
         let bit = 1_u64.wrapping_shl((mixed & 63) as u32);
         self.0.get_mut(mixed.wrapping_shr(6) as usize).is_some_and(|word| {
             let is_new = *word & bit == 0;
@@ -66,9 +79,9 @@ impl Seen {
 fn among_few<'k>(keys: impl Iterator<Item = Key<'k>> + Clone) -> Vec<usize> {
     let mut found = Vec::new();
     // Length and last bytes of each key: those that differ there need no comparison.
-    let mut marks = [0_u32; FEW];
+    let mut marks = [0_u64; FEW];
     for (at, key) in keys.clone().enumerate() {
-        let mark = mark(key);
+        let mark = mark(key.0.as_bytes(), key.1.as_bytes());
         let (before, rest) = marks.split_at_mut_checked(at).unwrap_or_default();
         if before.contains(&mark) && keys.clone().take(at).any(|other| compare(other, key).is_eq()) {
             found.push(at);
@@ -90,16 +103,23 @@ fn among_many<'k>(keys: impl Iterator<Item = Key<'k>>) -> Vec<usize> {
     found
 }
 
-fn mark((group, name): Key<'_>) -> u32 {
-    let dot = usize::from(!group.is_empty());
-    let len = group.len().saturating_add(dot).saturating_add(name.len());
-    let last = match name.as_bytes() {
-        [.., third, second, last] => u32::from_le_bytes([*last, *second, *third, 0]),
-        [second, last] => u32::from_le_bytes([*last, *second, if dot == 1 { b'.' } else { 0 }, 0]),
-        // Where the group ends and the name begins makes no difference.
-        _ => bytes((group, name)).fold(0_u32, |last, byte| last.wrapping_shl(8) | u32::from(byte)) & 0x00ff_ffff,
+/// The length, the first byte and the last bytes of a name with its group.
+#[inline]
+fn mark(group: &[u8], name: &[u8]) -> u64 {
+    let dot = if group.is_empty() { 0 } else { b'.' };
+    let len = group.len().wrapping_add(usize::from(dot > 0)).wrapping_add(name.len());
+    // Where the group ends and the name begins makes no difference.
+    let last = match (name, group) {
+        ([.., third, second, last], _) => [*last, *second, *third, 0],
+        ([second, last], _) => [*last, *second, dot, 0],
+        ([last], [.., third]) => [*last, dot, *third, 0],
+        ([last], []) => [*last, 0, 0, 0],
+        ([], [.., third, second]) => [dot, *second, *third, 0],
+        ([], [second]) => [dot, *second, 0, 0],
+        ([], []) => [0; 4],
     };
-    u32::try_from(len).unwrap_or(u32::MAX).wrapping_shl(24) ^ last
+    let first = group.first().or(name.first()).copied().unwrap_or(0);
+    (len as u64).wrapping_shl(32) | u64::from(first).wrapping_shl(24) | u64::from(u32::from_le_bytes(last))
 }
 
 fn compare(one: Key<'_>, other: Key<'_>) -> Ordering {
