@@ -8,7 +8,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::keys::{KEYS, Known, Takes, lookup, row_of};
+use super::keys::{KEYS, Known, Takes, family, lookup, row_of};
 use super::table::EXTRA_BYTES_MAX;
 use super::write::is_key;
 use crate::event::{Cell, ExtraCell};
@@ -38,7 +38,9 @@ pub(super) fn key(event: &Event<'_>, extra: &ExtraCell) -> Option<Relayed> {
     if event.bytes(extra.group) != super::parse::CEF.as_bytes() || name.is_empty() || name.len() > KEY_BYTES_MAX {
         return None;
     }
-    let is_free = is_key(name) && !name.starts_with(b"ad_") && !RESERVED.contains(&name);
+    // A label names the value beside it, which may be one of ours.
+    let is_label = name.strip_suffix(b"Label").is_some_and(|base| family(base).is_some());
+    let is_free = is_key(name) && !is_label && !name.starts_with(b"ad_") && !RESERVED.contains(&name);
     if !is_free || Field::ALL.iter().any(|field| is_own(*field, name)) {
         return None;
     }
