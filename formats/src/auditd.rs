@@ -135,7 +135,7 @@ fn head<'l>(line: &'l str, facts: &mut Facts<'l>, event: &mut Event<'_>) -> Resu
     let stamp = stamp.and_then(|stamp| stamp.split_once(')'));
     let (stamp, rest) = stamp.ok_or(ParseError::new(at(after), "`msg=audit(`"))?;
     let (time, serial) = stamp.split_once(':').ok_or(ParseError::new(at(after), "seconds, `:` and a number"))?;
-    match crate::hec::epoch(time) {
+    match crate::epoch::epoch(time) {
         Some(time) => event.set(Field::Time, time),
         None => return Err(ParseError::new(at(after), "seconds since 1970")),
     }

@@ -96,7 +96,8 @@ const OWN_DEVICE: &str = concat!("CEF:0|Wharfinger|Wharfinger|", env!("CARGO_PKG
 fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) -> String {
     let mut cut = String::new();
     let text = |field| match event.at(field)? {
-        Cell::Str(span) | Cell::Json(span) => Some(event.bytes(span)),
+        // What nothing is left of is read back as absent, so it is absent.
+        Cell::Str(span) | Cell::Json(span) => Some(event.bytes(span)).filter(|bytes| !is_blank(bytes)),
         _ => None,
     };
     let class = text(Field::EventClass).or_else(|| text(Field::Format)).unwrap_or(b"event");
@@ -129,6 +130,10 @@ fn header(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) -> St
         _ => out.extend_from_slice(b"Unknown"),
     }
     cut
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, 0..=b' ' | 0x7f))
 }
 
 /// Adds a key, or a field of the header, to the list of what was cut.

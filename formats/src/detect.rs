@@ -4,7 +4,7 @@
 //! Invariant: total. [`parse`] never fails: what no parser accepts is an event of class `unparsed`
 //! that says why.
 
-use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, carried, dockerd, syslog};
+use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, carried, syslog};
 
 /// Which format a source's frames are in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,6 +25,9 @@ impl Choice {
         FORMATS.iter().find(|format| format.name == name && format.parse.is_some()).map(Choice::Named)
     }
 }
+
+/// The daemon's own log.
+const DOCKERD: &str = "dockerd";
 
 /// Surer than this, and a syslog message is read as a line of that format.
 const INNER_SCORE: u8 = 80;
@@ -109,7 +112,7 @@ pub(crate) fn inner<'m>(message: &'m [u8], event: &Event<'_>) -> Option<(&'m [u8
         return None;
     }
     let is_candidate = |row: usize| candidates & 1_u32.wrapping_shl(row as u32) != 0;
-    let allowed = |format: &Format| if format.name == dockerd::FORMAT.name { of_daemon } else { !of_process };
+    let allowed = |format: &Format| if format.name == DOCKERD { of_daemon } else { !of_process };
     let rows = FORMATS.iter().enumerate().filter(|(row, format)| is_candidate(*row) && allowed(format));
     best(message, rows.map(|(_, format)| format))
         .filter(|(_, score)| *score >= INNER_SCORE)

@@ -13,7 +13,7 @@ use crate::event::{Cell, Span};
 use crate::json_members::Members;
 use crate::json_read::{self, JsonReader, Quoted};
 use crate::syslog::is_container_id;
-use crate::{Context, Event, Field, Format, ParseError, Time};
+use crate::{Context, Event, Field, Format, ParseError};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -140,33 +140,6 @@ fn set_time(time: Cell, event: &mut Event<'_>) {
     }
 }
 
-impl Event<'_> {
-    /// The instant that a value in seconds since 1970 is.
-    pub(crate) fn epoch(&self, time: Cell) -> Option<Time> {
-        match time {
-            Cell::Int(seconds) => Time::from_unix(seconds, 0),
-            Cell::Str(span) | Cell::Json(span) => epoch(self.str(span)),
-            Cell::Bool(_) | Cell::Time(_) => None,
-        }
-    }
-}
-
-/// Seconds since 1970 with a fraction, as text.
-pub(crate) fn epoch(text: &str) -> Option<Time> {
-    let (seconds, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-    planted!("hec" => { let _ = 10_u32.pow(9 - fraction.len() as u32); });
-    let mut nanos = 0_u32;
-    for place in 0..9 {
-        let digit = match fraction.as_bytes().get(place) {
-            Some(digit @ b'0'..=b'9') => digit.wrapping_sub(b'0'),
-            Some(_) => return None,
-            None => 0,
-        };
-        nanos = nanos.checked_mul(10)?.checked_add(digit.into())?;
-    }
-    Time::from_unix(seconds.parse().ok()?, nanos)
-}
-
 fn read_text<'a>(text: Cow<'a, str>, context: &Context, event: &mut Event<'a>) {
     // Docker's driver with `splunk-format: raw` writes tag, space, line.
     let tag = text.split(' ').next().unwrap_or_default();
@@ -268,6 +241,8 @@ fn read_inner(text: &str, context: &Context, event: &mut Event<'_>) -> bool {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::Time;
+    use crate::epoch::epoch;
     use crate::{Choice, Offset, Value};
 
     const CONTEXT: Context = Context { received: Time(0), zone: Offset(0) };

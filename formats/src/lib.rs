@@ -4,44 +4,72 @@
 //! becomes an event of class `unparsed` that carries the reason. Every emitter appends exactly one
 //! record, whatever bytes the fields hold.
 //!
+//! The module `examples` has one for each format. `Cargo.toml` names the features: without `default` there are syslog,
+//! native JSON and the framers; each other family is a feature of its own.
+//!
 //! Invariant: no I/O, no clock, no async, no unsafe, no panic. Time is an argument ([`Context`]).
+
+// What a part of the formats does not need is there for the others.
+#![cfg_attr(not(feature = "default"), allow(dead_code, unused_imports))]
 
 #[macro_use]
 mod planted;
 
+#[cfg(feature = "auditd")]
 mod auditd;
 mod carried;
+#[cfg(feature = "cef")]
 mod cef;
+#[cfg(feature = "schemas")]
 mod classes;
 mod detect;
+#[cfg(any(feature = "docker", feature = "schemas"))]
 mod docker_actions;
+#[cfg(feature = "docker")]
 mod docker_events;
+#[cfg(feature = "docker")]
 mod docker_json;
+#[cfg(feature = "docker")]
 mod docker_local;
+#[cfg(feature = "docker")]
 mod dockerd;
+#[cfg(feature = "schemas")]
 mod ecs;
+mod epoch;
 mod error;
 mod escape;
 mod event;
 mod field;
+#[cfg(feature = "docker")]
 mod fluent;
 pub mod frame;
+#[cfg(feature = "docker")]
 mod gelf;
+#[cfg(feature = "hec")]
 mod hec;
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("examples.md")]
+pub mod examples {}
+#[cfg(feature = "docker")]
 pub mod join;
+#[cfg(feature = "journald")]
 mod journald;
 mod json;
 mod json_members;
 mod json_read;
 mod lead;
+#[cfg(feature = "leef")]
 mod leef;
+#[cfg(feature = "lint")]
 pub mod lint;
 mod marker;
 mod names;
 pub mod native;
 mod near;
 mod objects;
+#[cfg(feature = "schemas")]
 mod ocsf;
+#[cfg(feature = "schemas")]
 mod places;
 mod repeats;
 mod rfc3164;
@@ -50,7 +78,9 @@ pub mod stored;
 mod syslog;
 mod text;
 mod time;
+#[cfg(feature = "wazuh")]
 mod wazuh;
+#[cfg(feature = "wazuh")]
 mod wazuh_syslog;
 
 pub use detect::{Choice, detect, parse};
@@ -120,21 +150,37 @@ pub struct Format {
 pub const FORMATS: &[Format] = &[
     rfc5424::FORMAT,
     rfc3164::FORMAT,
+    #[cfg(feature = "docker")]
     dockerd::FORMAT,
+    #[cfg(feature = "docker")]
     docker_events::FORMAT,
+    #[cfg(feature = "docker")]
     docker_events::cli::FORMAT,
+    #[cfg(feature = "docker")]
     docker_json::FORMAT,
+    #[cfg(feature = "docker")]
     docker_local::FORMAT,
+    #[cfg(feature = "journald")]
     journald::FORMAT,
+    #[cfg(feature = "docker")]
     gelf::FORMAT,
+    #[cfg(feature = "docker")]
     fluent::FORMAT,
     json::FORMAT,
+    #[cfg(feature = "schemas")]
     ecs::FORMAT,
+    #[cfg(feature = "schemas")]
     ocsf::FORMAT,
+    #[cfg(feature = "cef")]
     cef::FORMAT,
+    #[cfg(feature = "leef")]
     leef::FORMAT,
+    #[cfg(feature = "wazuh")]
     wazuh::FORMAT,
+    #[cfg(feature = "wazuh")]
     wazuh_syslog::FORMAT,
+    #[cfg(feature = "auditd")]
     auditd::FORMAT,
+    #[cfg(feature = "hec")]
     hec::FORMAT,
 ];
