@@ -12,6 +12,7 @@ use std::ops::Range;
 use super::{ATTRIBUTES, DockerEvent};
 use crate::docker_actions;
 use crate::event::Cell;
+use crate::json_read::KEYS_MAX;
 use crate::text::Text;
 use crate::{Context, Event, Field, Format, ParseError, Time};
 
@@ -123,8 +124,15 @@ impl DockerEvent {
     fn claims<'a>(&mut self, text: &Text<'a>, range: Range<usize>, event: &mut Event<'a>) -> bool {
         let mut is_ambiguous = false;
         let mut before: Cow<'a, str> = Cow::Borrowed("");
-        let mut start = range.start;
+        let (mut start, mut count) = (range.start, 0_u32);
         while start < range.end {
+            count = count.saturating_add(1);
+            if count > KEYS_MAX {
+                event.mark_partial(&ParseError::new(start, "at most 2000 attributes"), text.bytes());
+                let rest = event.keep(text, start..range.end);
+                event.put_extra(ATTRIBUTES, "", Cell::Str(rest));
+                break;
+            }
             let rest = text.bytes().get(start..range.end).unwrap_or_default();
             let equals = memchr::memchr(b'=', rest).unwrap_or(rest.len());
             let key = text.piece(start..start.saturating_add(equals));
