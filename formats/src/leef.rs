@@ -36,14 +36,15 @@ const RAW_BYTES_MAX: usize = 4_000;
 
 fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));
-    let class = event.text(Field::EventClass).or_else(|| event.text(Field::Format)).unwrap_or_default();
+    // What nothing is left of is read back as absent, so it is absent.
+    let text = |field| event.text(field).filter(|text| !text.chars().all(is_blank));
     out.extend_from_slice(b"LEEF:2.0|");
     for text in [
-        event.text(Field::DeviceVendor).unwrap_or(context.vendor),
-        event.text(Field::DeviceProduct).unwrap_or(context.product),
-        event.text(Field::DeviceVersion).unwrap_or(context.version),
+        text(Field::DeviceVendor).unwrap_or(context.vendor),
+        text(Field::DeviceProduct).unwrap_or(context.product),
+        text(Field::DeviceVersion).unwrap_or(context.version),
         // "EventID is required."
-        if class.is_empty() { "event" } else { class },
+        text(Field::EventClass).or_else(|| text(Field::Format)).unwrap_or("event"),
     ] {
         write_header(out, text);
         out.push(b'|');

@@ -9,6 +9,7 @@ use crate::cef::keys::{KEYS, Known, Takes, family, lookup};
 use crate::cef::value::is_number;
 use crate::json_read::KEYS_MAX;
 use crate::repeats::repeats;
+use crate::{rfc3164, rfc5424};
 
 /// The row of this linter.
 pub(super) const LINTER: Linter = Linter {
@@ -18,6 +19,7 @@ pub(super) const LINTER: Linter = Linter {
         &LINE_END,
         &CONTROL,
         &MARKER_RULE,
+        &PREFIX,
         &VERSION,
         &HEADER_COUNT,
         &HEADER_ESCAPE,
@@ -56,6 +58,10 @@ static CONTROL: Rule =
 static MARKER_RULE: Rule = error(
     "cef-marker",
     "CEF rev 25, Header Information: `CEF:Version|Device Vendor|…`, without a space behind the colon",
+);
+static PREFIX: Rule = warning(
+    "cef-prefix",
+    "CEF rev 25, Using CEF with Syslog: `Mmm dd hh:mm:ss host` and a space stand before `CEF:`, or nothing",
 );
 static VERSION: Rule = error("cef-version", "CEF rev 25 and 26, Header Information: Version is an integer, 0 or 1");
 static HEADER_COUNT: Rule = error(
@@ -136,6 +142,7 @@ fn check(report: &mut Report<'_>, at: usize) {
     let Some(version) = MARKER.version(report.line, at) else {
         return report.say(&MARKER_RULE, at..report.line.len(), "no CEF; a line begins with `CEF:0|vendor|product|…`");
     };
+    prefix(report, at);
     if version.start != at.saturating_add(4) {
         report.fix(&MARKER_RULE, at.saturating_add(4)..version.start, "a space behind `CEF:`; write none", "");
     }
@@ -170,6 +177,19 @@ fn check(report: &mut Report<'_>, at: usize) {
         };
     };
     Extension { report, is_first, at: extension }.check();
+}
+
+/// What stands before the marker: a header of syslog that ends with a space, or nothing.
+fn prefix(report: &mut Report<'_>, at: usize) {
+    let Some(last) = at.checked_sub(1) else { return };
+    if report.bytes(last..at) != b" " {
+        return report.fix(&PREFIX, at..at, "no space before `CEF:`; write one", " ");
+    }
+    let detects = [rfc5424::FORMAT.detect, rfc3164::FORMAT.detect];
+    if !detects.into_iter().flatten().any(|detect| detect(report.line) > 0) {
+        let written = report.text(0..last);
+        report.say(&PREFIX, 0..last, format!("`{written}` is no header of syslog; write `<PRI>Mmm dd hh:mm:ss host`"));
+    }
 }
 
 fn header_field(report: &mut Report<'_>, at: usize, piece: Piece) {
@@ -294,6 +314,13 @@ impl<'l> Extension<'_, 'l> {
             self.text(pair, name, is_last);
             self.value(pair, name);
             before = Some(name);
+        }
+        // The line end is the transport's; what stands before it is part of the last value for many receivers.
+        let end = line.trim_ascii_end().len();
+        let spaces = line.get(end..).unwrap_or_default().iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        if spaces > 0 && end > self.at {
+            let range = end..end.saturating_add(spaces);
+            self.report.fix(&SPACE, range, "spaces at the end of the line; write none", "");
         }
     }
 
