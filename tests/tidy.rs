@@ -15,6 +15,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("stats", &[]),
     ("document", &["part"]),
     ("tls", &["part"]),
+    ("filter", &[]),
     ("journal", &[]),
     ("identity", &["document"]),
     ("intake", &["identity", "journal", "stats"]),
