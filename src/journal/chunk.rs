@@ -65,6 +65,16 @@ impl Chunk {
         Chunk::default()
     }
 
+    /// Holds these records instead, which no journal has: one after the other in `buffer`, up to each of
+    /// `ends`, the first of them at `first`.
+    pub fn hold(&mut self, first: Position, buffer: Vec<u8>, ends: &[usize]) {
+        self.clear();
+        self.buffer = buffer;
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        let entries = starts.zip(ends).zip(first.0..);
+        self.entries.extend(entries.map(|((start, end), position)| Entry { position, place: 0, start, end: *end }));
+    }
+
     /// The records, in order, positions dense but for what [`damaged`](Self::damaged) names.
     pub fn records(&self) -> impl ExactSizeIterator<Item = Record<'_>> + Clone {
         let incarnation = self.incarnation.unwrap_or(Incarnation(0));

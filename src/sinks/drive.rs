@@ -17,12 +17,13 @@ use wharfinger_formats::{Event, Field, stored};
 
 use super::drain::{Drain, jitter, now, sleep_until};
 use super::event_id::EventId;
+use super::feed::Feed;
 use super::loss::{Loss, LossCause};
 use super::missing::Missing;
 use super::quarantine::{Entry, Quarantine};
 use super::request::{Delivered, More, Request, Taken, Went};
 use super::{Absent, Limits, Outcome, Push, Settings, Sink, SinkState, SinkStats};
-use crate::journal::{Chunk, Cursor, Passed, Position, ReadError, Record};
+use crate::journal::{Chunk, Passed, Position, ReadError, Record};
 
 /// Bytes read from the journal at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -38,7 +39,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// Delivers what the cursor reads until `stop`, then drains until the deadline and closes the sink.
 /// What is not delivered by then stays in the journal.
 pub async fn drive(
-    cursor: Cursor,
+    cursor: impl Feed,
     sink: Box<dyn Sink>,
     settings: Settings,
     stats: Arc<SinkStats>,
@@ -71,8 +72,8 @@ pub async fn drive(
     drive.run().await;
 }
 
-struct Drive {
-    cursor: Cursor,
+struct Drive<F> {
+    cursor: F,
     sink: Box<dyn Sink>,
     limits: Limits,
     settings: Settings,
@@ -106,7 +107,7 @@ struct Drive {
     failures: u32,
 }
 
-impl Drive {
+impl<F: Feed> Drive<F> {
     async fn run(mut self) {
         self.stats.enter(SinkState::Working, None);
         let mut chunk = Chunk::new();
@@ -228,7 +229,7 @@ impl Drive {
         cause: LossCause,
         (first, last): (Position, Position),
         count: u64,
-    ) -> impl Future<Output = Result<(), String>> + use<> {
+    ) -> impl Future<Output = Result<(), String>> + use<F> {
         let id = |position| EventId::new(self.cursor.incarnation(), position);
         let loss = Loss { sink: self.settings.name.to_string(), first: id(first), last: id(last), count, cause };
         let declare = self.settings.declare.clone();
@@ -258,7 +259,10 @@ impl Drive {
                 return taken;
             }
             Ok(mut event) => {
-                event.set(Field::EventId, id.text());
+                // What is replayed brings the id it has had from the first.
+                if !event.has(Field::EventId) {
+                    event.set(Field::EventId, id.text());
+                }
                 let pushed = self.sink.push(&event).map_err(|refused| refused.0);
                 self.reuse = Some(event.reuse(b""));
                 pushed
@@ -305,7 +309,8 @@ impl Drive {
             return self.went_on(None).await;
         }
         if planted!(CommitBeforeDelivery) {
-            let _ = self.cursor.commit(self.request.next);
+            let (next, passed) = (self.request.next, self.request.positions.len() as u64);
+            let _ = self.cursor.commit_passed(next, Passed::delivered(passed));
         }
         let Some(outcome) = self.drain.unless_over(self.sink.deliver()).await else {
             return Went::Back;
@@ -458,7 +463,7 @@ impl Drive {
         self.quarantine.add(&Entry {
             time: std::str::from_utf8(&time).unwrap_or_default(),
             sink: &self.settings.name,
-            event_id: id.text(),
+            event_id: event.as_ref().and_then(|event| event.text(Field::EventId)).unwrap_or(id.text()),
             reason,
             raw: event.as_ref().map(Event::raw),
             record: record.payload,

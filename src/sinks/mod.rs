@@ -11,6 +11,7 @@ mod drain;
 mod drive;
 mod emitter;
 mod event_id;
+mod feed;
 pub mod file;
 mod loss;
 mod missing;
@@ -35,6 +36,7 @@ use crate::part::{Kind, PartContext, Problem, SetupError};
 
 pub use drive::drive;
 pub use event_id::EventId;
+pub use feed::Feed;
 pub use loss::{Declare, Loss, LossCause};
 pub use settings::Settings;
 pub use stats::{SinkState, SinkStats};
