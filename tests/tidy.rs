@@ -22,14 +22,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sources", &["intake", "part", "stats", "tls"]),
     ("archive", &[]),
     ("sinks", &["archive", "journal", "part", "tls"]),
+    ("replay", &["archive", "filter", "journal", "part", "sinks"]),
     ("config", &["document", "identity", "journal", "part", "sinks", "sources"]),
     ("admin", &["intake", "journal", "sinks", "stats"]),
     ("gateway", &["admin", "config", "identity", "intake", "journal", "part", "sinks", "sources", "stats"]),
     (
         "cli",
         &[
-            "admin", "archive", "config", "document", "gateway", "identity", "intake", "journal", "part", "sinks",
-            "sources",
+            "admin", "archive", "config", "document", "filter", "gateway", "identity", "intake", "journal", "part",
+            "sinks", "sources",
         ],
     ),
     ("main", &["cli"]),

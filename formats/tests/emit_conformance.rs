@@ -75,3 +75,19 @@ fn every_clause_holds() {
     assert!(wrong.is_empty(), "{} of {count} do not hold:\n{}", wrong.len(), wrong.join("\n"));
     assert!(count > 20, "only {count} cases: the files are missing");
 }
+
+/// What was brought back says so in every format that can carry a field.
+#[test]
+fn every_format_carries_that_an_event_was_replayed() {
+    let mut event = wharfinger_formats::Event::new(b"raw");
+    event.set(wharfinger_formats::Field::EventId, "00deadbeef000001-0000000000000042");
+    event.set(wharfinger_formats::Field::Replayed, true);
+    for format in wharfinger_formats::FORMATS {
+        let Some(emit) = format.emit else { continue };
+        let mut out = Vec::new();
+        emit(&event, &wharfinger_formats::EmitContext::default(), &mut out);
+        let text = String::from_utf8(out).unwrap();
+        eprintln!("{}: {text}", format.name);
+        assert!(text.to_lowercase().contains("replayed"), "{}: {text}", format.name);
+    }
+}

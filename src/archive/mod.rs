@@ -35,7 +35,9 @@ pub use merkle::Tree;
 pub use note::{SigningKey, VerifyingKey};
 pub use object::{Object, OpenStore, Origin};
 pub use proof::{Proof, Shown, prove};
-pub use read::{Lines, Objects, Period, Reader, Sealed, Unread, streams};
+pub use read::{
+    Lines, Objects, Period, Place, Reader, Reading, Sealed, Unread, read_archive, read_events, received, streams,
+};
 pub use seal::{Gap, Source, Tally};
 pub use store::{Kept, Put, Store, is_key};
 pub use verify::{Fault, Finding, Question, Report, Verdict, verify, verify_archive};

@@ -6,6 +6,7 @@
 //! Invariants: no line of an object is told before its bytes are those that were sealed; what is sealed and
 //! not there is an error with its name; memory is that of the list of keys and of one stored object.
 
+mod events;
 mod keys;
 mod lines;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use wharfinger_formats::{Civil, Offset, Time};
 
+pub use self::events::{Place, Reading, read_events, received};
 use self::keys::Keys;
 pub use self::lines::Lines;
 use super::chain::seal_key;
@@ -112,6 +114,27 @@ pub fn streams(stores: &OpenStore, folder: &str) -> io::Result<Vec<String>> {
         found.push(name);
     }
     Ok(found)
+}
+
+/// All streams of an archive, from the one in `folder` on, each with its name and, if `key` is that of the
+/// first seal, with the key that the one before has signed.
+///
+/// # Errors
+/// The store cannot be read, or a stream is not signed by the one before.
+pub fn read_archive(
+    stores: &OpenStore,
+    folder: &str,
+    key: Option<VerifyingKey>,
+) -> Result<Vec<(String, Reader)>, Unread> {
+    let (mut key, mut readers) = (key, Vec::<(String, Reader)>::new());
+    for name in streams(stores, folder)? {
+        let store = stores(&name);
+        if let Some((_, before)) = readers.last_mut() {
+            key = before.key_of_next(&*store)?;
+        }
+        readers.push((name, Reader::new(store, key.take())));
+    }
+    Ok(readers)
 }
 
 /// One stream, to be read.

@@ -1,16 +1,17 @@
-//! `wharfinger archive`: single events of an archive, and what of it must stay.
+//! `wharfinger archive`: what is in an archive, and what of it must stay.
 
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use super::archive_read;
 use super::failure::{Exit, Failure};
 use super::hold::{self, HoldVerb, Retention};
 use super::output;
 use super::place::Reach;
 use crate::archive::prove;
 
-/// Take single events out of an archive, and say what of it must stay
+/// Look into an archive: its objects, its events, the proof of one of them; and say what must stay
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -19,6 +20,12 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// List objects as their seals say: when sealed, how many events, bytes, of which time
+    Ls(archive_read::Arguments),
+    /// Sums: objects, events and bytes of each stream and source
+    Stat(archive_read::Arguments),
+    /// Write events, by the time of receipt; every object is checked against its seal first
+    Cat(archive_read::CatArguments),
     /// Write the proof that an event was sealed, as JSON: `wharfinger verify --proof` checks it, and it
     /// shows no other event
     Prove {
@@ -37,6 +44,9 @@ enum Verb {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.verb {
+        Verb::Ls(arguments) => archive_read::ls(arguments),
+        Verb::Stat(arguments) => archive_read::stat(arguments),
+        Verb::Cat(arguments) => archive_read::cat(arguments),
         Verb::Prove { stream, event_id, reach } => show(stream, event_id, reach),
         Verb::Hold(verb) => hold::run(verb),
         Verb::Retention(arguments) => hold::report(arguments),

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use super::visible::visible_lines;
+use crate::archive::Fault;
 use crate::document::Mistakes;
 
 /// The codes of sysexits.h that are used here, and that of a test that fails.
@@ -31,6 +32,19 @@ pub(super) enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
         ExitCode::from(exit as u8)
+    }
+}
+
+impl From<Fault> for Exit {
+    fn from(fault: Fault) -> Exit {
+        match fault {
+            Fault::Altered => Exit::Altered,
+            Fault::Missing => Exit::Missing,
+            Fault::Foreign => Exit::Foreign,
+            Fault::Signature => Exit::Signature,
+            Fault::End => Exit::EndNotProven,
+            Fault::Anchor => Exit::Anchor,
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! visible before a person sees it. Invariant: nothing is decided about events here.
 
 mod archive;
+mod archive_read;
 mod completion;
 mod config_file;
 mod convert;
@@ -20,7 +21,9 @@ mod list;
 mod output;
 mod place;
 mod queue;
+mod replay;
 mod run;
+mod sealed;
 mod selftest;
 mod status;
 mod table;
@@ -55,6 +58,7 @@ enum Verb {
     Selftest(selftest::Arguments),
     Verify(verify::Arguments),
     Archive(archive::Arguments),
+    Replay(replay::Arguments),
     Keygen(keygen::Arguments),
     Validate(validate::Arguments),
     Convert(convert::Arguments),
@@ -89,6 +93,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Archive(arguments) => archive::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
+        Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Keygen(arguments) => keygen::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),

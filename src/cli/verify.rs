@@ -14,7 +14,7 @@ use super::output;
 use super::place::{Reach, above};
 use super::table::{count, grouped, size};
 use super::visible::visible;
-use crate::archive::{Fault, OpenStore, Proof, Question, Report, Verdict, VerifyingKey, verify_archive};
+use crate::archive::{OpenStore, Proof, Question, Report, Verdict, VerifyingKey, verify_archive};
 
 /// Check an archive offline: every object and seal against the public key of its first seal
 ///
@@ -102,15 +102,7 @@ fn exit(reports: &[Report]) -> Exit {
         Verdict::Good => None,
         Verdict::Bad(fault) => Some(fault),
     });
-    match fault {
-        None => Exit::Ok,
-        Some(Fault::Altered) => Exit::Altered,
-        Some(Fault::Missing) => Exit::Missing,
-        Some(Fault::Foreign) => Exit::Foreign,
-        Some(Fault::Signature) => Exit::Signature,
-        Some(Fault::End) => Exit::EndNotProven,
-        Some(Fault::Anchor) => Exit::Anchor,
-    }
+    fault.map_or(Exit::Ok, Exit::from)
 }
 
 fn usage(error: anyhow::Error, hint: &str) -> Failure {
@@ -118,7 +110,7 @@ fn usage(error: anyhow::Error, hint: &str) -> Failure {
 }
 
 /// The key as it is written, or the first line of a file.
-fn key(text: &str) -> Result<VerifyingKey, Failure> {
+pub(super) fn key(text: &str) -> Result<VerifyingKey, Failure> {
     if let Some(key) = VerifyingKey::parse(text) {
         return Ok(key);
     }
@@ -171,7 +163,7 @@ fn streams(arguments: &Arguments, path: &Path, key: &VerifyingKey) -> Result<(Op
     }
 }
 
-fn has_seals(stores: &OpenStore, folder: &str) -> Result<bool, Failure> {
+pub(super) fn has_seals(stores: &OpenStore, folder: &str) -> Result<bool, Failure> {
     let store = stores(folder);
     // Of a long stream the list is long, and its first seal is there.
     let found =
@@ -179,7 +171,7 @@ fn has_seals(stores: &OpenStore, folder: &str) -> Result<bool, Failure> {
     found.map_err(unreadable)
 }
 
-fn unreadable(error: std::io::Error) -> Failure {
+pub(super) fn unreadable(error: std::io::Error) -> Failure {
     let error = anyhow::Error::from(error).context("the archive cannot be read");
     Failure::new(Exit::NoInput, error, "may this user read it?")
 }

@@ -143,6 +143,10 @@ impl SinkConfig for ArchiveConfig {
         let notices = context.notices.clone();
         Ok(Box::new(Archive { config: self.clone(), lines, stream, begun_at: None, notices, watch }))
     }
+
+    fn archive(&self) -> Option<Result<OpenStore, SetupError>> {
+        Some(self.stores())
+    }
 }
 
 impl ArchiveConfig {

@@ -31,6 +31,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use wharfinger_formats::Event;
 
+use crate::archive::OpenStore;
 use crate::journal::Position;
 use crate::part::{Kind, PartContext, Problem, SetupError};
 
@@ -105,6 +106,11 @@ pub trait SinkConfig: std::fmt::Debug + Send + Sync {
     /// # Errors
     /// The sink cannot start: certificate unreadable, folder missing.
     fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError>;
+
+    /// Where what it has can be read again, if it is an archive.
+    fn archive(&self) -> Option<Result<OpenStore, SetupError>> {
+        None
+    }
 }
 
 /// A place events go to.

@@ -18,6 +18,7 @@ const FIELDS: &[(Field, &str)] = &[
     (Field::VmUuid, "vm_uuid"),
     (Field::VmName, "vm_name"),
     (Field::VmGroup, "vm_group"),
+    (Field::Replayed, "replayed"),
 ];
 
 /// What is the same in every envelope.
