@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sources", &["intake", "part", "stats", "tls"]),
     ("archive", &[]),
     ("sinks", &["archive", "journal", "part", "tls"]),
+    ("reconcile", &["archive", "filter"]),
     ("replay", &["archive", "filter", "journal", "part", "sinks"]),
     ("config", &["document", "identity", "journal", "part", "sinks", "sources"]),
     ("admin", &["intake", "journal", "sinks", "stats"]),

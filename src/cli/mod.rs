@@ -21,6 +21,7 @@ mod list;
 mod output;
 mod place;
 mod queue;
+mod reconcile;
 mod replay;
 mod run;
 mod sealed;
@@ -59,6 +60,7 @@ enum Verb {
     Verify(verify::Arguments),
     Archive(archive::Arguments),
     Replay(replay::Arguments),
+    Reconcile(reconcile::Arguments),
     Keygen(keygen::Arguments),
     Validate(validate::Arguments),
     Convert(convert::Arguments),
@@ -93,6 +95,7 @@ pub fn main() -> ExitCode {
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Archive(arguments) => archive::run(&arguments),
         Verb::Verify(arguments) => verify::run(&arguments),
+        Verb::Reconcile(arguments) => reconcile::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Keygen(arguments) => keygen::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
