@@ -3,7 +3,9 @@
 //! Invariant: total. Whatever the bytes are, exactly one event comes out, and
 //! [`Intake::append`] returns only after it is on disk.
 
+mod act;
 mod gap;
+mod tally;
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +20,9 @@ use crate::identity::{Snapshot, Who};
 use crate::journal::{Batch, Journal};
 use crate::stats::{self, SourceStats};
 
+pub use self::act::Act;
 pub use self::gap::{Dropped, Gap, Numbered};
+pub use self::tally::Tally;
 pub use crate::identity::Trust;
 pub use crate::journal::AppendError;
 
@@ -362,10 +366,27 @@ impl Intake {
         if let Some((name, value)) = mark {
             self.mark(&mut frames, name, value);
         }
+        self.append_own(frames, text).await
+    }
+
+    /// Records who has done something with what is in custody.
+    ///
+    /// # Errors
+    /// The journal cannot store.
+    pub async fn act(&self, act: &Act, mark: Option<(&str, &[u8])>) -> Result<(), AppendError> {
+        let text = act.text();
+        let mut frames = self.own(Origin::own(), &text, |event| act.fill(event));
+        if let Some((name, value)) = mark {
+            self.mark(&mut frames, name, value);
+        }
+        self.append_own(frames, &text).await
+    }
+
+    async fn append_own(&self, frames: Frames, text: &str) -> Result<(), AppendError> {
         match self.journal.append_reserved(frames.batch).await.map_err(no_room) {
             Err(AppendError::Full { .. }) => {
                 // Nothing of anybody's is lost, and whoever waits for this must not wait for a sink.
-                tracing::error!(class, text, "no room in the journal for an event of the gateway itself");
+                tracing::error!(text, "no room in the journal for an event of the gateway itself");
                 Ok(())
             }
             appended => appended.map(drop),
@@ -423,30 +444,6 @@ fn no_room(error: AppendError) -> AppendError {
 
 /// The name under which events that the gateway makes itself are counted.
 pub const OWN_SOURCE: &str = "wharfinger";
-
-/// What a source has seen, kept in the journal: it grows in the same batch as the events. What the
-/// source received is both together.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Events taken into the journal.
-    pub taken: u64,
-    /// Events that never got there, declared by gap records.
-    pub lost: u64,
-}
-
-impl Tally {
-    /// From the sums of [`Status::tallies`](crate::journal::Status::tallies).
-    pub fn from_sums(sums: &[u64]) -> Tally {
-        let sum = |index: usize| sums.get(index).copied().unwrap_or(0);
-        Tally { taken: sum(0), lost: sum(1) }
-    }
-
-    fn add_to(self, batch: &mut Batch, source: &str) {
-        // Zeros at the end need not be written.
-        let sums = [self.taken, self.lost];
-        batch.tally(source, if self.lost == 0 { &sums[..1] } else { &sums });
-    }
-}
 
 fn mark_unparsed(event: &mut Event<'_>, reason: String) {
     event.set(Field::EventClass, "unparsed");

@@ -175,11 +175,11 @@ impl Reader {
         listed.sort_unstable();
         // What is sealed between the last object before the period and the first behind it may belong to it,
         // whether its object is there or not.
-        let within = listed.iter().filter(|(_, hour)| period.has_of(*hour));
-        let (first, last) = (within.clone().next().map(|(seq, _)| *seq), within.last().map(|(seq, _)| *seq));
-        let before =
+        let mut within = listed.iter().filter(|(_, hour)| period.has_of(*hour));
+        let (first, last) = (within.clone().next().map(|(seq, _)| *seq), within.next_back().map(|(seq, _)| *seq));
+        let mut before =
             listed.iter().filter(|(seq, hour)| period.is_before(*hour) && first.is_none_or(|first| *seq < first));
-        let next = before.last().map_or(0, |(seq, _)| seq + 1);
+        let next = before.next_back().map_or(0, |(seq, _)| seq + 1);
         let is_behind =
             |(seq, hour): &&(u64, Time)| *seq >= next && !period.has_of(*hour) && last.is_none_or(|last| *seq > last);
         let end = match listed.iter().find(is_behind) {

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::archive_read;
+use super::config_file::ConfigFile;
+use super::custody::recorded;
 use super::failure::{Exit, Failure};
 use super::hold::{self, HoldVerb, Retention};
 use super::output;
@@ -35,6 +37,8 @@ enum Verb {
         event_id: String,
         #[command(flatten)]
         reach: Reach,
+        #[command(flatten)]
+        file: ConfigFile,
     },
     /// Legal holds: what must not be deleted, whatever its date
     #[command(subcommand)]
@@ -44,10 +48,10 @@ enum Verb {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.verb {
-        Verb::Ls(arguments) => archive_read::ls(arguments),
-        Verb::Stat(arguments) => archive_read::stat(arguments),
-        Verb::Cat(arguments) => archive_read::cat(arguments),
-        Verb::Prove { stream, event_id, reach } => show(stream, event_id, reach),
+        Verb::Ls(arguments) => recorded(&arguments.which.file, "read", || archive_read::ls(arguments)),
+        Verb::Stat(arguments) => recorded(&arguments.which.file, "read", || archive_read::stat(arguments)),
+        Verb::Cat(arguments) => recorded(&arguments.which.file, "read", || archive_read::cat(arguments)),
+        Verb::Prove { stream, event_id, reach, file } => recorded(file, "export", || show(stream, event_id, reach)),
         Verb::Hold(verb) => hold::run(verb),
         Verb::Retention(arguments) => hold::report(arguments),
     }

@@ -19,7 +19,7 @@ use crate::filter::Filter;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
     /// As JSON: `ls` one object a line
     #[arg(long)]
     json: bool,
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Args)]
 pub(super) struct CatArguments {
     #[command(flatten)]
-    which: Which,
+    pub which: Which,
     #[command(flatten)]
     events: Events,
     /// Only the event with this id. May be given again

@@ -8,6 +8,7 @@ mod archive_read;
 mod completion;
 mod config_file;
 mod convert;
+mod custody;
 mod diff;
 mod dlq;
 mod explain;
@@ -94,9 +95,9 @@ pub fn main() -> ExitCode {
         Verb::Queue(arguments) => queue::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Archive(arguments) => archive::run(&arguments),
-        Verb::Verify(arguments) => verify::run(&arguments),
-        Verb::Reconcile(arguments) => reconcile::run(&arguments),
-        Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Verify(arguments) => custody::recorded(&arguments.file, "verify", || verify::run(&arguments)),
+        Verb::Reconcile(arguments) => custody::recorded(&arguments.file, "reconcile", || reconcile::run(&arguments)),
+        Verb::Replay(arguments) => custody::recorded(&arguments.file, "replay", || replay::run(&arguments)),
         Verb::Keygen(arguments) => keygen::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),

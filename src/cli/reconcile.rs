@@ -51,7 +51,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     reach: Reach,
     #[command(flatten)]
-    file: ConfigFile,
+    pub file: ConfigFile,
 }
 
 fn interval(text: &str) -> Result<Interval, String> {

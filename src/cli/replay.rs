@@ -35,7 +35,7 @@ use crate::replay::{Ended, Job, Progress, ReplayError, StateFile, replay};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    file: ConfigFile,
+    pub file: ConfigFile,
     /// The sink of the configuration that gets the events
     #[arg(long, value_name = "NAME")]
     to_sink: String,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use wharfinger_formats::{Field, Time};
 
+use super::config_file::ConfigFile;
 use super::failure::{Exit, Failure};
 use super::place::{Reach, above};
 use super::verify;
@@ -20,6 +21,8 @@ pub(super) struct Which {
     pub part: Part,
     #[command(flatten)]
     reach: Reach,
+    #[command(flatten)]
+    pub file: ConfigFile,
 }
 
 /// Which part of an archive.
@@ -135,7 +138,7 @@ fn place(path: &Path, part: &Part, reach: &Reach, key: Option<&VerifyingKey>) ->
 /// The first streams in a local folder.
 fn streams_in(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let is_first = |name: &String| !name.rsplit_once('.').is_some_and(|(_, number)| number.parse::<u64>().is_ok());
+    let is_first = |name: &String| name.rsplit_once('.').is_none_or(|(_, number)| number.parse::<u64>().is_err());
     let with_seals = entries.flatten().filter(|entry| entry.path().join("seal").is_dir());
     let mut names: Vec<String> =
         with_seals.filter_map(|entry| entry.file_name().into_string().ok()).filter(is_first).collect();

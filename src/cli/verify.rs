@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wharfinger_formats::Time;
 
+use super::config_file::ConfigFile;
 use super::convert::now;
 use super::failure::{Exit, Failure};
 use super::output;
@@ -43,6 +44,8 @@ pub(super) struct Arguments {
     proof: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
+    #[command(flatten)]
+    pub file: ConfigFile,
     /// The report as JSON
     #[arg(long)]
     json: bool,

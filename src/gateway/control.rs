@@ -13,12 +13,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::intake::Intake;
+use crate::intake::{Act, Intake};
 
 /// A record as base64 and what is around it.
 const LINE_BYTES_MAX: u64 = 96 << 20;
@@ -39,6 +40,8 @@ pub enum Request {
     },
     /// Somebody has set or cleared a legal hold: it becomes an event.
     Held { text: String },
+    /// Somebody does something with what is in custody: it becomes an event.
+    Act(Box<Act>),
 }
 
 /// What became of it.
@@ -109,7 +112,8 @@ pub(super) async fn serve(listener: UnixListener, own: Intake, stop: Cancellatio
         }
         let own = own.clone();
         connections.spawn(async move {
-            if let Err(error) = converse(stream, &own).await {
+            let peer = stream.peer_cred().ok();
+            if let Err(error) = converse(stream, &own, peer).await {
                 tracing::debug!(%error, "control socket");
             }
             drop(place);
@@ -123,7 +127,7 @@ fn is_trusted(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn converse(stream: UnixStream, own: &Intake) -> std::io::Result<()> {
+async fn converse(stream: UnixStream, own: &Intake, peer: Option<UCred>) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
@@ -135,7 +139,7 @@ async fn converse(stream: UnixStream, own: &Intake) -> std::io::Result<()> {
             return Ok(());
         }
         let answer = match serde_json::from_slice(&line) {
-            Ok(request) => perform(request, own).await,
+            Ok(request) => perform(request, own, peer).await,
             Err(error) => Answer::Failed(format!("the request cannot be read: {error}")),
         };
         let mut text = serde_json::to_vec(&answer)?;
@@ -144,9 +148,20 @@ async fn converse(stream: UnixStream, own: &Intake) -> std::io::Result<()> {
     }
 }
 
-async fn perform(request: Request, own: &Intake) -> Answer {
+async fn perform(request: Request, own: &Intake, peer: Option<UCred>) -> Answer {
     let (sink, event_id, record) = match request {
         Request::Replay { sink, event_id, record } => (sink, event_id, record),
+        Request::Act(mut act) => {
+            // The kernel knows better than the peer.
+            if let Some(peer) = peer {
+                act.uid = Some(peer.uid());
+                act.pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).or(act.pid);
+            }
+            return match own.act(&act, None).await {
+                Ok(()) => Answer::Done,
+                Err(error) => Answer::Failed(error.to_string()),
+            };
+        }
         Request::Held { text } => {
             return match own.report("archive.hold", 5, &text).await {
                 Ok(()) => Answer::Done,

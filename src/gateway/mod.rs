@@ -2,6 +2,7 @@
 //!
 //! Invariant: sources stop before sinks, and the journal is closed last.
 
+pub mod acts;
 pub mod control;
 mod custody;
 mod greeting;
@@ -92,6 +93,7 @@ pub async fn run(
     let custody = tokio::spawn(async move { custody.watch(custody_stop, noticed).await });
     let places = tokio::spawn(keep_places(journal.clone(), stop.clone()));
     own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
+    acts::take_in(&config.data_dir, &own).await?;
     greeting::print(&config, left_out, &local);
 
     let outcome = serve(&mut parts, &own, config, load, signals).await;
