@@ -32,20 +32,24 @@ const DOCKER: &str = "docker";
 const ATTRIBUTES: &str = "attributes";
 
 fn detect(input: &[u8]) -> u8 {
-    let mut status = false;
-    json_read::sniff(strip_record_separator(input), |key| match key {
+    let (mut status, mut old) = (false, 0);
+    let new = json_read::sniff(strip_record_separator(input), |key| match key {
         "Type" | "Action" | "Actor" => Some(95),
         "status" => {
             status = true;
             None
         }
-        // The old shape: its four keys come in this order.
-        "from" | "time" if status => Some(85),
+        // The old shape: its four keys come in this order, before those of the new one.
+        "from" | "time" if status => {
+            old = 85;
+            None
+        }
         // Others have these: the rest of such an object need not be looked at.
         "status_code" | "log" | "rule" | "agent" | "event" | "short_message" | "crit" | "wazuh" => Some(0),
         _ if key.starts_with('_') => Some(0),
         _ => None,
-    })
+    });
+    new.max(old)
 }
 
 fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
