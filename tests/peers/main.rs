@@ -14,6 +14,7 @@ mod pycef;
 mod rsyslog;
 mod s3;
 mod shared;
+mod structured;
 #[path = "../support/mod.rs"]
 mod support;
 mod syslog;

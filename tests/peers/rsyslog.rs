@@ -73,7 +73,8 @@ action(type="omfwd" target="localhost" port="{port}" protocol="tcp" TCP_Framing=
     Sender::new(process, connect(&socket))
 }
 
-fn start(folder: &Path, name: &str, config: &str) -> Process {
+/// Starts an rsyslog with that configuration.
+pub fn start(folder: &Path, name: &str, config: &str) -> Process {
     let file = folder.join("rsyslog.conf");
     fs::write(&file, config).expect("write rsyslog.conf");
     let mut command = Command::new("rsyslogd");
