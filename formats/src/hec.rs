@@ -7,6 +7,8 @@
 //!
 //! Invariant: nothing of the envelope is lost, and `time` never passes through a float.
 
+pub(crate) mod envelope;
+
 use std::borrow::Cow;
 
 use crate::event::{Cell, Span};
@@ -22,7 +24,7 @@ pub(crate) const FORMAT: Format = Format {
     detect: Some(detect),
     starts: b"{",
     parse: Some(parse),
-    emit: None,
+    emit: Some(envelope::emit),
     open: None,
 };
 

@@ -31,7 +31,7 @@ pub(crate) const FORMAT: Format = Format {
 /// A comma, the name of a field and a colon.
 static LEADS: [Lead; Field::COUNT] = Lead::of_fields(",\"", b'.', "\":");
 
-fn emit(event: &Event<'_>, _: &EmitContext<'_>, out: &mut Vec<u8>) {
+pub(crate) fn emit(event: &Event<'_>, _: &EmitContext<'_>, out: &mut Vec<u8>) {
     // The raw bytes, and about as much again for what was read from them.
     out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));
     let start = out.len();

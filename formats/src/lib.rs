@@ -87,6 +87,8 @@ pub use detect::{Choice, detect, parse};
 pub use error::ParseError;
 pub use event::{Event, Extra, Value};
 pub use field::{Field, Kind};
+#[cfg(feature = "hec")]
+pub use hec::envelope::Envelope;
 #[cfg(feature = "planted")]
 #[doc(hidden)]
 pub use planted::plant;

@@ -76,6 +76,18 @@ pub fn check_event(event: &Event<'_>) {
     check_ecs(event);
     check_ocsf(event);
     check_wazuh(event);
+    check_hec(event);
+}
+
+/// One envelope in which the linter finds nothing.
+pub fn check_hec(event: &Event<'_>) {
+    let line = emitted("hec", event);
+    let linter = wharfinger_formats::lint::linter("hec").expect("a linter");
+    // A text may well hold what JSON calls blank.
+    let findings = linter.check(&line);
+    assert!(findings.is_empty(), "{findings:?} in {}", String::from_utf8_lossy(&line));
+    let tree: Tree = serde_json::from_slice(&line).expect("one JSON object");
+    assert!(tree["event"].is_object() && tree["fields"].as_object().is_some_and(|map| map.values().all(Tree::is_string)));
 }
 
 /// One object with these fields at the top and nothing else, in printable characters.
