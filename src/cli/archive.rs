@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::archive_read;
+use super::close;
 use super::config_file::ConfigFile;
 use super::custody::recorded;
 use super::failure::{Exit, Failure};
@@ -44,6 +45,7 @@ enum Verb {
     #[command(subcommand)]
     Hold(HoldVerb),
     Retention(Retention),
+    Close(close::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -54,6 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Verb::Prove { stream, event_id, reach, file } => recorded(file, "export", || show(stream, event_id, reach)),
         Verb::Hold(verb) => hold::run(verb),
         Verb::Retention(arguments) => hold::report(arguments),
+        Verb::Close(arguments) => close::run(arguments),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod archive;
 mod archive_read;
+mod close;
 mod completion;
 mod config_file;
 mod convert;

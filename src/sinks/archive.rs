@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use wharfinger_formats::Event;
+use wharfinger_formats::{Event, Time};
 
 use self::lines::Lines;
 use self::masker::Masker;
@@ -119,25 +119,19 @@ impl SinkConfig for ArchiveConfig {
     }
 
     fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError> {
-        let failed =
-            |cause: String| SetupError::new(format!("cannot go on with the archive `{}`", context.name), cause);
+        let failed = |cause: String| failed(context, cause);
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         if context.name.is_empty() || !context.name.bytes().all(legal) {
             return Err(failed("its name stands in keys: letters, digits, `_` and `-` make one".to_owned()));
         }
-        let host: String = context.hostname.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
-        let origin = Origin { host, name: context.name.clone() };
-        let stores = self.stores()?;
-        let state = context.data_dir.join("sealing").join(&context.name);
-        let chain = Chain::open(state.clone(), origin, self.key.clone().map(KeyFile::new), stores, now());
-        let chain = chain.map_err(|error| failed(error.to_string()))?;
+        let chain = self.chain(context, now())?;
         if let Some(key) = chain.first_key() {
             tracing::info!(archive = context.name, "`wharfinger verify` checks it with {key}");
         }
         let reached = Mutex::new(chain.reached());
         let stream = Arc::new(Stream { chain: Mutex::new(chain), reached, pushed: Mutex::new(None) });
         let watch = watch(Arc::clone(&stream), context.notices.clone());
-        let masker = (!self.keep_original).then(|| Masker::open(&state.join("salt"))).transpose();
+        let masker = (!self.keep_original).then(|| Masker::open(&state(context).join("salt"))).transpose();
         let masker = masker.map_err(|error| failed(error.to_string()))?;
         let lines = Lines::new(self.compression, masker).map_err(|error| failed(error.to_string()))?;
         let notices = context.notices.clone();
@@ -147,9 +141,37 @@ impl SinkConfig for ArchiveConfig {
     fn archive(&self) -> Option<Result<OpenStore, SetupError>> {
         Some(self.stores())
     }
+
+    fn end(&self, context: &PartContext, reason: &str, now: Time) -> Option<Result<String, SetupError>> {
+        let failed = |cause: String| failed(context, cause);
+        if !state(context).join("head.json").exists() {
+            return Some(Err(failed(format!("nothing was sealed yet in `{}`", state(context).display()))));
+        }
+        Some(self.chain(context, now).and_then(|mut chain| {
+            let checkpoint = chain.close(reason, now).map_err(|error| failed(error.to_string()))?;
+            checkpoint.ok_or_else(|| failed("nothing was sealed yet".to_owned()))
+        }))
+    }
+}
+
+fn failed(context: &PartContext, cause: String) -> SetupError {
+    SetupError::new(format!("cannot go on with the archive `{}`", context.name), cause)
+}
+
+/// Where the writer of an archive keeps what it must not lose.
+fn state(context: &PartContext) -> PathBuf {
+    context.data_dir.join("sealing").join(&context.name)
 }
 
 impl ArchiveConfig {
+    fn chain(&self, context: &PartContext, now: Time) -> Result<Chain, SetupError> {
+        let host: String = context.hostname.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
+        let origin = Origin { host, name: context.name.clone() };
+        let key = self.key.clone().map(KeyFile::new);
+        let chain = Chain::open(state(context), origin, key, self.stores()?, now);
+        chain.map_err(|error| failed(context, error.to_string()))
+    }
+
     #[cfg(feature = "s3")]
     fn check_place(&self, problems: &mut Vec<Problem>) {
         let mut problem = |option, message: &str, hint: &str| {

@@ -29,7 +29,7 @@ pub mod syslog;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use wharfinger_formats::Event;
+use wharfinger_formats::{Event, Time};
 
 use crate::archive::OpenStore;
 use crate::journal::Position;
@@ -109,6 +109,12 @@ pub trait SinkConfig: std::fmt::Debug + Send + Sync {
 
     /// Where what it has can be read again, if it is an archive.
     fn archive(&self) -> Option<Result<OpenStore, SetupError>> {
+        None
+    }
+
+    /// Ends for good what this sink has written while no gateway runs, and answers what proves the end; none
+    /// if its kind knows no end.
+    fn end(&self, _context: &PartContext, _reason: &str, _now: Time) -> Option<Result<String, SetupError>> {
         None
     }
 }

@@ -189,6 +189,21 @@ fn program_and_script_and_openssl_agree_about_an_archive() {
         fs::write(&sealed.anchor, text.replace(&root, &format!("{other}="))).unwrap();
     });
     assert_eq!(anchor.verdict("now"), 15);
+
+    // Ended for good, its end is proven whenever it is asked for.
+    let close = || {
+        let mut close = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
+        close.args(["archive", "close", "--sink", "audit", "--reason", "moved", "--config"]);
+        close.arg(sealed.folder.path().join("wharfinger.yaml")).output().unwrap()
+    };
+    let closed = close();
+    assert!(closed.status.success() && shown(&closed).contains("/audit\n"), "{}", shown(&closed));
+    assert_eq!(sealed.verdict("2099-01-01T00:00:00Z"), 0);
+    fs::write(&sealed.anchor, &closed.stdout).unwrap();
+    assert_eq!(sealed.verdict("now"), 0);
+    let seals = files(&sealed.stream().join("seal")).len();
+    assert!(close().status.success());
+    assert_eq!(files(&sealed.stream().join("seal")).len(), seals, "there is one end");
 }
 
 /// Runs the commands of docs/custody.md for one seal as they stand there, and again for a changed object.
