@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Verb::Prove { stream, event_id, reach, file } => recorded(file, "export", || show(stream, event_id, reach)),
         Verb::Hold(verb) => hold::run(verb),
         Verb::Retention(arguments) => hold::report(arguments),
-        Verb::Close(arguments) => close::run(arguments),
+        Verb::Close(arguments) => recorded(&arguments.file, "close", || close::run(arguments)),
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     reason: String,
     #[command(flatten)]
-    file: ConfigFile,
+    pub(super) file: ConfigFile,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {

@@ -1,7 +1,6 @@
 //! `wharfinger archive hold|retention`: what of an archive must stay, why, and what may be deleted when.
 
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -9,12 +8,12 @@ use wharfinger_formats::Time;
 
 use super::config_file::ConfigFile;
 use super::convert::now;
+use super::custody::recorded;
 use super::failure::{Exit, Failure};
 use super::output;
 use super::place::Reach;
 use super::table::{Cell, count, size, table};
 use crate::archive::{Day, Hold, Period, clear_hold, holds, retention, set_hold};
-use crate::gateway::control::{Request, ask};
 use crate::part::Interval;
 
 /// A stream and the way there.
@@ -35,7 +34,7 @@ pub(super) enum HoldVerb {
     Set {
         #[command(flatten)]
         stream: Stream,
-        /// Why: it is kept with the hold, and becomes an event of the gateway
+        /// Why: it is kept with the hold, and recorded by the gateway
         #[arg(long)]
         reason: String,
         /// From which moment of receipt on; unless it is given, from the beginning
@@ -94,23 +93,27 @@ fn failed(error: std::io::Error) -> Failure {
 pub(super) fn run(verb: &HoldVerb) -> Result<Exit, Failure> {
     match verb {
         HoldVerb::Set { stream, reason, from, to, file } => {
-            let store = stream.reach.stores(&stream.stream)?("");
             let period = Period { from: *from, to: *to };
-            let (hold, objects) = set_hold(&*store, period, reason, &user(), now()).map_err(failed)?;
-            tell(&file.data_dir()?, &stream.stream, "set", &hold, objects);
-            said(stream, &hold, &format!("{} held", count(objects, "object")))
+            recorded(file, "hold", || set(stream, period, reason))
         }
-        HoldVerb::Clear { stream, id, reason, file } => {
-            let store = stream.reach.stores(&stream.stream)?("");
-            let Some((hold, objects)) = clear_hold(&*store, id, reason, &user(), now()).map_err(failed)? else {
-                let error = anyhow::anyhow!("no hold `{id}` is in force");
-                return Err(Failure::new(Exit::NoInput, error, "`wharfinger archive hold list` names those that are"));
-            };
-            tell(&file.data_dir()?, &stream.stream, "cleared", &hold, objects);
-            said(stream, &hold, &format!("{} let go", count(objects, "object")))
-        }
+        HoldVerb::Clear { stream, id, reason, file } => recorded(file, "hold", || clear(stream, id, reason)),
         HoldVerb::List { stream } => list(stream),
     }
+}
+
+fn set(stream: &Stream, period: Period, reason: &str) -> Result<Exit, Failure> {
+    let store = stream.reach.stores(&stream.stream)?("");
+    let (hold, objects) = set_hold(&*store, period, reason, &user(), now()).map_err(failed)?;
+    said(stream, &hold, &format!("{} held", count(objects, "object")))
+}
+
+fn clear(stream: &Stream, id: &str, reason: &str) -> Result<Exit, Failure> {
+    let store = stream.reach.stores(&stream.stream)?("");
+    let Some((hold, objects)) = clear_hold(&*store, id, reason, &user(), now()).map_err(failed)? else {
+        let error = anyhow::anyhow!("no hold `{id}` is in force");
+        return Err(Failure::new(Exit::NoInput, error, "`wharfinger archive hold list` names those that are"));
+    };
+    said(stream, &hold, &format!("{} let go", count(objects, "object")))
 }
 
 fn said(stream: &Stream, hold: &Hold, what: &str) -> Result<Exit, Failure> {
@@ -165,20 +168,4 @@ fn user() -> String {
     let id = rustix::process::getuid().as_raw();
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
     name.map_or_else(|_| format!("uid {id}"), |name| format!("{name} (uid {id})"))
-}
-
-/// The running gateway takes it into custody.
-fn tell(data_dir: &Path, stream: &Path, what: &str, hold: &Hold, objects: u64) {
-    let Hold { id, from, to, set, cleared } = hold;
-    let (said, from) = (cleared.as_ref().unwrap_or(set), from.as_deref().unwrap_or("the beginning"));
-    let objects = count(objects, "object");
-    let text = format!(
-        "legal hold {id} {what} by {} on {}, from {from} to {to}, {objects}: {}",
-        said.by,
-        stream.display(),
-        said.reason
-    );
-    if let Err(error) = ask(data_dir, &Request::Held { text }, Duration::from_secs(30)) {
-        eprintln!("warning: no gateway made an event of it: {error:#}; the record beside the archive tells it");
-    }
 }

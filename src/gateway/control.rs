@@ -38,8 +38,6 @@ pub enum Request {
         /// The journal's record, base64.
         record: String,
     },
-    /// Somebody has set or cleared a legal hold: it becomes an event.
-    Held { text: String },
     /// Somebody does something with what is in custody: it becomes an event.
     Act(Box<Act>),
 }
@@ -158,12 +156,6 @@ async fn perform(request: Request, own: &Intake, peer: Option<UCred>) -> Answer 
                 act.pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).or(act.pid);
             }
             return match own.act(&act, None).await {
-                Ok(()) => Answer::Done,
-                Err(error) => Answer::Failed(error.to_string()),
-            };
-        }
-        Request::Held { text } => {
-            return match own.report("archive.hold", 5, &text).await {
                 Ok(()) => Answer::Done,
                 Err(error) => Answer::Failed(error.to_string()),
             };

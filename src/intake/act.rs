@@ -37,7 +37,9 @@ pub struct Act {
 const TEXT_MAX: usize = 8 * 1024;
 const CLASSES: &[(&str, &str)] = &[
     ("read", "custody.read"),
+    ("close", "custody.close"),
     ("export", "custody.export"),
+    ("hold", "custody.hold"),
     ("replay", "custody.replay"),
     ("reconcile", "custody.reconcile"),
     ("verify", "custody.verify"),

@@ -247,7 +247,7 @@ fn radosgw_holds_what_is_to_be_held() {
     let objects = server.objects(bucket);
     for reason in ["case 7", "settled"] {
         let event = events(&objects).find(|event| {
-            event["event_class"] == "archive.hold" && event["msg"].as_str().is_some_and(|text| text.ends_with(reason))
+            event["event_class"] == "custody.hold" && event["fields"]["custody.arguments"].to_string().contains(reason)
         });
         assert!(event.is_some(), "no event says `{reason}`");
     }
