@@ -5,7 +5,6 @@
 
 use std::sync::LazyLock;
 
-use crate::detect::inner;
 use crate::event::Cell;
 use crate::text::Text;
 use crate::{Context, Event, FORMATS, Field, Format, Offset, Open, ParseError, Time, rfc3164, rfc5424, syslog};
@@ -48,10 +47,13 @@ fn behind(input: &[u8], context: &Context) -> Context {
 /// `Mmm dd hh:mm:ss` and the space before a word for a zone.
 const BSD_STAMP_BYTES: usize = 16;
 
-/// The same for the message of `event` when it is no piece of the raw bytes: it stood there with
-/// escapes.
-pub(crate) fn read_apart(outer: &'static Format, message: &str, context: &Context, event: &mut Event<'_>) {
-    let Some((message, inner)) = inner(message.as_bytes(), event) else { return };
+/// The same for a message that is no piece of the raw bytes of `event`: it stood there with escapes.
+pub(crate) fn read_apart(
+    outer: &'static Format,
+    (message, inner): (&[u8], &'static Format),
+    context: &Context,
+    event: &mut Event<'_>,
+) {
     let mut found = Event::new(message);
     if inner.parse.is_none_or(|parse| parse(message, context, &mut found).is_err()) {
         return;

@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use crate::cursor::Cursor;
 use crate::json_read::KEYS_MAX;
 use crate::{Context, Event, Field, Format, ParseError, Time};
 
@@ -22,6 +23,8 @@ pub(crate) const FORMAT: Format = Format {
     open: None,
 };
 
+/// What is missing where a value ends early.
+const VALUE: &str = "as many bytes as the length says";
 /// Group of what the log driver says beside the text, as for its other drivers.
 const DOCKER: &str = "docker";
 /// Group of labels, environment and tag that the driver was told to add.
@@ -64,7 +67,7 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
 }
 
 fn read<'a>(entry: &'a [u8], event: &mut Event<'a>) -> Result<(), ParseError> {
-    let mut fields = Fields::new(entry);
+    let mut fields = Cursor::new(entry);
     let (mut is_entry, mut is_known, mut count) = (false, true, 0_u32);
     while let Some((number, value)) = fields.next()? {
         count = count.saturating_add(1);
@@ -96,7 +99,7 @@ fn read<'a>(entry: &'a [u8], event: &mut Event<'a>) -> Result<(), ParseError> {
 }
 
 fn read_part(part: &[u8], event: &mut Event<'_>) -> Result<(), ParseError> {
-    let mut fields = Fields::new(part);
+    let mut fields = Cursor::new(part);
     while let Some((number, value)) = fields.next()? {
         match (number, value) {
             (1, Value::Varint(last)) => event.extra(DOCKER, "partial_last", last != 0),
@@ -109,7 +112,7 @@ fn read_part(part: &[u8], event: &mut Event<'_>) -> Result<(), ParseError> {
 }
 
 fn read_attr(attr: &[u8], event: &mut Event<'_>) -> Result<(), ParseError> {
-    let mut fields = Fields::new(attr);
+    let mut fields = Cursor::new(attr);
     let (mut key, mut value): (&[u8], &[u8]) = (b"", b"");
     while let Some(field) = fields.next()? {
         match field {
@@ -135,29 +138,20 @@ enum Value<'a> {
 }
 
 /// The fields of a message, one after the other.
-struct Fields<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Fields<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
-        Fields { bytes, at: 0 }
-    }
-
+impl<'a> Cursor<'a> {
     fn next(&mut self) -> Result<Option<(u64, Value<'a>)>, ParseError> {
-        if self.at >= self.bytes.len() {
+        if self.is_at_end() {
             return Ok(None);
         }
         let tag = self.varint()?;
         let value = match tag & 7 {
             0 => Value::Varint(self.varint()?),
-            1 => self.take(8).map(|_| Value::Fixed)?,
+            1 => self.take(8, VALUE).map(|_| Value::Fixed)?,
             2 => {
                 let len = self.varint()?;
-                Value::Bytes(self.take(len)?)
+                Value::Bytes(self.take(len, VALUE)?)
             }
-            5 => self.take(4).map(|_| Value::Fixed)?,
+            5 => self.take(4, VALUE).map(|_| Value::Fixed)?,
             _ => return Err(ParseError::new(self.at, "a wire type of protobuf")),
         };
         Ok(Some((tag.wrapping_shr(3), value)))
@@ -167,23 +161,13 @@ impl<'a> Fields<'a> {
     fn varint(&mut self) -> Result<u64, ParseError> {
         let mut number = 0_u64;
         for shift in (0..64).step_by(7) {
-            let Some(byte) = self.bytes.get(self.at) else { break };
-            self.at = self.at.saturating_add(1);
+            let Some(byte) = self.byte() else { break };
             number |= u64::from(byte & 0x7f).wrapping_shl(shift);
             if byte & 0x80 == 0 {
                 return Ok(number);
             }
         }
         Err(ParseError::new(self.at, "a number of protobuf"))
-    }
-
-    fn take(&mut self, len: u64) -> Result<&'a [u8], ParseError> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        planted!("docker_local" => { let _ = &rest[..len as usize]; });
-        let taken = usize::try_from(len).ok().and_then(|len| rest.get(..len));
-        let taken = taken.ok_or(ParseError::new(self.at, "as many bytes as the length says"))?;
-        self.at = self.at.saturating_add(taken.len());
-        Ok(taken)
     }
 }
 

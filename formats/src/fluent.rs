@@ -8,6 +8,7 @@
 
 use std::borrow::Cow;
 
+use crate::cursor::Cursor;
 use crate::json::write_string;
 use crate::json_read::KEYS_MAX;
 use crate::{Context, Event, Field, Format, ParseError, Time};
@@ -23,6 +24,8 @@ pub(crate) const FORMAT: Format = Format {
     open: None,
 };
 
+/// What is missing where a value ends early.
+const REST: &str = "the rest of a MessagePack value";
 /// Group of members of the record.
 const RECORD: &str = "record";
 /// Group of what Docker's driver says beside the text, as for its other drivers.
@@ -33,7 +36,7 @@ const DEPTH_MAX: u8 = 16;
 type Read<T> = Result<T, ParseError>;
 
 fn detect(input: &[u8]) -> u8 {
-    let mut reader = Reader { bytes: input, at: 0 };
+    let mut reader = Cursor::new(input);
     let tag = matches!(reader.value(), Ok(Value::List(3..=4))) && matches!(reader.value(), Ok(Value::Str(_)));
     let time = tag && matches!(reader.value(), Ok(Value::Int(_) | Value::Ext(0, _)));
     if time && matches!(reader.value(), Ok(Value::Map(_))) { 95 } else { 0 }
@@ -41,7 +44,7 @@ fn detect(input: &[u8]) -> u8 {
 
 fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Read<()> {
     let extras = event.extras().len();
-    let mut reader = Reader { bytes: input, at: 0 };
+    let mut reader = Cursor::new(input);
     read(&mut reader, event).inspect_err(|_| event.truncate_extras(extras))?;
     if reader.at < input.len() {
         event.mark_partial(&ParseError::new(reader.at, "the end"), input);
@@ -49,7 +52,7 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Read<()> {
     Ok(())
 }
 
-fn read<'a>(reader: &mut Reader<'a>, event: &mut Event<'a>) -> Read<()> {
+fn read<'a>(reader: &mut Cursor<'a>, event: &mut Event<'a>) -> Read<()> {
     let at = reader.at;
     let Value::List(parts @ 3..=4) = reader.value()? else {
         return Err(ParseError::new(at, "a list of tag, time and record"));
@@ -94,7 +97,7 @@ fn event_time(bytes: &[u8]) -> Option<Time> {
     Time::from_unix(u32::from_be_bytes(*seconds).into(), nanos)
 }
 
-fn member<'a>(key: &str, reader: &mut Reader<'a>, event: &mut Event<'a>) -> Read<()> {
+fn member<'a>(key: &str, reader: &mut Cursor<'a>, event: &mut Event<'a>) -> Read<()> {
     let value = reader.value()?;
     let field = match key {
         "container_id" => Field::ContainerId,
@@ -115,7 +118,7 @@ fn member<'a>(key: &str, reader: &mut Reader<'a>, event: &mut Event<'a>) -> Read
     }
 }
 
-fn extra<'a>(key: &str, value: Value<'a>, reader: &mut Reader<'a>, event: &mut Event<'a>) -> Read<()> {
+fn extra<'a>(key: &str, value: Value<'a>, reader: &mut Cursor<'a>, event: &mut Event<'a>) -> Read<()> {
     let (group, name) = match key {
         "source" => (DOCKER, "stream"),
         "partial_message" => (DOCKER, "partial"),
@@ -138,7 +141,7 @@ fn extra<'a>(key: &str, value: Value<'a>, reader: &mut Reader<'a>, event: &mut E
 }
 
 /// `chunk` asks for a receipt, which is for the source to send.
-fn options<'a>(reader: &mut Reader<'a>, event: &mut Event<'a>) -> Read<()> {
+fn options<'a>(reader: &mut Cursor<'a>, event: &mut Event<'a>) -> Read<()> {
     let at = reader.at;
     let members = match reader.value()? {
         Value::Map(members) => members,
@@ -165,7 +168,7 @@ fn options<'a>(reader: &mut Reader<'a>, event: &mut Event<'a>) -> Read<()> {
 }
 
 /// Writes a value as JSON. What is nested too deep is refused.
-fn write_json(value: Value<'_>, reader: &mut Reader<'_>, depth: u8, out: &mut Vec<u8>) -> Read<()> {
+fn write_json(value: Value<'_>, reader: &mut Cursor<'_>, depth: u8, out: &mut Vec<u8>) -> Read<()> {
     let deeper = depth.checked_sub(1).ok_or(ParseError::new(reader.at, "at most 16 levels"))?;
     match value {
         Value::Nil => out.extend_from_slice(b"null"),
@@ -226,12 +229,7 @@ enum Value<'a> {
     Map(u32),
 }
 
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
+impl<'a> Cursor<'a> {
     fn value(&mut self) -> Read<Value<'a>> {
         let at = self.at;
         let first = self.unsigned(1)? as u8;
@@ -239,7 +237,7 @@ impl<'a> Reader<'a> {
             0x00..=0x7f | 0xe0..=0xff => Value::Int(first.cast_signed().into()),
             0x80..=0x8f => Value::Map(u32::from(first & 0x0f)),
             0x90..=0x9f => Value::List(u32::from(first & 0x0f)),
-            0xa0..=0xbf => Value::Str(self.take(u64::from(first & 0x1f))?),
+            0xa0..=0xbf => Value::Str(self.take(u64::from(first & 0x1f), REST)?),
             0xc0 => Value::Nil,
             0xc2 | 0xc3 => Value::Bool(first == 0xc3),
             0xc4 | 0xd9 => self.sized(1)?,
@@ -274,7 +272,7 @@ impl<'a> Reader<'a> {
     /// Text or bytes behind a length of so many bytes.
     fn sized(&mut self, bytes: usize) -> Read<Value<'a>> {
         let len = self.unsigned(bytes)?;
-        self.take(len).map(Value::Str)
+        self.take(len, REST).map(Value::Str)
     }
 
     fn number(&mut self, bytes: usize) -> Read<Value<'a>> {
@@ -288,22 +286,13 @@ impl<'a> Reader<'a> {
             None => self.unsigned(bytes)?,
         };
         let kind = self.unsigned(1)? as u8;
-        self.take(len).map(|data| Value::Ext(kind, data))
+        self.take(len, REST).map(|data| Value::Ext(kind, data))
     }
 
     /// A number of so many bytes, big-endian; at most eight.
     fn unsigned(&mut self, bytes: usize) -> Read<u64> {
-        let taken = self.take(bytes as u64)?;
+        let taken = self.take(bytes as u64, REST)?;
         Ok(taken.iter().fold(0, |number, byte| number.wrapping_shl(8) | u64::from(*byte)))
-    }
-
-    fn take(&mut self, len: u64) -> Read<&'a [u8]> {
-        let rest = self.bytes.get(self.at..).unwrap_or_default();
-        planted!("fluent" => { let _ = &rest[..len as usize]; });
-        let taken = usize::try_from(len).ok().and_then(|len| rest.get(..len));
-        let taken = taken.ok_or(ParseError::new(self.at, "the rest of a MessagePack value"))?;
-        self.at = self.at.saturating_add(taken.len());
-        Ok(taken)
     }
 }
 

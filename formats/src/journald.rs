@@ -11,6 +11,7 @@
 use std::borrow::Cow;
 
 use crate::carried::read_apart;
+use crate::detect::inner;
 use crate::json_read::{self, JsonReader, JsonValue, KEYS_MAX};
 use crate::{Context, Event, Field, Format, ParseError, Time, Value, syslog};
 
@@ -199,7 +200,9 @@ impl<'a> Entry<'a> {
             event.set(Field::Untrusted, "container.id,container.name,image.ref");
             return;
         }
-        read_apart(&FORMAT, &message, context, event);
+        if let Some(carried) = inner(message.as_bytes(), event) {
+            read_apart(&FORMAT, carried, context, event);
+        }
     }
 
     /// Microseconds since 1970: the sender's if the journal has it, else those of the journal.

@@ -22,6 +22,7 @@ mod carried;
 mod cef;
 #[cfg(feature = "schemas")]
 mod classes;
+mod cursor;
 mod detect;
 #[cfg(any(feature = "docker", feature = "schemas"))]
 mod docker_actions;
