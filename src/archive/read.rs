@@ -162,31 +162,76 @@ impl Reader {
 
     /// How many seals there are, if none is missing.
     fn size(&self) -> Result<u64, Unread> {
-        let last = self.store.keys("seal")?.into_iter().next_back();
-        Ok(last.and_then(|(key, _)| key.strip_prefix("seal/")?.parse::<u64>().ok()).map_or(0, |last| last + 1))
+        Ok(self.numbers()?.last().map_or(0, |last| last.saturating_add(1)))
+    }
+
+    /// The numbers of the seals that the store lists, in order.
+    fn numbers(&self) -> Result<Vec<u64>, Unread> {
+        let listed = self.store.keys("seal")?;
+        let mut numbers: Vec<u64> =
+            listed.iter().filter_map(|(key, _)| key.strip_prefix("seal/")?.parse().ok()).collect();
+        numbers.sort_unstable();
+        Ok(numbers)
     }
 
     /// The objects of a period, in order: all that are sealed, also those that are not there.
     ///
     /// # Errors
-    /// The store cannot be listed.
+    /// The store cannot be listed, or a seal that says where the period begins or ends cannot be believed.
     pub fn objects(&mut self, period: Period) -> Result<Objects<'_>, Unread> {
-        let mut listed: Vec<(u64, Time)> = self.store.keys("data")?.iter().filter_map(|(key, _)| place(key)).collect();
-        listed.sort_unstable();
-        // What is sealed between the last object before the period and the first behind it may belong to it,
-        // whether its object is there or not.
-        let mut within = listed.iter().filter(|(_, hour)| period.has_of(*hour));
-        let (first, last) = (within.clone().next().map(|(seq, _)| *seq), within.next_back().map(|(seq, _)| *seq));
-        let mut before =
-            listed.iter().filter(|(seq, hour)| period.is_before(*hour) && first.is_none_or(|first| *seq < first));
-        let next = before.next_back().map_or(0, |(seq, _)| seq + 1);
-        let is_behind =
-            |(seq, hour): &&(u64, Time)| *seq >= next && !period.has_of(*hour) && last.is_none_or(|last| *seq > last);
-        let end = match listed.iter().find(is_behind) {
-            Some((seq, _)) => *seq,
-            None => self.size()?,
-        };
+        let seals = self.numbers()?;
+        let size = seals.last().map_or(0, |last| last.saturating_add(1));
+        // Anybody who may write can put keys there: the seals alone say which of them are of the period.
+        let (mut next, mut end) = (0, size);
+        if period.from.is_some() {
+            next = self.first_from(&seals, |hour| !period.is_before(hour))?.0;
+        }
+        if let Some(to) = period.to {
+            end = self.first_from(&seals, |hour| hour >= to)?.1.unwrap_or(size);
+        }
+        // Where a clock was put back, hours are in no order: what is listed may add to that, if its seal agrees.
+        for (key, _) in self.store.keys("data")? {
+            if let Some((seq, hour)) = place(&key).filter(|(_, hour)| period.has_of(*hour))
+                && !(next..end).contains(&seq)
+                && seals.binary_search(&seq).is_ok()
+                && self.hour(seq)? == Some(hour)
+            {
+                (next, end) = (next.min(seq), end.max(seq.saturating_add(1)));
+            }
+        }
         Ok(Objects { reader: self, period, next, end, prev: None })
+    }
+
+    /// Where the hours begin that `is_in` takes: the number behind the last seal that is of an hour before,
+    /// and the first that is of such an hour. Hours are halved, so few seals are read.
+    fn first_from(&mut self, seals: &[u64], is_in: impl Fn(Time) -> bool) -> Result<(u64, Option<u64>), Unread> {
+        let (mut low, mut high) = (0, seals.len());
+        let (mut behind, mut first) = (0, None);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // A seal without an object is of no hour: the next one that has an object decides.
+            let mut known = None;
+            for (at, seq) in seals.iter().enumerate().take(high).skip(middle) {
+                if let Some(hour) = self.hour(*seq)? {
+                    known = Some((at, *seq, hour));
+                    break;
+                }
+            }
+            match known {
+                Some((at, seq, hour)) if !is_in(hour) => (low, behind) = (at + 1, seq.saturating_add(1)),
+                Some((_, seq, _)) => (high, first) = (middle, Some(seq)),
+                None => high = middle,
+            }
+        }
+        Ok((behind, first))
+    }
+
+    /// The hour of receipt of the object that a seal is of.
+    fn hour(&mut self, seq: u64) -> Result<Option<Time>, Unread> {
+        match self.seal(seq)?.0.body {
+            Body::Data(data) => Ok(place(&data.object).map(|(_, hour)| hour)),
+            _ => Ok(None),
+        }
     }
 
     /// The lines of an object.

@@ -104,6 +104,43 @@ fn what_was_sealed_and_is_not_there_is_named() {
 }
 
 #[test]
+fn no_planted_key_makes_a_period_shorter() {
+    let whole = (31..43).collect::<Vec<_>>();
+    let asked = from_to(2 * HOUR, 3 * HOUR);
+    let stream = hours();
+    let seals: Vec<u64> = stream.data().into_iter().map(|(seq, _)| seq).collect();
+    let folder = |of: usize| object_paths(&stream)[of].parent().unwrap().to_owned();
+    // In the hour itself, in one before and in one behind: with numbers of all others, and of none.
+    for of in [0, 3, 6, 9, 12] {
+        for seq in (0..=seals[14] + 1).chain([999_999_999_999]) {
+            let planted = folder(of).join(format!("{seq:012}.x"));
+            fs::write(&planted, "x").unwrap();
+            assert_eq!(numbers(&stream, asked).unwrap(), whole, "{}", planted.display());
+            fs::remove_file(planted).unwrap();
+        }
+    }
+    // The last object of the hour is taken away, and a later hour has its number.
+    let gone = object_paths(&stream)[8].clone();
+    fs::write(folder(12).join(gone.file_name().unwrap()), fs::read(&gone).unwrap()).unwrap();
+    fs::remove_file(&gone).unwrap();
+    let key = gone.strip_prefix(stream.root()).unwrap().display().to_string();
+    assert_eq!(fault(numbers(&stream, asked)), (Fault::Missing, key));
+}
+
+#[test]
+fn an_hour_that_came_twice_is_told_whole() {
+    let mut stream = Stream::begin(5);
+    for hour in [0, 1, 9, 1, 2] {
+        stream.now = Time(BEGIN + hour * HOUR + MINUTE);
+        let object = object(stream.next, 4, stream.now);
+        stream.chain.seal(&object, Vec::new(), stream.now).unwrap();
+        stream.next += 4;
+    }
+    let expected: Vec<u64> = (11..15).chain(19..23).collect();
+    assert_eq!(numbers(&stream, from_to(HOUR, 2 * HOUR)).unwrap(), expected);
+}
+
+#[test]
 fn what_was_altered_is_never_told() {
     let stream = hours();
     let paths = object_paths(&stream);
