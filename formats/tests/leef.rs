@@ -13,24 +13,17 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use serde_json::Value as Json;
-use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, parse};
+use wharfinger_formats::{Event, Field, Value};
 
 #[path = "support/drawn.rs"]
 mod drawn;
+#[path = "support/lines.rs"]
+mod lines;
 
-const CONTEXT: Context = Context { received: Time(1_795_251_800_000_000_000), zone: Offset(0) };
-
-fn parsed<'a>(format: &str, line: &'a [u8]) -> Event<'a> {
-    let mut event = Event::new(line);
-    parse(Choice::named(format).unwrap(), line, &CONTEXT, &mut event);
-    event
-}
+use lines::parsed;
 
 fn emitted(event: &Event<'_>) -> String {
-    let emit = FORMATS.iter().find(|format| format.name == "leef").and_then(|format| format.emit).unwrap();
-    let mut out = Vec::new();
-    emit(event, &EmitContext::default(), &mut out);
-    String::from_utf8(out).unwrap()
+    lines::emitted("leef", event)
 }
 
 /// §2: no escapes. Control characters become a space, and in the header a pipe `_`, as does a backslash
