@@ -6,6 +6,7 @@ use clap::Subcommand;
 
 use super::archive_read;
 use super::close;
+use super::compact;
 use super::config_file::ConfigFile;
 use super::custody::recorded;
 use super::failure::{Exit, Failure};
@@ -29,6 +30,7 @@ enum Verb {
     Stat(archive_read::Arguments),
     /// Write events, by the time of receipt; every object is checked against its seal first
     Cat(archive_read::CatArguments),
+    Compact(compact::Arguments),
     /// Write the proof that an event was sealed, as JSON: `wharfinger verify --proof` checks it, and it
     /// shows no other event
     Prove {
@@ -53,6 +55,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         Verb::Ls(arguments) => recorded(&arguments.which.file, "read", || archive_read::ls(arguments)),
         Verb::Stat(arguments) => recorded(&arguments.which.file, "read", || archive_read::stat(arguments)),
         Verb::Cat(arguments) => recorded(&arguments.which.file, "read", || archive_read::cat(arguments)),
+        Verb::Compact(arguments) => recorded(&arguments.which.file, "export", || compact::run(arguments)),
         Verb::Prove { stream, event_id, reach, file } => recorded(file, "export", || show(stream, event_id, reach)),
         Verb::Hold(verb) => hold::run(verb),
         Verb::Retention(arguments) => hold::report(arguments),

@@ -6,6 +6,7 @@
 mod archive;
 mod archive_read;
 mod close;
+mod compact;
 mod completion;
 mod config_file;
 mod convert;

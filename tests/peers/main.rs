@@ -11,6 +11,7 @@ mod docker;
 mod harness;
 mod objects;
 mod pycef;
+mod replay;
 mod rsyslog;
 mod s3;
 mod shared;

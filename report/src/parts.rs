@@ -1,0 +1,48 @@
+//! What is said about files: where their rows come from, and what was written.
+
+use serde::{Deserialize, Serialize};
+
+/// An object of evidence, as its seal says it: stands before its lines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    pub stream: String,
+    /// The number of its seal.
+    pub seal: u64,
+    /// Its key.
+    pub object: String,
+    /// Of the bytes as they are stored, in hex.
+    pub sha256: String,
+    pub records: u64,
+}
+
+impl Object {
+    /// `dt=2026-11-21/hour=09` out of its key: the hour of receipt.
+    pub fn partition(&self) -> Option<&str> {
+        let (_, rest) = self.object.split_once("data/")?;
+        let (partition, _) = rest.rsplit_once('/')?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"=-/".contains(&byte);
+        (partition.starts_with("dt=") && partition.bytes().all(is_plain)).then_some(partition)
+    }
+}
+
+/// One file and the evidence it was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Written {
+    /// Below the folder.
+    pub file: String,
+    pub bytes: u64,
+    /// Of the file, in hex.
+    pub sha256: String,
+    pub rows: u64,
+    pub objects: Vec<Object>,
+}
+
+/// All of it.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    pub files: Vec<Written>,
+    pub rows: u64,
+    /// Of the lines that were read.
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+}
