@@ -100,14 +100,17 @@ fn parse_envelope<'a>(
 /// any other only where no process is named: Docker's syslog driver names one whatever tag is set, and
 /// products that send CEF or JSON name none.
 pub(crate) fn inner<'m>(message: &'m [u8], event: &Event<'_>) -> Option<(&'m [u8], &'static Format)> {
+    carried(message, event.text(Field::App).unwrap_or_default(), event.has(Field::ProcessId))
+}
+
+/// The same for a message under a tag that does or does not name a process.
+pub(crate) fn carried<'m>(message: &'m [u8], app: &str, of_process: bool) -> Option<(&'m [u8], &'static Format)> {
     let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
     let candidates = message.first().and_then(|first| CARRIED.get(usize::from(*first))).copied().unwrap_or(0);
     if candidates == 0 {
         return None;
     }
-    let app = event.text(Field::App).unwrap_or_default();
     let of_daemon = is_daemon_tag(app);
-    let of_process = event.has(Field::ProcessId);
     if of_process && !of_daemon || syslog::is_container_id(app.as_bytes()) {
         return None;
     }

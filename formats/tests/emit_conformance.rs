@@ -82,6 +82,8 @@ fn every_format_carries_that_an_event_was_replayed() {
     let mut event = wharfinger_formats::Event::new(b"raw");
     event.set(wharfinger_formats::Field::EventId, "00deadbeef000001-0000000000000042");
     event.set(wharfinger_formats::Field::Replayed, true);
+    // Not even a message takes its place.
+    event.set(wharfinger_formats::Field::Msg, "text");
     for format in wharfinger_formats::FORMATS {
         let Some(emit) = format.emit else { continue };
         let mut out = Vec::new();

@@ -1,5 +1,11 @@
 //! Properties of the syslog formats: total, one record, nothing lost on the way out and back in.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::string_slice
+)]
 
 use proptest::prelude::*;
 use wharfinger_formats::{
@@ -32,6 +38,53 @@ fn text() -> impl Strategy<Value = String> {
         None => BEYOND[usize::from(byte) % BEYOND.len()],
     };
     proptest::collection::vec(any::<u8>(), 1..60).prop_map(move |bytes| bytes.into_iter().map(char).collect())
+}
+
+/// The same, and words that mean something in a header.
+fn header_word() -> impl Strategy<Value = String> {
+    const WORDS: &[&str] = &[
+        "EST",
+        "UTC",
+        "GMT+02:00",
+        "Z",
+        "z",
+        "-05:00",
+        "+0200",
+        "EST:",
+        "CET:x",
+        "a:CEF:0",
+        "CEF",
+        "LEEF",
+        "web:",
+        "",
+        "-",
+        "2026",
+    ];
+    prop_oneof![text(), proptest::sample::select(WORDS).prop_map(str::to_owned)]
+}
+
+/// The keys of `[wharfinger@32473 key="value" …]`, if it is that and nothing else.
+fn keys(pairs: &str) -> Option<Vec<String>> {
+    let mut rest = pairs.strip_prefix("[wharfinger@32473")?;
+    let mut keys = Vec::new();
+    while let Some(pair) = rest.strip_prefix(' ') {
+        let (key, value) = pair.split_once("=\"")?;
+        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+            return None;
+        }
+        keys.push(key.to_owned());
+        let mut chars = value.char_indices();
+        let end = loop {
+            match chars.next()? {
+                (_, '\\') => drop(chars.next()?),
+                (at, '"') => break at,
+                (_, ']') => return None,
+                _ => {}
+            }
+        };
+        rest = &value[end + 1..];
+    }
+    (rest == "]").then_some(keys)
 }
 
 /// A value that owns its text.
@@ -118,34 +171,63 @@ proptest! {
 
     #[test]
     fn rfc3164_is_one_line_of_that_host_program_and_message(
-        host in text(), app in text(), pid in text(), msg in text(), others in proptest::collection::vec(field(), 0..8),
+        host in header_word(), app in header_word(), pid in header_word(), msg in text(),
+        has_host in any::<bool>(),
     ) {
-        let emit = format("rfc3164").emit.unwrap();
         let read = |fields: &[(Field, &str)]| {
             let mut event = Event::new(b"raw");
+            event.set(Field::Time, CONTEXT.received);
             fields.iter().for_each(|(field, text)| event.set(*field, *text));
             let mut record = Vec::new();
-            emit(&event, &EmitContext::default(), &mut record);
+            (format("rfc3164").emit.unwrap())(&event, &EmitContext::default(), &mut record);
             assert!(is_one_record(&record), "{}", String::from_utf8_lossy(&record));
             let mut back = Event::new(&record);
-            parse(Choice::Named(format("rfc3164")), &record, &CONTEXT, &mut back);
-            [Field::HostName, Field::App, Field::ProcessId, Field::Msg].map(|field| back.text(field).map(str::to_owned))
+            parse(Choice::Auto, &record, &CONTEXT, &mut back);
+            assert_eq!(back.text(Field::Format), Some("rfc3164"), "{}", String::from_utf8_lossy(&record));
+            let found = [Field::HostName, Field::App, Field::ProcessId, Field::Msg];
+            (found.map(|field| back.text(field).map(str::to_owned)), back.time(Field::Time))
         };
-        // Whatever header fields hold, the message is the message.
-        let [.., found] = read(&[(Field::HostName, &host), (Field::App, &app), (Field::ProcessId, &pid), (Field::Msg, "m")]);
-        prop_assert_eq!(found.as_deref(), Some("m"));
+        // Whatever header fields hold, the message is the message, and the time the time.
+        let mut fields = vec![(Field::App, &*app), (Field::ProcessId, &pid), (Field::Msg, "m")];
+        if has_host {
+            fields.push((Field::HostName, &host));
+        }
+        let ([found_host, .., found], time) = read(&fields);
+        let pairs = found.as_deref().and_then(|found| found.strip_prefix('m')).map(|rest| rest.trim_start());
+        prop_assert!(pairs.is_some_and(|pairs| pairs.is_empty() || keys(pairs).is_some()), "{:?}", found);
+        prop_assert_eq!(found_host.is_some(), has_host);
+        prop_assert_eq!(time, Some(CONTEXT.received));
         // Whatever the message holds, it is no header.
-        let [found_host, found_app, found_pid, found] = read(&[(Field::HostName, "h"), (Field::App, "a"), (Field::Msg, &msg)]);
+        let ([found_host, found_app, found_pid, found], _) = read(&[(Field::HostName, "h"), (Field::App, "a"), (Field::Msg, &msg)]);
         prop_assert_eq!((found_host.as_deref(), found_app.as_deref(), found_pid), (Some("h"), Some("a"), None));
         let visible = |char: char| char != '\t' && char.is_ascii_control();
         if !msg.contains(visible) {
             prop_assert_eq!(found.as_deref(), Some(&*msg));
         }
+    }
+
+    #[test]
+    fn no_value_creates_a_field_of_rfc3164(
+        fields in proptest::collection::vec(field(), 0..12),
+        extras in proptest::collection::vec((text(), text(), text()), 0..5),
+    ) {
         let mut event = Event::new(b"raw");
-        others.iter().for_each(|(field, value)| event.set(*field, value.value()));
+        fields.iter().for_each(|(field, value)| event.set(*field, value.value()));
+        extras.iter().for_each(|(group, name, value)| event.extra(group, name, value));
         let mut record = Vec::new();
-        emit(&event, &EmitContext::default(), &mut record);
+        (format("rfc3164").emit.unwrap())(&event, &EmitContext::default(), &mut record);
         prop_assert!(is_one_record(&record));
+        let line = String::from_utf8(record).unwrap();
+        let Some(at) = line.rfind("[wharfinger@32473 ") else {
+            prop_assert!(extras.is_empty(), "{}", line);
+            return Ok(());
+        };
+        let keys = keys(&line[at..]);
+        prop_assert!(keys.is_some(), "{}", line);
+        let (theirs, ours): (Vec<_>, Vec<_>) = keys.unwrap().into_iter().partition(|key| key.starts_with("ad_"));
+        prop_assert_eq!(theirs.len(), extras.len(), "{}", line);
+        let is_known = |key: &String| key == "raw" || Field::from_name(key).is_some_and(|field| event.get(field).is_some());
+        prop_assert!(ours.iter().all(is_known), "{}", line);
     }
 
     #[test]

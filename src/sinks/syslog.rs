@@ -46,7 +46,8 @@ pub struct SyslogConfig {
     /// TLS over TCP. `{}` trusts the operating system's authorities.
     #[serde(default)]
     pub tls: Option<ClientTls>,
-    /// What a record looks like.
+    /// What a record looks like. `rfc3164` has no year, no fraction of a second and no structured data: what
+    /// its header does not say stands behind the message, as `[wharfinger@32473 key="value" …]`.
     #[serde(default = "rfc5424")]
     pub format: Emitter,
     /// The syslog header before records of a format that has none. Receivers that look for

@@ -22,7 +22,7 @@ const GROUPS_COMPARED: usize = 16;
 /// Appends one record.
 pub(super) fn emit(event: &Event<'_>, _context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.reserve(event.raw().len().saturating_add(1_024));
-    let mut exact = Exact([false; Field::COUNT]);
+    let mut exact = Exact::default();
     header(event, &mut exact, out);
     out.push(b' ');
     let message = message(event, &mut exact);
@@ -42,16 +42,22 @@ pub(super) fn emit(event: &Event<'_>, _context: &EmitContext<'_>, out: &mut Vec<
 }
 
 /// Whether header or MSG hold a field exactly, by its number: our own element leaves it out then.
-struct Exact([bool; Field::COUNT]);
+pub(crate) struct Exact([bool; Field::COUNT]);
+
+impl Default for Exact {
+    fn default() -> Self {
+        Exact([false; Field::COUNT])
+    }
+}
 
 impl Exact {
-    fn add(&mut self, field: Field) {
+    pub(crate) fn add(&mut self, field: Field) {
         if let Some(exact) = self.0.get_mut(field as usize) {
             *exact = true;
         }
     }
 
-    fn has(&self, field: Field) -> bool {
+    pub(crate) fn has(&self, field: Field) -> bool {
         self.0.get(field as usize).copied().unwrap_or(false)
     }
 }
@@ -85,7 +91,7 @@ fn header(event: &Event<'_>, exact: &mut Exact, out: &mut Vec<u8>) {
 }
 
 /// Facility and severity, and which fields they say exactly.
-fn pri(event: &Event<'_>, exact: &mut Exact) -> (u8, u8) {
+pub(crate) fn pri(event: &Event<'_>, exact: &mut Exact) -> (u8, u8) {
     let (facility, severity) = syslog::priority(event);
     if event.int(Field::SyslogFacility) == Some(facility.into()) {
         exact.add(Field::SyslogFacility);
