@@ -10,6 +10,7 @@
 
 mod lines;
 mod masker;
+mod names;
 mod secrets;
 
 use std::path::PathBuf;

@@ -2,19 +2,22 @@
 //!
 //! What stands for a secret is `[masked/RULE/BYTES/HASH]`: the hash is salted, so that the same secret can be
 //! recognized by who has the salt, and guessed by nobody else. A secret that was found once is masked wherever
-//! it stands in the event. Invariant: an event without one is written as it is, with one look over its line.
+//! it stands in texts of the event; what says who did what to what is no such text, or a label named `token`
+//! could blank the evidence about its own container. Invariant: an event without a secret is written as it is,
+//! with one look over its line.
 
 use std::borrow::Cow;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use aws_lc_rs::hmac;
-use wharfinger_formats::{Event, Field, Value};
+use wharfinger_formats::{Event, Extra, Field, Value};
 
-use super::secrets::{MASK, Secret, find, is_suspect, rule_of};
+use super::names::{MASK, STAND_IN_BYTES_MAX, is_value, rule_of, stand_in_len};
+use super::secrets::{Secret, find, is_suspect};
 use crate::sinks::emitter::Emitter;
 
 const SALT_BYTES: usize = 32;
@@ -24,6 +27,17 @@ const REPEATED_BYTES_MIN: usize = 6;
 const REPEATED_MAX: usize = 16;
 /// The group of what is said about a masked line.
 const GROUP: &str = "archive";
+/// Fields that people or programs write as they like. All others say what happened to whom: a secret of
+/// elsewhere in the event is not looked for in them.
+const FREE: &[Field] = &[
+    Field::Msg,
+    Field::Reason,
+    Field::ExecCommand,
+    Field::HttpUrl,
+    Field::FileName,
+    Field::FilePath,
+    Field::ParseError,
+];
 
 /// See above.
 pub(super) struct Masker {
@@ -40,7 +54,10 @@ impl Masker {
     /// With the salt in a file, which is made if there is none.
     pub(super) fn open(path: &Path) -> io::Result<Masker> {
         let salt = match fs::read(path) {
-            Ok(salt) if salt.len() == SALT_BYTES => salt,
+            Ok(salt) if salt.len() == SALT_BYTES => {
+                closed(path)?;
+                salt
+            }
             Ok(_) => return Err(io::Error::other(format!("`{}` is no salt of {SALT_BYTES} bytes", path.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let mut salt = vec![0; SALT_BYTES];
@@ -68,19 +85,21 @@ impl Masker {
         for (field, value) in event.fields() {
             match value {
                 _ if field.is_reserved() || field == Field::Source => other.set(field, value),
-                _ => self.value(value, &known, &mut count, |value| other.set(field, value)),
+                _ => {
+                    let known = if FREE.contains(&field) { &*known } else { &[] };
+                    self.value(value, known, &mut count, |value| other.set(field, value));
+                }
             }
         }
         for extra in event.extras() {
-            let whole = rule_of(extra.name.as_bytes()).and_then(|rule| Some((rule, whole(extra.value)?)));
-            match whole {
+            let name = self.masked(extra.name.as_bytes(), &[], &mut count);
+            let name = name.as_deref().map_or(Cow::Borrowed(extra.name), String::from_utf8_lossy);
+            match whole(&extra) {
                 Some((rule, text)) => {
                     count += 1;
-                    other.extra(extra.group, extra.name, &*self.stand_in(text.as_bytes(), rule));
+                    other.extra(extra.group, name, &*self.stand_in(text.as_bytes(), rule));
                 }
-                None => {
-                    self.value(extra.value, &known, &mut count, |value| other.extra(extra.group, extra.name, value))
-                }
+                None => self.value(extra.value, &known, &mut count, |value| other.extra(extra.group, &name, value)),
             }
         }
         if count == 0 {
@@ -111,12 +130,9 @@ impl Masker {
     fn masked(&self, text: &[u8], known: &[Known], count: &mut i64) -> Option<Vec<u8>> {
         let mut secrets = find(text);
         for known in known {
-            let repeats = memchr::memmem::find_iter(text, &known.text);
-            secrets.extend(repeats.map(|at| Secret {
-                range: at..at + known.text.len(),
-                rule: known.rule,
-                quotes: None,
-            }));
+            let repeats = memchr::memmem::find_iter(text, &known.text).map(|at| at..at + known.text.len());
+            let repeats = repeats.filter(|range| !is_member_name(text, range));
+            secrets.extend(repeats.map(|range| Secret { range, rule: known.rule, quotes: None }));
         }
         secrets.sort_by_key(|secret| (secret.range.start, usize::MAX - secret.range.end));
         let (mut masked, mut from) = (Vec::new(), 0);
@@ -145,6 +161,16 @@ impl Masker {
     }
 }
 
+/// Whoever reads the salt can guess secrets: it is read by its owner alone.
+fn closed(path: &Path) -> io::Result<()> {
+    let mode = fs::metadata(path)?.permissions().mode() & 0o777;
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let path = path.display();
+    Err(io::Error::other(format!("others may read the salt `{path}` (mode {mode:o}): `chmod 600 {path}`")))
+}
+
 /// Writes the salt down, for its owner alone: whole or not at all.
 fn keep(path: &Path, salt: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
@@ -155,26 +181,47 @@ fn keep(path: &Path, salt: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
     file.write_all(salt)?;
     file.sync_all()?;
-    fs::rename(&part, path)
+    fs::rename(&part, path)?;
+    // A salt that a crash took back would give the same secrets another sign.
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Whether a piece of a text is the name of a value: `"piece":`, `piece=`.
+fn is_member_name(text: &[u8], piece: &Range<usize>) -> bool {
+    let before = text[..piece.start].last();
+    let behind = &text[piece.end..];
+    let slashes = behind.iter().take_while(|byte| **byte == b'\\').count();
+    match behind.get(slashes) {
+        Some(quote) if b"\"'".contains(quote) && before == Some(quote) => {
+            let mut behind = behind[slashes + 1..].iter().skip_while(|byte| byte.is_ascii_whitespace());
+            behind.next().is_some_and(|byte| b":=".contains(byte))
+        }
+        Some(b'=') => !before.is_some_and(|byte| byte.is_ascii_alphanumeric()),
+        _ => false,
+    }
 }
 
 /// Whether that piece is inside of what stands for a secret.
 fn is_stand_in(text: &[u8], range: &Range<usize>) -> bool {
-    let before = &text[range.start.saturating_sub(64)..range.start];
-    memchr::memmem::rfind(before, MASK.as_bytes()).is_some_and(|at| memchr::memchr(b']', &before[at..]).is_none())
+    let from = range.start.saturating_sub(STAND_IN_BYTES_MAX);
+    let before = &text[from..text.len().min(range.start + MASK.len())];
+    let Some(at) = memchr::memmem::rfind(before, MASK.as_bytes()).map(|at| from + at) else { return false };
+    stand_in_len(&text[at..]).is_some_and(|len| at <= range.start && range.end <= at + len)
 }
 
-/// Secrets of the event that are to be masked wherever they stand.
+/// Secrets of the event that are to be masked wherever they stand. What stands in a field that says who did
+/// what is none of them, and the name of a value neither: they may be guessed, and hide the evidence.
 fn known(event: &Event<'_>) -> Vec<Known> {
     let mut known: Vec<Known> = Vec::new();
     let mut keep = |text: &[u8], rule| {
         let is_new = known.len() < REPEATED_MAX && text.len() >= REPEATED_BYTES_MIN;
-        if is_new && !text.starts_with(MASK.as_bytes()) && known.iter().all(|known| known.text != text) {
+        let is_new = is_new && stand_in_len(text) != Some(text.len()) && known.iter().all(|known| known.text != text);
+        if is_new && !is_evidence(event, text) {
             known.push(Known { text: text.to_vec(), rule });
         }
     };
     for extra in event.extras() {
-        if let Some((rule, text)) = rule_of(extra.name.as_bytes()).and_then(|rule| Some((rule, whole(extra.value)?))) {
+        if let Some((rule, text)) = whole(&extra) {
             keep(text.as_bytes(), rule);
         }
     }
@@ -183,21 +230,35 @@ fn known(event: &Event<'_>) -> Vec<Known> {
         Value::Str(text) | Value::Json(text) => Some(text.as_bytes()),
         _ => None,
     });
-    for text in std::iter::once(event.raw()).chain(texts) {
+    let names = event.extras().map(|extra| extra.name.as_bytes());
+    for text in std::iter::once(event.raw()).chain(texts).chain(names) {
         find(text).into_iter().for_each(|secret| keep(&text[secret.range], secret.rule));
     }
     known
 }
 
-/// The value of a name that says it is a secret, unless it says nothing.
-fn whole(value: Value<'_>) -> Option<Cow<'_, str>> {
-    match value {
-        Value::Str(text) | Value::Json(text) if !text.is_empty() && !text.starts_with(MASK) && text != "null" => {
-            Some(Cow::Borrowed(text))
-        }
-        Value::Int(number) => Some(Cow::Owned(number.to_string())),
-        _ => None,
-    }
+/// Whether a text is part of a field that says who did what, or the name of an extra.
+fn is_evidence(event: &Event<'_>, text: &[u8]) -> bool {
+    let has = |value| match value {
+        Value::Str(value) | Value::Json(value) => memchr::memmem::find(value.as_bytes(), text).is_some(),
+        Value::Int(value) => value.to_string().as_bytes() == text,
+        _ => false,
+    };
+    event.fields().any(|(field, value)| !FREE.contains(&field) && has(value))
+        || event.extras().any(|extra| extra.name.as_bytes() == text)
+}
+
+/// The value of an extra whose name says it is a secret, unless it says nothing.
+fn whole<'e>(extra: &Extra<'e>) -> Option<(&'static str, Cow<'e, str>)> {
+    let rule = rule_of(extra.name.as_bytes())?;
+    let text = match extra.value {
+        Value::Str("null") | Value::Json("null") => return None,
+        Value::Str(text) | Value::Json(text) => Cow::Borrowed(text),
+        Value::Int(number) => Cow::Owned(number.to_string()),
+        _ => return None,
+    };
+    let is_one = !text.is_empty() && stand_in_len(text.as_bytes()) != Some(text.len());
+    (is_one && is_value(extra.name.as_bytes(), text.as_bytes())).then_some((rule, text))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -264,6 +325,54 @@ mod tests {
         assert!(!line(&event).contains("archive.masked"));
     }
 
+    /// A label named `token` masks itself, and nothing that is said about its container.
+    #[test]
+    fn a_planted_secret_blanks_no_evidence() {
+        for planted in ["evil.io/xmrig", "container.create", "xmrig-1", "evil.io", "Attributes", "10.1.2.3"] {
+            let raw = format!(
+                r#"{{"Action":"create","Actor":{{"Attributes":{{"image":"evil.io/xmrig","name":"xmrig-1","x.token":"{planted}"}}}}}}"#
+            );
+            let mut event = Event::new(raw.as_bytes());
+            let fields = [
+                (Field::EventClass, "container.create"),
+                (Field::ImageRef, "evil.io/xmrig"),
+                (Field::ContainerName, "xmrig-1"),
+                (Field::SrcIp, "10.1.2.3"),
+                (Field::Msg, "create evil.io/xmrig as xmrig-1"),
+            ];
+            fields.into_iter().for_each(|(field, text)| event.set(field, text));
+            event.extra("label", "x.token", planted);
+            let line = line(&event);
+            let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+            for (field, text) in fields {
+                assert_eq!(read[field.name()], text, "{planted}: {line}");
+            }
+            let raw: serde_json::Value = serde_json::from_str(read["raw"].as_str().unwrap()).unwrap();
+            assert_eq!(raw["Actor"]["Attributes"]["image"], "evil.io/xmrig", "{line}");
+            assert!(raw["Actor"]["Attributes"]["x.token"].as_str().unwrap().starts_with("[masked/token/"), "{line}");
+        }
+        let mut event = Event::new(br#"{"password":"password","POSTGRES_PASSWORD":"postgres","image":"postgres"}"#);
+        event.set(Field::ImageRef, "postgres");
+        let line = line(&event);
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let raw: serde_json::Value = serde_json::from_str(read["raw"].as_str().unwrap()).unwrap();
+        assert_eq!((&read["image.ref"], &raw["image"]), (&"postgres".into(), &"postgres".into()), "{line}");
+        assert!(raw["password"].as_str().unwrap().starts_with("[masked/password/8/"), "{line}");
+    }
+
+    #[test]
+    fn what_only_begins_like_a_stand_in_is_masked() {
+        let mut event = Event::new(b"password=[masked/hunter2 token=[masked/token/5/0123456789abcdef]x");
+        event.extra("env", "DB_PASSWORD", "[masked/s3cr3t99");
+        event.extra("label", "postgres://u:inaname7@h", "x");
+        let line = line(&event);
+        for secret in ["hunter2", "s3cr3t99", "inaname7"] {
+            assert!(!line.contains(secret), "{line}");
+        }
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["fields"]["archive.masked"], 4, "{line}");
+    }
+
     #[test]
     fn bytes_that_are_no_text_are_looked_into_as_well() {
         let event = Event::new(b"\xff password=hunter2 \xfe");
@@ -274,12 +383,13 @@ mod tests {
 
     #[test]
     fn the_salt_is_kept_and_closed() {
-        use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("salt");
         let signs = [0, 1].map(|_| Masker::open(&path).unwrap().stand_in(b"x", "token"));
         assert_eq!(signs[0], signs[1]);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        assert!(Masker::open(&path).err().unwrap().to_string().contains("chmod 600"));
         fs::write(&path, "short").unwrap();
         assert!(Masker::open(&path).is_err());
     }

@@ -10,22 +10,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-/// A rule, and how the names end, in lower case, whose values it is about.
-const NAMES: &[(&str, &[&str])] = &[
-    ("password", &["password", "passwd", "passphrase", "_pass", "-pass"]),
-    ("token", &["token"]),
-    ("secret", &["secret"]),
-    ("key", &["api_key", "api-key", "apikey", "access_key", "access-key", "accesskey"]),
-    ("key", &["secret_key", "secret-key", "secretkey", "private_key", "private-key", "privatekey"]),
-    ("key", &["encryption_key", "signing_key"]),
-    (AUTHORIZATION, &["authorization"]),
-];
-const AUTHORIZATION: &str = "authorization";
-
-/// What those names end with, so that most others need one look.
-const LAST_FOUR: &[&[u8; 4]] = &[
-    b"word", b"sswd", b"rase", b"pass", b"oken", b"cret", b"_key", b"-key", b"ikey", b"skey", b"tkey", b"ekey", b"tion",
-];
+use super::names::{AUTHORIZATION, ends_like_one, is_value, rule_of, stand_in_len};
 
 /// Secrets that begin so: the rule, how many letters of their kind follow at least.
 const SHAPES: &[(&str, &str, usize)] = &[
@@ -44,14 +29,18 @@ static FLAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("--"));
 static KEY_BLOCKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY_BEGIN));
 
 const KEY_BEGIN: &[u8] = b"-----BEGIN ";
-const KEY_LABEL: &[u8] = b"PRIVATE KEY-----";
+const KEY_LABEL: &[u8] = b"PRIVATE KEY";
+const KEY_END: [&[u8]; 2] = [b"-----", b" BLOCK-----"];
 /// The value of a flag is looked for so far.
 const FLAG_BYTES_MAX: usize = 4096;
+/// Behind these a credential follows, however short.
+const SCHEMES: &[&str] = &["basic", "bearer", "digest", "token", "negotiate", "apikey"];
 /// How far the name may stand before `=` or `:`: quotes with their backslashes, spaces.
 const BEFORE_MAX: usize = 16;
-/// What stands in the place of a secret begins so; it is none.
-pub(super) const MASK: &str = "[masked/";
-
+/// So much of the end of a name is looked at.
+const NAME_BYTES_MAX: usize = 24;
+/// How far a value may stand behind the sign, and the quote of a text before the name it begins with.
+const APART_MAX: usize = 128;
 /// A secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Secret {
@@ -98,7 +87,10 @@ pub(super) fn find(text: &[u8]) -> Vec<Secret> {
         }
     }
     let mut found = found.secrets;
-    found.retain(|secret| !secret.range.is_empty() && !text[secret.range.clone()].starts_with(MASK.as_bytes()));
+    found.retain(|secret| {
+        let text = &text[secret.range.clone()];
+        !text.is_empty() && stand_in_len(text) != Some(text.len())
+    });
     found.sort_by_key(|secret| (secret.range.start, usize::MAX - secret.range.end));
     let mut end = 0;
     found.retain(|secret| {
@@ -127,20 +119,6 @@ impl Found {
     }
 }
 
-/// The rule about values of that name.
-pub(super) fn rule_of(name: &[u8]) -> Option<&'static str> {
-    let ends = |ending: &str| {
-        name.len().checked_sub(ending.len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(ending.as_bytes()))
-    };
-    NAMES.iter().find(|(_, endings)| endings.iter().any(|ending| ends(ending))).map(|(rule, _)| *rule)
-}
-
-fn ends_like_one(name: &[u8]) -> bool {
-    let Some(last) = name.last_chunk::<4>() else { return false };
-    let last = last.map(|byte| byte.to_ascii_lowercase());
-    LAST_FOUR.iter().any(|four| **four == last)
-}
-
 fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
@@ -148,10 +126,10 @@ fn is_name(byte: u8) -> bool {
 /// The last part of the name before a sign, behind which only quotes and spaces stand.
 fn name_before(text: &[u8], sign: usize) -> Option<Range<usize>> {
     let before = &text[sign.saturating_sub(BEFORE_MAX)..sign];
-    let gap = before.iter().rev().take_while(|byte| b"\"'\\ ".contains(byte)).count();
+    let gap = before.iter().rev().take_while(|byte| b"\"'\\ \t".contains(byte)).count();
     let end = sign - gap;
     // The longest ending is shorter than this.
-    let from = end.saturating_sub(BEFORE_MAX);
+    let from = end.saturating_sub(NAME_BYTES_MAX);
     let len = text[from..end].iter().rev().take_while(|byte| is_name(**byte)).count();
     (len > 0).then_some(end - len..end)
 }
@@ -166,46 +144,88 @@ fn is_url(text: &[u8], at: usize) -> bool {
     text[at..].starts_with(b"://")
 }
 
-/// `user:password@host`: the password.
+/// `user:password@host`: the password, which may have a `@` of its own.
 fn user_info(text: &[u8], from: usize) -> Option<Secret> {
     let rest = &text[from..];
-    let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || b"/?#\"'\\<>,@".contains(byte))?;
-    let colon = memchr::memchr(b':', &rest[..end])?;
-    (rest[end] == b'@').then(|| Secret { range: from + colon + 1..from + end, rule: "url", quotes: None })
+    let end = rest.iter().position(|byte| byte.is_ascii_whitespace() || b"/?#\"'\\<>".contains(byte));
+    let rest = &rest[..end.unwrap_or(rest.len())];
+    let host = memchr::memrchr(b'@', rest)?;
+    let colon = memchr::memchr(b':', &rest[..host])?;
+    Some(Secret { range: from + colon + 1..from + host, rule: "url", quotes: None })
 }
 
 /// The value behind `name=` or `"name":`.
 fn value(text: &[u8], rule: &'static str, name: Range<usize>, from: usize) -> Option<Secret> {
-    let from = from + text[from..].iter().take_while(|byte| b" \t".contains(byte)).count();
-    let (secret, is_quoted) = match quoted(text, from) {
-        Some(range) => (range, true),
-        None => (bare(text, from), false),
-    };
-    let body = &text[secret.clone()];
-    if rule == AUTHORIZATION {
-        return authorization(text, secret, is_quoted);
-    }
-    if is_quoted {
-        return Some(Secret { range: secret, rule, quotes: None });
-    }
+    let from = behind_sign(text, from)?;
     // Among quoted names a bare value is no text.
     let slashes = text[name.end..].iter().take_while(|byte| **byte == b'\\').count();
     let is_json = text.get(name.end + slashes) == Some(&b'"');
+    let (secret, is_quoted) = match quoted(text, from) {
+        Some(range) => (range, true),
+        None if is_json => (number(text, from), false),
+        None => match to_quote(text, name.start, from) {
+            Some(range) => (range, true),
+            None => (bare(text, from), false),
+        },
+    };
+    let body = &text[secret.clone()];
+    match rule {
+        AUTHORIZATION => return authorization(text, secret, is_quoted),
+        _ if !is_value(&text[name], body) => return None,
+        _ if is_quoted => return Some(Secret { range: secret, rule, quotes: None }),
+        _ => {}
+    }
     match body {
         b"null" | b"true" | b"false" if is_json => None,
         _ => Some(Secret { range: secret, rule, quotes: is_json.then_some(slashes) }),
     }
 }
 
+/// Where the value behind a sign begins: behind the rest of `=>`, `==` or `:=`, and white space. The next
+/// line is none of it if it is about something else.
+fn behind_sign(text: &[u8], from: usize) -> Option<usize> {
+    let window = &text[from..text.len().min(from + APART_MAX)];
+    let gap = window.iter().take_while(|byte| b"=>: \t\r\n".contains(byte)).count();
+    let is_other_line = memchr::memchr(b'\n', &window[..gap]).is_some() && is_named(&window[gap..]);
+    (!is_other_line).then_some(from + gap)
+}
+
+/// Whether `name=` or `name:` stands there, with a value.
+fn is_named(text: &[u8]) -> bool {
+    let text = text[..text.len().min(APART_MAX)].trim_ascii_start();
+    let is_part = |byte: &&u8| is_name(**byte) || **byte == b'.';
+    let len = text.iter().take(64).take_while(is_part).count();
+    len > 0
+        && text.get(len).is_some_and(|sign| b"=:".contains(sign))
+        && text.get(len + 1).is_some_and(|byte| *byte != b'=')
+}
+
+/// A text that begins with the name, `"NAME=value"`: the value goes to its end, or to the next name.
+fn to_quote(text: &[u8], name: usize, from: usize) -> Option<Range<usize>> {
+    let before = &text[name.saturating_sub(APART_MAX)..name];
+    let len = before.iter().rev().take_while(|byte| is_name(**byte) || **byte == b'.').count();
+    let quote = (name - len).checked_sub(1)?;
+    let slashes = text[..quote].iter().rev().take(64).take_while(|byte| **byte == b'\\').count();
+    let end = quoted(text, quote - slashes)?.end;
+    // Where the quote ends something else, its text has ended before the value.
+    let value = text.get(from..end)?;
+    let next = value.iter().enumerate().position(|(at, byte)| byte.is_ascii_whitespace() && is_named(&value[at..]));
+    Some(from..from + next.unwrap_or(value.len()))
+}
+
 /// `Bearer abc`: what is behind the scheme; or all of it, if it is long enough for a credential.
 fn authorization(text: &[u8], whole: Range<usize>, is_quoted: bool) -> Option<Secret> {
-    let range = match memchr::memchr(b' ', &text[whole.clone()]) {
-        Some(space) => whole.start + space + 1..whole.end,
+    let space = memchr::memchr(b' ', &text[whole.clone()]).map(|space| whole.start + space);
+    let (scheme, range) = match space {
+        Some(space) => (whole.start..space, space + 1..whole.end),
         // A line of a header: the scheme ends at the space.
-        None if !is_quoted && text.get(whole.end) == Some(&b' ') && whole.len() < 16 => bare(text, whole.end + 1),
-        None => whole,
+        None if !is_quoted && text.get(whole.end) == Some(&b' ') && whole.len() < 16 => {
+            (whole.clone(), bare(text, whole.end + 1))
+        }
+        None => (whole.start..whole.start, whole),
     };
-    (range.len() >= 8).then_some(Secret { range, rule: AUTHORIZATION, quotes: None })
+    let is_scheme = SCHEMES.iter().any(|name| text[scheme.clone()].eq_ignore_ascii_case(name.as_bytes()));
+    (is_scheme || range.len() >= 8).then_some(Secret { range, rule: AUTHORIZATION, quotes: None })
 }
 
 /// What stands between quotes. Texts in texts have backslashes before theirs, 1, 3 or 7: what ends one has
@@ -227,10 +247,44 @@ fn quoted(text: &[u8], from: usize) -> Option<Range<usize>> {
     Some(from..text.len())
 }
 
-fn bare(text: &[u8], from: usize) -> Range<usize> {
+/// A value of JSON that is no text.
+fn number(text: &[u8], from: usize) -> Range<usize> {
     let is_end = |byte: &u8| byte.is_ascii_whitespace() || b",;&\"'\\{}[]()<>|".contains(byte);
     let len = text[from..].iter().take_while(|byte| !is_end(byte)).count();
     from..from + len
+}
+
+/// A value without quotes: passwords have any sign in them. It ends at white space, a quote, or a separator
+/// that another name follows; brackets at its end that it has not opened are none of it, nor separators.
+fn bare(text: &[u8], from: usize) -> Range<usize> {
+    let is_end = |at: usize| {
+        let behind = text.get(at + 1).copied();
+        match text[at] {
+            b'"' => true,
+            b'\\' => behind.is_some_and(|byte| b"\\\"'nrt".contains(&byte)),
+            b'\'' => behind.is_none_or(|byte| byte.is_ascii_whitespace() || b"\"',;)]}".contains(&byte)),
+            b'&' | b';' | b',' | b'|' => is_named(&text[at + 1..]),
+            byte => byte.is_ascii_whitespace(),
+        }
+    };
+    let mut end = (from..text.len()).find(|at| is_end(*at)).unwrap_or(text.len());
+    // Some of them: a line of nothing else costs as much as any other.
+    for _ in 0..8 {
+        let Some(last) = text[from..end].last() else { break };
+        let opening = match last {
+            b',' | b';' => None,
+            b')' => Some(b'('),
+            b']' => Some(b'['),
+            b'}' => Some(b'{'),
+            b'>' => Some(b'<'),
+            _ => break,
+        };
+        if opening.is_some_and(|opening| text[from..end].contains(&opening)) {
+            break;
+        }
+        end -= 1;
+    }
+    from..end
 }
 
 /// `--password x`, `"--password","x"`.
@@ -246,17 +300,26 @@ fn behind_flag(text: &[u8], at: usize) -> Option<Secret> {
     let from = name.end + gap - back;
     let range = quoted(text, from).unwrap_or_else(|| bare(text, from));
     // `--secret source=x` names one.
-    let is_reference = memchr::memchr(b'=', &text[range.clone()]).is_some() || text[range.clone()].starts_with(b"--");
+    let is_reference = rule == "secret" && memchr::memchr(b'=', &text[range.clone()]).is_some();
+    let is_reference = is_reference || text[range.clone()].starts_with(b"--");
     (is_apart && !is_reference).then_some(Secret { range, rule, quotes: None })
 }
 
-/// A private key in PEM, to its end or that of the text.
+/// A private key of PEM or PGP, to its end or that of the text.
 fn key_block(text: &[u8], at: usize) -> Option<Secret> {
     let behind = at + KEY_BEGIN.len();
     let label = &text[behind..text.len().min(behind + 64)];
-    let head = behind + memchr::memmem::find(label, KEY_LABEL)? + KEY_LABEL.len();
-    let end = memchr::memmem::find(&text[head..], KEY_LABEL).map_or(text.len(), |end| head + end + KEY_LABEL.len());
+    let head = behind + key_label(label)?;
+    let end = key_label(&text[head..]).map_or(text.len(), |end| head + end);
     Some(Secret { range: at..end, rule: "private_key", quotes: None })
+}
+
+/// Where the first `PRIVATE KEY-----` or `PRIVATE KEY BLOCK-----` of a text ends.
+fn key_label(text: &[u8]) -> Option<usize> {
+    memchr::memmem::find_iter(text, KEY_LABEL).map(|at| at + KEY_LABEL.len()).find_map(|at| {
+        let end = KEY_END.iter().find(|end| text[at..].starts_with(end))?;
+        Some(at + end.len())
+    })
 }
 
 /// A secret that begins like one.
@@ -264,7 +327,9 @@ fn shaped(text: &[u8], (rule, beginning, len_min): &(&'static str, &str, usize),
     let behind = at + beginning.len();
     // The word before a token is none of it.
     let from = if beginning.ends_with(' ') { behind } else { at };
-    if from == at && at > 0 && text[at - 1].is_ascii_alphanumeric() {
+    // In a text of JSON the letter before may be the end of a line: `\n`.
+    let is_escape = at > 1 && text[at - 2] == b'\\' && b"nrtbf".contains(&text[at - 1]);
+    if from == at && at > 0 && text[at - 1].is_ascii_alphanumeric() && !is_escape {
         return None;
     }
     let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(byte);
@@ -303,12 +368,34 @@ mod tests {
             ("password='ünder score'", "password", "ünder score"),
             ("passwd: cut\"", "password", "cut"),
             ("token=\"never ends", "token", "never ends"),
+            ("DB_PASSWORD=p@ss,w0rd&Xy9", "password", "p@ss,w0rd&Xy9"),
+            (r#"["DB_PASSWORD=ab(cdEFG9","X=1"]"#, "password", "ab(cdEFG9"),
+            (r#"{"log":"[\"DB_PASSWORD=a b\",\"X=1\"]"}"#, "password", "a b"),
+            (r#"{"password"=>"hunter2"}"#, "password", "hunter2"),
+            (r#"password := "hunter2""#, "password", "hunter2"),
+            (r#"password == "hunter2""#, "password", "hunter2"),
+            ("\"password\"\t:\n\t\"hunter2\"", "password", "hunter2"),
+            ("password:\n  hunter2\n", "password", "hunter2"),
+            ("MYSQL_PWD=hunter2", "password", "hunter2"),
+            ("Uid=sa;Pwd=hun;ter2;Database=x", "password", "hun;ter2"),
+            ("a?password=hunter2&user=bob", "password", "hunter2"),
+            ("(password=hunter2), next", "password", "hunter2"),
+            ("POSTGRES_PASSWORD_1=hunter2", "password", "hunter2"),
+            ("SECRET_KEY_BASE=abc", "key", "abc"),
+            ("AccountName=a;AccountKey=ab+/c==;EndpointSuffix=x", "key", "ab+/c=="),
+            (r#"{"auths":{"r.io":{"auth":"dXNlcjpwYXNz"}}}"#, "auth", "dXNlcjpwYXNz"),
+            ("postgres://u:p@ss@h", "url", "p@ss"),
+            ("Authorization: Basic YTpi", "authorization", "YTpi"),
+            (r#"{"log":"x\nAKIAIOSFODNN7EXAMPLE"}"#, "aws_key", "AKIAIOSFODNN7EXAMPLE"),
+            ("password=[masked/hunter2", "password", "[masked/hunter2"),
         ] {
             assert_eq!(shown(text), [(rule, secret)], "{text}");
         }
         let block = "-----BEGIN RSA PRIVATE KEY-----\\nMIIB\\n-----END RSA PRIVATE KEY-----";
         assert_eq!(shown(&format!("a {block} b")), [("private_key", block)]);
         assert_eq!(shown(&format!("a {}", &block[..40])), [("private_key", &block[..40])]);
+        let pgp = "-----BEGIN PGP PRIVATE KEY BLOCK-----\nx\n-----END PGP PRIVATE KEY BLOCK-----";
+        assert_eq!(shown(pgp), [("private_key", pgp)]);
         let jwt = format!("eyJ{}", "a.b-".repeat(12));
         assert_eq!(shown(&format!("<{jwt}>")), [("jwt", &*jwt)]);
         assert_eq!(find(br#"{\"secret\":7}"#).first().unwrap().quotes, Some(1));
@@ -322,6 +409,10 @@ mod tests {
             r#"{"token":null,"password":true}"#,
             "bypass: yes",
             "PWD=/root",
+            "OLDPWD=abc",
+            "auth=success",
+            "auth: Accepted publickey for root",
+            "password=\nuser=bob",
             "tokens=3",
             "authorization: denied",
             "https://example.org/a:b@c",
@@ -348,6 +439,10 @@ mod tests {
             "-----BEGIN ",
             "--",
             "eyJ-",
+            "'password=a ",
+            "password=a&",
+            "password=)",
+            "-----BEGIN PRIVATE KEY",
             "=:",
             "\\",
         ] {
