@@ -160,7 +160,12 @@ fn readers(arguments: &Arguments, config: &Config) -> Result<Vec<(String, Reader
         (None, Some(own)) if std::path::Path::new(own).is_file() => Some(verify::key(own)?),
         _ => arguments.part.key()?,
     };
-    read_archive(&stores, folder, key).map_err(unread)
+    let readers = read_archive(&stores, folder, key).map_err(unread)?;
+    if readers.is_empty() {
+        let error = anyhow::anyhow!("the archive `{folder}` has no seal yet");
+        return Err(Failure::new(Exit::NoInput, error, "the gateway writes the first with the first object"));
+    }
+    Ok(readers)
 }
 
 async fn stop_on_signal(stop: CancellationToken) {
