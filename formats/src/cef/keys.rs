@@ -224,6 +224,22 @@ pub(crate) static KEYS: &[Key] = &[
     key("mrt", "managerReceiptTime", Time),
 ];
 
+/// Whether collectors alone add the key: "do not emit".
+pub(super) fn is_of_collectors(key: u16) -> bool {
+    usize::from(key) >= COLLECTORS_AT
+}
+
+/// Where the keys of collectors begin.
+// Evaluated when the crate is compiled: an index out of bounds would be an error there.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+const COLLECTORS_AT: usize = {
+    let mut at = 0;
+    while !same_name(KEYS[at].name.as_bytes(), b"agt") {
+        at += 1;
+    }
+    at
+};
+
 /// What begins a custom key, which digits follow and, in another key, `Label`; and what it takes.
 pub(crate) const FAMILIES: &[(&str, Takes)] = &[
     ("cs", Text(4_000)),

@@ -8,7 +8,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::keys::{KEYS, Known, Takes, family, lookup, row_of};
+use super::keys::{KEYS, Known, Takes, family, is_of_collectors, lookup, row_of};
 use super::table::EXTRA_BYTES_MAX;
 use super::write::is_key;
 use crate::event::{Cell, ExtraCell};
@@ -47,8 +47,12 @@ pub(super) fn key(event: &Event<'_>, extra: &ExtraCell) -> Option<Relayed> {
     match lookup(name) {
         Known::Own(_) => None,
         Known::No => Some(Relayed { value: extra.value, bytes_max: EXTRA_BYTES_MAX }),
-        Known::Key(key) if row_of(key).is_some() => None,
-        Known::Key(key) => by_dictionary(event, extra.value, KEYS.get(usize::from(key))?.takes),
+        // The next collector writes its own there.
+        Known::Key(key) if row_of(key).is_some() || is_of_collectors(key) => None,
+        Known::Key(key) => {
+            let key = KEYS.get(usize::from(key))?;
+            by_dictionary(event, extra.value, key.takes).filter(|relayed| is_listed(key.name, relayed.value))
+        }
     }
 }
 
@@ -60,7 +64,8 @@ fn by_dictionary(event: &Event<'_>, value: Cell, takes: Takes) -> Option<Relayed
     };
     let bytes_max = if let Takes::Text(max) = takes { max } else { EXTRA_BYTES_MAX };
     let value = match (takes, value) {
-        (Takes::Text(_) | Takes::Mac, Cell::Str(_)) => value,
+        (Takes::Text(_), Cell::Str(_)) => value,
+        (Takes::Mac, _) if text.is_some_and(is_mac) => value,
         (Takes::Int, Cell::Int(number)) if i32::try_from(number).is_ok() => value,
         (Takes::Port, Cell::Int(0..=65_535)) | (Takes::Long, Cell::Int(_)) => value,
         (Takes::Float, Cell::Int(_) | Cell::Json(_)) => value,
@@ -71,4 +76,19 @@ fn by_dictionary(event: &Event<'_>, value: Cell, takes: Takes) -> Option<Relayed
         _ => return None,
     };
     Some(Relayed { value, bytes_max })
+}
+
+/// Numbers that stand for words: a base event, aggregated, correlation or action; in or out.
+fn is_listed(key: &str, value: Cell) -> bool {
+    match (key, value) {
+        ("type", Cell::Int(number)) => (0..=3).contains(&number),
+        ("deviceDirection", Cell::Int(number)) => (0..=1).contains(&number),
+        _ => true,
+    }
+}
+
+/// Six pairs of hex digits, with one mark between them.
+fn is_mac(text: &str) -> bool {
+    let is_pair = |pair: &str| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit());
+    [':', '-'].into_iter().any(|mark| text.split(mark).count() == 6 && text.split(mark).all(is_pair))
 }

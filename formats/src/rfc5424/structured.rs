@@ -35,8 +35,13 @@ pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Op
 fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
     let bytes = text.bytes();
     let mut at = name_end(bytes, start)?;
-    let own = bytes.get(start..at)? == OWN_ID.as_bytes();
-    let group = event.keep(text, start..at);
+    let id = bytes.get(start..at)?;
+    let own = id == OWN_ID.as_bytes();
+    let group = match id {
+        // What stands before a line of CEF is not what the line says. The number is that of ids which have none.
+        b"cef" => event.span_with(|own| own.push_str("cef@32473")),
+        _ => event.keep(text, start..at),
+    };
     if bytes.get(at) == Some(&b']') {
         let empty = event.keep(text, at..at);
         event.push_extra(ExtraCell { group, name: empty, value: Cell::Str(empty) });
