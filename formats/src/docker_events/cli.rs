@@ -29,6 +29,8 @@ pub(crate) const FORMAT: Format = Format {
 
 /// Hexadecimal digits of the id of a container.
 const ID_DIGITS: usize = 64;
+/// So many ids are looked at, from the last one on: no line costs more than its length.
+const CANDIDATES_MAX: usize = 16;
 
 fn detect(input: &[u8]) -> u8 {
     let Some((_, kind, _)) = head(input) else { return 0 };
@@ -76,9 +78,12 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
     }
     let claims = [Field::ContainerName, Field::ImageRef, Field::ExitCode, Field::Outcome, Field::Signal];
     let claims = claims.map(|field| (field.name(), event.has(field)));
+    // Where the id may stand elsewhere, the command may end elsewhere.
+    let of_id = [Field::ContainerId, Field::ExecCommand, Field::Reason];
+    let of_id = of_id.map(|field| (field.name(), id.is_ambiguous && event.has(field)));
     let untrusted = event.span_with(|own| {
         let start = own.len();
-        for (name, _) in claims.iter().filter(|(_, is_set)| *is_set) {
+        for (name, _) in claims.iter().chain(&of_id).filter(|(_, is_set)| *is_set) {
             own.push_str(if own.len() == start { "" } else { "," });
             own.push_str(name);
         }
@@ -94,8 +99,8 @@ struct Id {
     is_ambiguous: bool,
 }
 
-/// The id of an action that begins at `at`: the word behind it, or, where a command stands between, the
-/// first id of a container before the attributes.
+/// The id of an action that begins at `at`: the word behind it, or, where a command stands between, the last
+/// id of a container before attributes that stand in order.
 fn find_id(input: &[u8], at: usize) -> Option<Id> {
     let rest = input.get(at..)?;
     let word = memchr::memchr(b' ', rest)?;
@@ -114,8 +119,31 @@ fn find_id(input: &[u8], at: usize) -> Option<Id> {
             rest.get(start..end)?.iter().all(u8::is_ascii_hexdigit) && rest.get(start.checked_sub(1)?) == Some(&b' ');
         is_id.then_some(at.saturating_add(start)..at.saturating_add(end))
     });
-    let range = ids.next()?;
-    Some(Id { range, is_ambiguous: ids.next().is_some() })
+    let first = ids.next()?;
+    let more: Vec<Range<usize>> = ids.collect();
+    let Some(last) = more.last() else { return Some(Id { range: first, is_ambiguous: false }) };
+    // Whoever runs a command can write an id into it: what comes last was written by the CLI, unless a label
+    // says it, which stands among attributes in their order.
+    let fits = |range: &&Range<usize>| input.get(range.end..).is_some_and(is_in_order);
+    let range = more.iter().rev().chain([&first]).take(CANDIDATES_MAX).find(fits).unwrap_or(last).clone();
+    Some(Id { range, is_ambiguous: true })
+}
+
+/// Whether ` (KEY=VALUE, …)` follows, each key once and sorted, as the CLI writes them.
+fn is_in_order(input: &[u8]) -> bool {
+    let Some(mut rest) = input.strip_prefix(b" (").and_then(|rest| rest.strip_suffix(b")")) else { return false };
+    let mut before: Option<&[u8]> = None;
+    loop {
+        let Some((key, _)) = memchr::memchr(b'=', rest).and_then(|equals| rest.split_at_checked(equals)) else {
+            return false;
+        };
+        if before.is_some_and(|before| key <= before) {
+            return false;
+        }
+        before = Some(key);
+        let Some(end) = value_end(rest, key.len()) else { return true };
+        rest = rest.get(end.saturating_add(2)..).unwrap_or_default();
+    }
 }
 
 impl DockerEvent {
