@@ -344,13 +344,20 @@ impl Intake {
     /// # Errors
     /// The journal cannot store.
     pub async fn report(&self, class: &'static str, severity: i64, text: &str) -> Result<(), AppendError> {
-        self.report_with(class, severity, text, None).await
+        match self.report_with(class, severity, text, None).await {
+            Err(AppendError::Full { .. }) => {
+                // Nothing of anybody's is lost, and whoever waits for this must not wait for a sink.
+                tracing::error!(text, "no room in the journal for an event of the gateway itself");
+                Ok(())
+            }
+            reported => reported,
+        }
     }
 
-    /// The same, with a mark of this source that is stored with it.
+    /// The same, with a mark of this source that is stored with it, whole or not at all.
     ///
     /// # Errors
-    /// The journal cannot store.
+    /// As [`gap`](Self::gap).
     pub async fn report_with(
         &self,
         class: &'static str,
@@ -366,31 +373,20 @@ impl Intake {
         if let Some((name, value)) = mark {
             self.mark(&mut frames, name, value);
         }
-        self.append_own(frames, text).await
+        self.journal.append_reserved(frames.batch).await.map(drop).map_err(no_room)
     }
 
     /// Records who has done something with what is in custody.
     ///
     /// # Errors
-    /// The journal cannot store.
+    /// As [`gap`](Self::gap).
     pub async fn act(&self, act: &Act, mark: Option<(&str, &[u8])>) -> Result<(), AppendError> {
-        let text = act.text();
-        let mut frames = self.own(Origin::own(), &text, |event| act.fill(event));
+        let act = &act.clone().cut();
+        let mut frames = self.own(Origin::own(), &act.text(), |event| act.fill(event));
         if let Some((name, value)) = mark {
             self.mark(&mut frames, name, value);
         }
-        self.append_own(frames, &text).await
-    }
-
-    async fn append_own(&self, frames: Frames, text: &str) -> Result<(), AppendError> {
-        match self.journal.append_reserved(frames.batch).await.map_err(no_room) {
-            Err(AppendError::Full { .. }) => {
-                // Nothing of anybody's is lost, and whoever waits for this must not wait for a sink.
-                tracing::error!(text, "no room in the journal for an event of the gateway itself");
-                Ok(())
-            }
-            appended => appended.map(drop),
-        }
+        self.journal.append_reserved(frames.batch).await.map(drop).map_err(no_room)
     }
 
     /// Brings an event back that a sink had refused, for that sink alone. It gets a number of its own

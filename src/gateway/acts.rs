@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
+use sha2::{Digest as _, Sha256};
 
 use crate::intake::{Act, AppendError, Intake};
 
@@ -47,7 +48,7 @@ pub fn append(data_dir: &Path, act: &Act) -> io::Result<()> {
 /// Makes events of what stands in the file.
 ///
 /// # Errors
-/// The journal cannot store. A file that cannot be read is left where it is.
+/// The journal cannot store. A file that cannot be read is left where it is, as is one it has no room for.
 pub(super) async fn take_in(data_dir: &Path, own: &Intake) -> Result<(), AppendError> {
     let (path, taken) = (path(data_dir), taken_path(data_dir));
     // One that a crash has left goes first.
@@ -62,17 +63,26 @@ pub(super) async fn take_in(data_dir: &Path, own: &Intake) -> Result<(), AppendE
                 return Ok(());
             }
         };
-        let (inode, lines) = acts;
+        let (file, lines) = acts;
         let known = own.marked(MARK).and_then(|mark| String::from_utf8(mark).ok()).unwrap_or_default();
-        let done = known.strip_prefix(&format!("{inode}:")).and_then(|done| done.parse().ok()).unwrap_or(0);
+        let done = known.strip_prefix(&format!("{file}:")).and_then(|done| done.parse().ok()).unwrap_or(0);
         for (index, line) in lines.iter().enumerate().skip(done) {
-            let mark = format!("{inode}:{}", index + 1);
-            match serde_json::from_slice::<Act>(line) {
-                Ok(act) => own.act(&act, Some((MARK, mark.as_bytes()))).await?,
+            let mark = format!("{file}:{}", index + 1);
+            let mark = Some((MARK, mark.as_bytes()));
+            let stored = match serde_json::from_slice::<Act>(line) {
+                Ok(act) => own.act(&act, mark).await,
                 Err(error) => {
                     let text = format!("a line of the log of custody is damaged: {error}");
-                    own.report_with("custody.damaged", 7, &text, Some((MARK, mark.as_bytes()))).await?;
+                    own.report_with("custody.damaged", 7, &text, mark).await
                 }
+            };
+            match stored {
+                Err(AppendError::Full { .. }) => {
+                    let file = taken.display();
+                    tracing::error!(%file, "no room in the journal: the log of custody is taken in at the next start");
+                    return Ok(());
+                }
+                stored => stored?,
             }
         }
         if let Err(error) = fs::remove_file(&taken) {
@@ -83,18 +93,50 @@ pub(super) async fn take_in(data_dir: &Path, own: &Intake) -> Result<(), AppendE
     Ok(())
 }
 
-/// The lines of a file, and which file it is.
-fn read(path: &Path) -> io::Result<(u64, Vec<Vec<u8>>)> {
+/// The lines of a file, and which file it is: the hash of its first line, which has an id. The number of a
+/// file that was removed is given to the next one.
+fn read(path: &Path) -> io::Result<(String, Vec<Vec<u8>>)> {
     let file = File::open(path)?;
     // Who has it open still writes his line.
     rustix::fs::flock(&file, FlockOperation::LockShared)?;
-    let inode = file.metadata()?.ino();
     let (mut reader, mut lines) = (BufReader::new(file), Vec::new());
     loop {
         let mut line = Vec::new();
         if (&mut reader).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
-            return Ok((inode, lines));
+            let first = Sha256::digest(lines.first().map_or(&[][..], Vec::as_slice));
+            return Ok((first.iter().map(|byte| format!("{byte:02x}")).collect(), lines));
         }
         lines.push(line);
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::journal::{Journal, Settings, Sync, storage};
+
+    #[tokio::test]
+    async fn what_the_journal_has_no_room_for_stays_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings =
+            Settings { bytes_max: 512 << 10, sync: Sync::Never, ..Settings::new(dir.path().join("journal")) };
+        let journal = Journal::open(settings, Arc::new(storage::Disk)).unwrap();
+        let _slow = journal.cursor("slow").unwrap();
+        let own = Intake::new(journal, Arc::default(), "wharfinger", Arc::default());
+        let act = Act { id: "x".repeat(16), arguments: vec!["x".repeat(1000)], ..Act::default() };
+        append(dir.path(), &act).unwrap();
+        let mut stored = own.act(&act, None).await;
+        for _ in 0..1_000 {
+            if stored.is_err() {
+                break;
+            }
+            stored = own.act(&act, None).await;
+        }
+        assert!(matches!(stored, Err(AppendError::Full { .. })), "{stored:?}");
+        take_in(dir.path(), &own).await.unwrap();
+        assert_eq!(read(&taken_path(dir.path())).unwrap().1.len(), 1);
     }
 }

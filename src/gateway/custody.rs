@@ -69,7 +69,7 @@ impl Custody {
     pub(super) async fn begin(&self) -> Result<(), AppendError> {
         let present = self.journal.incarnation().to_string();
         let mark = Some((INCARNATION, present.as_bytes()));
-        match self.own.marked(INCARNATION) {
+        let declared = match self.own.marked(INCARNATION) {
             Some(known) if known == present.as_bytes() => Ok(()),
             Some(known) => {
                 let known = String::from_utf8_lossy(&known);
@@ -77,13 +77,14 @@ impl Custody {
                     "the journal was put back to an earlier state, or lost what was not synced: incarnation {known} \
                      ends here, {present} begins"
                 ));
-                match self.own.gap_with(&Origin::own(), &gap, mark).await {
-                    // Not even the reserve has room: at the next start, then.
-                    Err(AppendError::Full { .. }) => Ok(()),
-                    declared => declared,
-                }
+                self.own.gap_with(&Origin::own(), &gap, mark).await
             }
             None => self.own.report_with("journal.begin", 2, &format!("incarnation {present} begins"), mark).await,
+        };
+        match declared {
+            // Not even the reserve has room: at the next start, then.
+            Err(AppendError::Full { .. }) => Ok(()),
+            declared => declared,
         }
     }
 
@@ -148,7 +149,11 @@ impl Custody {
             Level::Fine => ("journal.relieved", 3, "", format!("the journal has room again, {used}")),
         };
         tracing::warn!("{text}");
-        self.own.report_with(class, severity, &text, Some((LEVEL, mark.as_bytes()))).await
+        match self.own.report_with(class, severity, &text, Some((LEVEL, mark.as_bytes()))).await {
+            // It stands in the log of the process, and the level is looked at again at the next start.
+            Err(AppendError::Full { .. }) => Ok(()),
+            reported => reported,
+        }
     }
 }
 

@@ -17,8 +17,10 @@ pub struct Act {
     pub action: String,
     /// When, nanoseconds since 1970.
     pub time: i64,
-    /// The arguments as they were written.
+    /// The arguments as they were written, so far as there is room for them.
     pub arguments: Vec<String>,
+    /// How many there were, if there was no room for all of their text.
+    pub arguments_count: Option<u64>,
     /// Absent when it begins: `success`, `failure`.
     pub outcome: Option<String>,
     /// The exit code, when it has ended.
@@ -33,7 +35,7 @@ pub struct Act {
     pub ssh: Option<String>,
 }
 
-/// Texts of an act are cut at so many bytes.
+/// Texts of an act, and its arguments together, are cut at so many bytes.
 const TEXT_MAX: usize = 8 * 1024;
 const CLASSES: &[(&str, &str)] = &[
     ("read", "custody.read"),
@@ -46,6 +48,25 @@ const CLASSES: &[(&str, &str)] = &[
 ];
 
 impl Act {
+    /// Without what there is no room for in an event.
+    #[must_use]
+    pub fn cut(mut self) -> Act {
+        let (count, mut left) = (self.arguments.len(), TEXT_MAX);
+        let mut is_cut = false;
+        self.arguments.retain_mut(|argument| {
+            let is_in = !is_cut && left > 0;
+            is_cut |= !is_in || argument.len() > left;
+            argument.truncate(argument.floor_char_boundary(left));
+            // An empty one takes room, too.
+            left = left.saturating_sub(argument.len() + 1);
+            is_in
+        });
+        if is_cut {
+            self.arguments_count.get_or_insert(count as u64);
+        }
+        self
+    }
+
     /// The message, for people.
     pub(super) fn text(&self) -> String {
         let user = self.user.as_deref().unwrap_or("somebody");
@@ -82,10 +103,30 @@ impl Act {
         if let Some(terminal) = &self.terminal {
             event.extra("custody", "terminal", &**terminal);
         }
-        for (name, number) in [("login_uid", self.login_uid.map(i64::from)), ("exit", self.exit)] {
+        let count = self.arguments_count.and_then(|count| i64::try_from(count).ok());
+        let numbers = [("arguments_count", count), ("login_uid", self.login_uid.map(i64::from)), ("exit", self.exit)];
+        for (name, number) in numbers {
             if let Some(number) = number {
                 event.extra("custody", name, number);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_have_a_limit_and_their_count_stays() {
+        let few = Act { arguments: vec!["archive".to_owned(), "é".repeat(100)], ..Act::default() };
+        assert_eq!(few.clone().cut(), few);
+        let many = Act { arguments: vec![String::new(); 100_000], ..Act::default() }.cut();
+        assert_eq!((many.arguments.len(), many.arguments_count), (TEXT_MAX, Some(100_000)));
+        let long = Act { arguments: vec!["cat".to_owned(), "é".repeat(1 << 20), "x".to_owned()], ..Act::default() };
+        let cut = long.cut();
+        assert_eq!((cut.arguments.len(), cut.arguments_count), (2, Some(3)));
+        assert!(cut.arguments.concat().len() <= TEXT_MAX);
+        assert_eq!(cut.clone().cut().arguments_count, Some(3), "what was cut is not counted anew");
     }
 }
