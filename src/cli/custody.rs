@@ -4,6 +4,8 @@
 //! Invariant: where a gateway keeps its data on this machine, nobody is told anything before the beginning
 //! is recorded, or a warning says that it could not be.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,7 +25,16 @@ pub(super) fn recorded(
     work: impl FnOnce() -> Result<Exit, Failure>,
 ) -> Result<Exit, Failure> {
     let data_dir = file.data_dir()?;
-    if !data_dir.join("journal").is_dir() {
+    let is_named = file.config.is_some() || file.data_dir.is_some();
+    let there = fs::metadata(data_dir.join("journal")).and_then(|there| match there.is_dir() {
+        true => Ok(()),
+        false => Err(ErrorKind::NotADirectory.into()),
+    });
+    if let Err(error) = there {
+        // Who may not look into the folder of a gateway reads as well as anybody, and is told.
+        if is_named || error.kind() != ErrorKind::NotFound {
+            eprintln!("warning: this is recorded nowhere: `{}`: {error}", data_dir.display());
+        }
         return work();
     }
     let mut act = begun(action);
@@ -58,7 +69,7 @@ fn begun(action: &str) -> Act {
         id: format!("{:016x}", fastrand::u64(..)),
         action: action.to_owned(),
         time: now().0,
-        arguments: std::env::args().skip(1).collect(),
+        arguments: std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect(),
         user: name_of(uid),
         uid: Some(uid),
         login_uid: login_uid(),
@@ -67,6 +78,7 @@ fn begun(action: &str) -> Act {
         ssh: ssh.and_then(|ssh| ssh.split_whitespace().next().map(str::to_owned)),
         ..Act::default()
     }
+    .cut()
 }
 
 /// As the local files say; users of a directory service have a number alone.
