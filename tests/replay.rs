@@ -315,13 +315,21 @@ fn who_reads_is_in_the_archive_whether_the_gateway_runs_or_not() {
     eventually("the log is taken in", WITHIN, || (!is_left()).then_some(()));
     sealed.sealed();
     gateway.stop();
-    let acts: Vec<_> = sealed.sealed().into_iter().filter(|event| event["event_class"] == "custody.read").collect();
+    let acts =
+        || -> Vec<_> { sealed.sealed().into_iter().filter(|event| event["event_class"] == "custody.read").collect() };
+    let first = acts();
+    // The file of the second time may have the inode of the first.
+    let gateway = Gateway::start(sealed.dir.path(), &config);
+    eventually("the log is taken in again", WITHIN, || (!is_left()).then_some(()));
+    gateway.stop();
+    let acts = acts();
+    assert_eq!((first.len(), acts.len()), (6, 8));
     let story: Vec<_> = acts
         .iter()
         .map(|act| (act["fields"]["custody.phase"].as_str().unwrap(), act["outcome"].as_str().unwrap()))
         .collect();
     let (begin, good, bad) = (("begin", "unknown"), ("end", "success"), ("end", "failure"));
-    assert_eq!(story, [begin, good, begin, bad, begin, good]);
+    assert_eq!(story, [begin, good, begin, bad, begin, good, begin, good]);
     for act in &acts {
         let uid = rustix::process::getuid().as_raw().to_string();
         assert_eq!((&act["source"], &act["user.id"]), (&"wharfinger".into(), &uid.into()));
@@ -329,4 +337,23 @@ fn who_reads_is_in_the_archive_whether_the_gateway_runs_or_not() {
         assert!(act["fields"]["custody.id"].as_str().unwrap().len() == 16 && act["process.id"].is_string(), "{act}");
     }
     assert_eq!(acts[0]["fields"]["custody.id"], acts[1]["fields"]["custody.id"]);
+}
+
+#[test]
+fn who_reads_unrecorded_is_told() {
+    let sealed = Sealed::of(1);
+    let archive = sealed.path("archive");
+    fs::write(sealed.path("data.other"), "").unwrap();
+    for data_dir in ["nowhere", "data.other"] {
+        let data_dir = sealed.path(data_dir);
+        let ls = sealed.run(&["archive", "ls", archive.to_str().unwrap(), "--data-dir", data_dir.to_str().unwrap()]);
+        let told = String::from_utf8_lossy(&ls.stderr);
+        assert!(ls.status.success() && told.contains("warning: this is recorded nowhere"), "{ls:?}");
+    }
+    // What the shell hands on need not be text.
+    let mut odd = sealed.command(&["archive", "ls"]);
+    let odd = odd.arg(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"/no\xffwhere")).output().unwrap();
+    assert!(odd.status.code().is_some_and(|code| code != 101), "{odd:?}");
+    let typo = sealed.run(&["replay", "--to-sink", "agian", "--dry-run"]);
+    assert_eq!(typo.status.code(), Some(64), "{typo:?}");
 }

@@ -76,15 +76,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(Exit::Unavailable, error, ""))?;
     let _entered = runtime.enter();
-    let readers = readers(arguments, &config)?;
-    if arguments.dry_run {
-        return dry_run(arguments, readers);
-    }
     let part =
         config.sinks.iter().find(|part| part.name == arguments.to_sink).ok_or_else(|| no_sink(arguments, &config))?;
     if part.options.archive().is_some() {
         let error = anyhow::anyhow!("the sink `{}` is an archive: it seals what the gateway takes in", part.name);
         return Err(Failure::new(Exit::Usage, error, "name another sink"));
+    }
+    let readers = readers(arguments, &config)?;
+    if arguments.dry_run {
+        return dry_run(arguments, readers);
     }
     let dir = config.data_dir.join("replay");
     let state = StateFile::open(&dir, &describe(arguments), arguments.again);

@@ -3,6 +3,7 @@
 //! Invariant: for everything that is not committed it is known where to read it again.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -107,7 +108,8 @@ impl Replaying {
             }
             Some(Said::Done(all)) => self.end.set(Some(Ok(all))),
             Some(Said::Failed(unread)) => self.end.set(Some(Err(unread))),
-            None => {}
+            // The thread always says how it ended, unless it could not.
+            None => self.end.set(Some(Err(Unread::Io(io::Error::other("the reading of the archive broke off"))))),
         }
         Err(ReadError::Closed)
     }
