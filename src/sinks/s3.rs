@@ -10,6 +10,8 @@ mod bucket;
 mod bucket_config;
 mod client;
 mod object;
+#[cfg(test)]
+mod played;
 mod store;
 
 use std::path::PathBuf;

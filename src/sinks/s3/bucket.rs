@@ -104,7 +104,7 @@ impl Bucket {
         format!("{}{key}", self.root)
     }
 
-    fn put_once(&self, key: &str, bytes: &[u8]) -> Result<(), No> {
+    fn put_once(&self, key: &str, bytes: &[u8], conditional: bool) -> Result<(), No> {
         let Account { config, .. } = &*self.account;
         let client = self.account.client()?;
         let mut request = client
@@ -120,7 +120,6 @@ impl Bucket {
         if config.legal_hold {
             request = request.object_lock_legal_hold_status(ObjectLockLegalHoldStatus::On);
         }
-        let conditional = self.account.conditional.load(Relaxed);
         if conditional {
             request = request.if_none_match("*");
         }
@@ -188,14 +187,29 @@ impl Bucket {
                 request = request.range(format!("bytes={from}-")).set_if_match(tag.map(str::to_owned));
             }
             let answer = account.ask(false, request.send())?;
+            // A store that knows no ranges begins anew: its bytes are not those that come next.
+            let is_rest = |range: &str| range.starts_with(&format!("bytes {from}-"));
+            if from > 0 && !answer.content_range.as_deref().is_some_and(is_rest) {
+                let reason = format!("the store was asked for the bytes from {from} on, and gave others");
+                return Err(No::Failed(io::Error::new(ErrorKind::NotConnected, reason)));
+            }
             Ok((answer.body, answer.e_tag))
         })
     }
 
     /// The next piece of a body.
     pub(super) fn next(&self, stream: &mut ByteStream) -> Option<io::Result<bytes::Bytes>> {
-        let piece = self.account.runtime.block_on(stream.next())?;
-        Some(piece.map_err(|error| io::Error::new(ErrorKind::NotConnected, error.to_string())))
+        let account = &*self.account;
+        // The time-out of a request ends with the headers of its answer.
+        let timeout = account.config.timeout.get();
+        let piece = account.runtime.block_on(async { tokio::time::timeout(timeout, stream.next()).await });
+        let cause = match piece {
+            Ok(None) => return None,
+            Ok(Some(Ok(piece))) => return Some(Ok(piece)),
+            Ok(Some(Err(error))) => error.to_string(),
+            Err(_) => format!("nothing came for {timeout:?}"),
+        };
+        Some(Err(io::Error::new(ErrorKind::NotConnected, cause)))
     }
 }
 
@@ -343,10 +357,15 @@ impl Store for Bucket {
             None => Put::Done,
         };
         if put == Put::Done {
-            let mut answer = self.put_once(key, bytes);
+            let account = &*self.account;
+            let mut answer = self.put_once(key, bytes, account.conditional.load(Relaxed));
             if matches!(answer, Err(No::NotConditional)) {
-                self.account.conditional.store(false, Relaxed);
-                answer = self.put_once(key, bytes);
+                answer = self.put_once(key, bytes, false);
+                // The store may have refused something else of the request, and refuses it again.
+                if answer.is_ok() && account.conditional.swap(false, Relaxed) {
+                    let bucket = &account.config.bucket;
+                    tracing::warn!("the store of `{bucket}` does not know `If-None-Match`: keys are only read before");
+                }
             }
             put = match answer {
                 Ok(()) => Put::Done,

@@ -1,0 +1,93 @@
+//! A bucket on a store that plays its answers, as real ones cannot be made to.
+#![allow(clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{Bucket, BucketConfig};
+use crate::archive::{Put, Store};
+
+/// The head of each request, in order.
+type Heads = Arc<Mutex<Vec<String>>>;
+
+/// A store that gives these answers, one a connection, and closes none before the end.
+fn store(answers: &'static [&'static str], timeout: &str) -> (Arc<dyn Store>, Heads, Runtime) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let heads = Heads::default();
+    let seen = Arc::clone(&heads);
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for answer in answers {
+            let (mut peer, _) = listener.accept().unwrap();
+            seen.lock().unwrap().push(head(&peer));
+            peer.write_all(answer.as_bytes()).unwrap();
+            open.push(peer);
+        }
+        // What is asked then fails at once.
+        drop(listener);
+        std::thread::park();
+    });
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let options = json!({
+        "bucket": "evidence", "endpoint": endpoint, "timeout": timeout,
+        "access_key_id": "key", "secret_access_key": "secret",
+    });
+    let config: BucketConfig = serde_json::from_value(options).unwrap();
+    let stores = Bucket::stores(&config, None, runtime.handle().clone()).unwrap();
+    (stores("audit"), heads, runtime)
+}
+
+/// Reads a request, and answers its head in lower case.
+fn head(peer: &TcpStream) -> String {
+    let (mut reader, mut head) = (BufReader::new(peer), String::new());
+    while reader.read_line(&mut head).unwrap() > 2 {}
+    let head = head.to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+    reader.take(length).read_to_end(&mut Vec::new()).unwrap();
+    head
+}
+
+#[test]
+fn a_body_that_stalls_is_asked_for_again_and_only_its_rest_is_taken() {
+    let (store, heads, _runtime) = store(
+        &[
+            "HTTP/1.1 200 OK\r\netag: \"t\"\r\ncontent-length: 10\r\nconnection: close\r\n\r\nhello",
+            // It knows no ranges.
+            "HTTP/1.1 200 OK\r\netag: \"t\"\r\ncontent-length: 10\r\nconnection: close\r\n\r\nhelloworld",
+            "HTTP/1.1 206 Partial Content\r\ncontent-range: bytes 5-9/10\r\ncontent-length: 5\r\n\
+             connection: close\r\n\r\nworld",
+        ],
+        "3s",
+    );
+    let mut text = String::new();
+    store.open("seal/000000000000").unwrap().unwrap().read_to_string(&mut text).unwrap();
+    assert_eq!(text, "helloworld");
+    let heads = heads.lock().unwrap();
+    assert_eq!(heads.len(), 3);
+    assert!(heads[1..].iter().all(|head| head.contains("range: bytes=5-")), "{heads:?}");
+}
+
+/// AWS answers `InvalidArgument` to a bad date as well.
+#[test]
+fn what_is_refused_without_a_condition_too_leaves_the_condition_on() {
+    const ABSENT: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    const INVALID: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 46\r\nconnection: close\r\n\r\n\
+                           <Error><Code>InvalidArgument</Code></Error>   ";
+    const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    let answers = &[ABSENT, INVALID, INVALID, ABSENT, DONE, ABSENT, INVALID, DONE, ABSENT, DONE];
+    let (store, heads, _runtime) = store(answers, "30s");
+    assert!(store.put_new("seal/000000000000", b"x").is_err());
+    for key in ["seal/000000000000", "seal/000000000001", "seal/000000000002"] {
+        assert_eq!(store.put_new(key, b"x").unwrap(), Put::Done, "{key}");
+    }
+    let heads = heads.lock().unwrap();
+    let puts = heads.iter().filter(|head| head.starts_with("put "));
+    let conditional: Vec<bool> = puts.map(|head| head.contains("if-none-match: *")).collect();
+    // Only the store that takes it without the condition does not know conditions.
+    assert_eq!(conditional, [true, false, true, true, false, false]);
+}
