@@ -43,6 +43,8 @@ struct Base {
     proof: Vec<u8>,
     /// A number and id that it has.
     event: (u64, String),
+    /// All lines, as they are read.
+    lines: Vec<Vec<u8>>,
 }
 
 static BASES: LazyLock<Vec<Base>> = LazyLock::new(|| (0..8).map(base).collect());
@@ -63,7 +65,28 @@ fn base(seed: u64) -> Base {
     let files = folders.into_iter().flatten().map(|(key, _)| (key.clone(), fs::read(stream.root().join(key)).unwrap()));
     let question = Question { key: stream.key.clone(), deep: true, anchors: Vec::new(), end: stream.now };
     let proof = serde_json::to_vec(&prove(&dir, number, &id).unwrap().unwrap()).unwrap();
-    Base { store: Memory(files.collect()), question, stolen: stolen(&stream), proof, event: (number, id) }
+    let store = Memory(files.collect());
+    let (lines, end) = told(&store, &question);
+    end.unwrap();
+    Base { store, question, stolen: stolen(&stream), proof, event: (number, id), lines }
+}
+
+/// What is read of an archive, and how that ended.
+fn told(store: &Memory, question: &Question) -> (Vec<Vec<u8>>, Result<(), Unread>) {
+    let mut reader = Reader::new(Arc::new(store.clone()), Some(question.key.clone()));
+    let mut told = Vec::new();
+    let mut read = || -> Result<(), Unread> {
+        let mut objects = reader.objects(Period::default())?;
+        while let Some(sealed) = objects.next() {
+            let mut lines = objects.lines(&sealed?)?;
+            while let Some(line) = lines.next_line()? {
+                told.push(line.to_vec());
+            }
+        }
+        Ok(())
+    };
+    let end = read();
+    (told, end)
 }
 
 /// Pieces that readers trip over.
@@ -131,7 +154,14 @@ fn forge(base: &Base, store: &mut Memory, random: &mut fastrand::Rng) {
     let Ok(mut seal) = Seal::parse(note.text) else { return };
     seal.prev = super::super::merkle::sha256(note.text.as_bytes());
     seal.seq += 1;
-    let lines = b"{}\n".repeat(random.usize(..2_000_000));
+    // Few lines under their true root, with a number of records that may be true: what the seal says of the
+    // object itself holds, and what is in it is looked at.
+    let lines = if random.bool() { random.usize(..9) } else { random.usize(..2_000_000) };
+    let mut root = Tree::default();
+    (0..lines).take(9).for_each(|_| root.push(leaf(b"{}")));
+    let is_true = lines < 9 && random.bool();
+    let root = if is_true { root.root() } else { [0; 32] };
+    let lines = b"{}\n".repeat(lines);
     let mut stored = zstd::encode_all(&*lines, 1).unwrap();
     if random.bool() {
         change_bytes(&mut stored, random);
@@ -147,7 +177,7 @@ fn forge(base: &Base, store: &mut Memory, random: &mut fastrand::Rng) {
         sha256: super::super::merkle::sha256(&stored),
         bytes: stored.len() as u64,
         records: amount,
-        root: [0; 32],
+        root,
         ingest: (first, wild(random)),
         span: (Time(i64::MIN + 1), Time(i64::MAX)),
         tally,
@@ -184,6 +214,12 @@ fn no_change_of_an_archive_misleads_verify() {
         let report = checked(base, &store, seed);
         let is_good = report.verdict() == Verdict::Good;
         assert_eq!(is_good, is_whole(&store, &base.store), "seed {seed}: {:?}", report.findings);
+        // Who reads is told what was sealed, from the beginning on, and of what is gone but the end of the seals
+        // that it is.
+        let (lines, end) = told(&store, &base.question);
+        assert!(base.lines.starts_with(&lines), "seed {seed}: {end:?}");
+        let seals = |store: &Memory| store.keys("seal").unwrap();
+        assert!(end.is_err() || lines == base.lines || seals(&store) != seals(&base.store), "seed {seed}");
     });
     println!("{lives} archives changed without the key");
 }
