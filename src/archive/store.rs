@@ -88,6 +88,11 @@ pub trait Store: Debug + Send + Sync {
         Ok(vec![Kept::default(); keys.len()])
     }
 
+    /// Whether it keeps objects under legal hold itself: then [`Store::kept`] says what is held, and no record.
+    fn locks(&self) -> bool {
+        false
+    }
+
     /// Puts objects under legal hold, or ends that. A store without locks has the record of it alone.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! `wharfinger archive hold|retention`: what of an archive must stay, why, and what may be deleted when.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -11,9 +12,9 @@ use super::convert::now;
 use super::custody::recorded;
 use super::failure::{Exit, Failure};
 use super::output;
-use super::place::Reach;
+use super::place::{Reach, above};
 use super::table::{Cell, count, size, table};
-use crate::archive::{Day, Hold, Period, clear_hold, holds, retention, set_hold};
+use crate::archive::{Day, Hold, Period, Store, clear_hold, holds, retention, set_hold, streams};
 use crate::part::Interval;
 
 /// A stream and the way there.
@@ -101,30 +102,74 @@ pub(super) fn run(verb: &HoldVerb) -> Result<Exit, Failure> {
     }
 }
 
+/// The stream and those that go on from it.
+fn stores(stream: &Stream) -> Result<Vec<Arc<dyn Store>>, Failure> {
+    let place = &stream.stream;
+    let found = match above(place) {
+        Some((root, name)) => {
+            let stores = stream.reach.stores(&root)?;
+            let names = streams(&stores, &name).map_err(failed)?;
+            names.iter().map(|name| stores(name)).collect()
+        }
+        None => Vec::new(),
+    };
+    if found.is_empty() {
+        let error = anyhow::anyhow!("there is no archive in `{}`: it has no first seal", place.display());
+        return Err(Failure::new(Exit::NoInput, error, "name the folder of one stream, such as `archive/audit`"));
+    }
+    Ok(found)
+}
+
 fn set(stream: &Stream, period: Period, reason: &str) -> Result<Exit, Failure> {
-    let store = stream.reach.stores(&stream.stream)?("");
-    let (hold, objects) = set_hold(&*store, period, reason, &user(), now()).map_err(failed)?;
-    said(stream, &hold, &format!("{} held", count(objects, "object")))
+    let now = now();
+    if period.from.is_some_and(|from| from >= period.to.map_or(now, |to| to.min(now))) {
+        let error = anyhow::anyhow!("the period ends before it begins: it ends now at the latest");
+        return Err(Failure::new(Exit::Usage, error, "`--from` is before `--to`, and before now"));
+    }
+    let (mut first, mut objects) = (None, 0);
+    for store in stores(stream)? {
+        let (hold, held) = set_hold(&*store, period, reason, &user(), now).map_err(failed)?;
+        first.get_or_insert(hold);
+        objects += held;
+    }
+    if objects == 0 {
+        eprintln!("note: no object was received in that period: nothing but the seals and checkpoints is held");
+    }
+    said(stream, first.as_ref(), &format!("{} held", count(objects, "object")))
 }
 
 fn clear(stream: &Stream, id: &str, reason: &str) -> Result<Exit, Failure> {
-    let store = stream.reach.stores(&stream.stream)?("");
-    let Some((hold, objects)) = clear_hold(&*store, id, reason, &user(), now()).map_err(failed)? else {
+    let (mut cleared, mut objects) = (None, 0);
+    let now = now();
+    for store in stores(stream)? {
+        if let Some((hold, free)) = clear_hold(&*store, id, reason, &user(), now).map_err(failed)? {
+            cleared.get_or_insert(hold);
+            objects += free;
+        }
+    }
+    if cleared.is_none() {
         let error = anyhow::anyhow!("no hold `{id}` is in force");
         return Err(Failure::new(Exit::NoInput, error, "`wharfinger archive hold list` names those that are"));
-    };
-    said(stream, &hold, &format!("{} let go", count(objects, "object")))
+    }
+    said(stream, cleared.as_ref(), &format!("{} let go", count(objects, "object")))
 }
 
-fn said(stream: &Stream, hold: &Hold, what: &str) -> Result<Exit, Failure> {
+fn said(stream: &Stream, hold: Option<&Hold>, what: &str) -> Result<Exit, Failure> {
+    let Some(hold) = hold else { return Ok(Exit::Ok) };
     let text = if stream.json { format!("{:#}\n", json!(hold)) } else { format!("hold {}: {what}\n", hold.id) };
     output::write(text.as_bytes())?;
     Ok(Exit::Ok)
 }
 
 fn list(stream: &Stream) -> Result<Exit, Failure> {
-    let store = stream.reach.stores(&stream.stream)?("");
-    let holds = holds(&*store).map_err(failed)?;
+    let mut all: Vec<Hold> = Vec::new();
+    for store in stores(stream)? {
+        // What was set for all streams is one hold, as long as they agree.
+        let more = holds(&*store).map_err(failed)?;
+        all.extend(more.into_iter().filter(|hold| !all.contains(hold)).collect::<Vec<_>>());
+    }
+    warn(&all);
+    let holds = all;
     let text = match (stream.json, holds.is_empty()) {
         (true, _) => format!("{:#}\n", json!(holds)),
         (false, true) => "there was never a hold\n".to_owned(),
@@ -145,6 +190,7 @@ fn list(stream: &Stream) -> Result<Exit, Failure> {
 pub(super) fn report(arguments: &Retention) -> Result<Exit, Failure> {
     let Retention { stream, keep } = arguments;
     let store = stream.reach.stores(&stream.stream)?("");
+    warn(&holds(&*store).map_err(failed)?);
     let days = retention(&*store, keep.map(Interval::get), now()).map_err(failed)?;
     let text = match (stream.json, days.is_empty()) {
         (true, _) => format!("{:#}\n", json!(days)),
@@ -161,6 +207,13 @@ pub(super) fn report(arguments: &Retention) -> Result<Exit, Failure> {
     };
     output::write(text.as_bytes())?;
     Ok(Exit::Ok)
+}
+
+fn warn(holds: &[Hold]) {
+    for hold in holds.iter().filter(|hold| hold.is_damaged) {
+        let id = &hold.id;
+        eprintln!("warning: a record of the hold `{id}` is damaged or none: what it may cover counts as held");
+    }
 }
 
 /// Who asks, as the system knows him.

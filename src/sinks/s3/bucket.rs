@@ -418,6 +418,10 @@ impl Store for Bucket {
         Ok(keys)
     }
 
+    fn locks(&self) -> bool {
+        true
+    }
+
     fn kept(&self, keys: &[String]) -> io::Result<Vec<Kept>> {
         let account = &*self.account;
         account.ask_each(keys, |client, key| {
