@@ -62,7 +62,8 @@ impl Emitter {
         }
     }
 
-    fn names() -> impl Iterator<Item = &'static str> {
+    /// What users may call one.
+    pub fn names() -> impl Iterator<Item = &'static str> {
         FORMATS.iter().filter(|format| format.emit.is_some()).map(|format| format.name).chain([RAW])
     }
 }

@@ -13,7 +13,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, Url, redirect};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use wharfinger_formats::Event;
 
@@ -52,6 +52,7 @@ pub struct SplunkHecConfig {
     pub sourcetype: String,
     /// What `event` holds: with `json` the event as an object, else one record as text.
     #[serde(default = "Emitter::native")]
+    #[schemars(schema_with = "formats_inside")]
     pub format: Emitter,
     /// How requests are compressed.
     #[serde(default)]
@@ -98,6 +99,15 @@ const fn timeout() -> Interval {
     Interval::seconds(60)
 }
 
+/// The format that is an envelope itself.
+const ENVELOPE: &str = "hec";
+
+/// What `event` can hold: any format but an envelope.
+fn formats_inside(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<_> = Emitter::names().filter(|name| *name != ENVELOPE).collect();
+    json_schema!({ "type": "string", "enum": names })
+}
+
 /// So much of an answer is read.
 const ANSWER_BYTES: usize = 64 * 1024;
 /// A peer that finds requests too large is never sent fewer bytes than this at once.
@@ -126,6 +136,10 @@ impl SinkConfig for SplunkHecConfig {
         if let Err(message) = self.url() {
             let hint = "write the collector's address: `https://splunk.example:8088`".to_owned();
             problems.push(Problem { option: "endpoint", message, hint });
+        }
+        if self.format.name() == ENVELOPE {
+            let message = "the sink writes the envelope: `event` would hold another one".to_owned();
+            problems.push(Problem { option: "format", message, hint: "leave the option out for `json`".to_owned() });
         }
         if self.max_events == 0 || self.max_bytes.get() == 0 {
             let option = if self.max_events == 0 { "max_events" } else { "max_bytes" };

@@ -24,18 +24,19 @@ const FIELDS: &[(Field, &str)] = &[
 /// What is the same in every envelope of a sender.
 #[derive(Debug, Clone)]
 pub struct Envelope {
-    /// `,"sourcetype":"…","index":"…","event":`.
+    /// `"sourcetype":"…","index":"…","event":`.
     before_event: Vec<u8>,
-    /// Where events say none.
+    /// Where events say none; empty is none either.
     host: String,
     /// In place of what events say.
     source: Option<String>,
 }
 
 impl Envelope {
-    /// Envelopes of that source type; `host` is for events that name none, `source` for all of them.
+    /// Envelopes of that source type; `host` is for events that name none and may be empty, `source` for all of
+    /// them.
     pub fn new(host: &str, source: Option<&str>, sourcetype: &str, index: Option<&str>) -> Envelope {
-        let mut before_event = b",\"sourcetype\":".to_vec();
+        let mut before_event = b"\"sourcetype\":".to_vec();
         write_string(&mut before_event, sourcetype);
         if let Some(index) = index {
             before_event.extend_from_slice(b",\"index\":");
@@ -48,14 +49,21 @@ impl Envelope {
     /// Appends the envelope of `event`, around what `write` appends: a JSON object, or a JSON string that is
     /// not blank.
     pub fn write(&self, event: &Event<'_>, write: impl FnOnce(&mut Vec<u8>), out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"time\":");
-        // Without a time of its own, the moment of receipt; Splunk would take the moment of indexing.
-        write_time(out, event.time(Field::Time).or_else(|| event.time(Field::ObservedTime)).unwrap_or(Time(0)));
-        out.extend_from_slice(b",\"host\":");
-        write_string(out, event.text(Field::HostName).or(event.text(Field::VmName)).unwrap_or(&self.host));
-        if let Some(source) = self.source.as_deref().or(event.text(Field::Source)) {
-            out.extend_from_slice(b",\"source\":");
-            write_string(out, source);
+        out.push(b'{');
+        // Without a time of its own, the moment of receipt; without either Splunk takes the moment of indexing.
+        if let Some(time) = event.time(Field::Time).or_else(|| event.time(Field::ObservedTime)) {
+            out.extend_from_slice(b"\"time\":");
+            write_time(out, time);
+            out.push(b',');
+        }
+        let host = event.text(Field::HostName).or(event.text(Field::VmName)).unwrap_or(&self.host);
+        let source = self.source.as_deref().or(event.text(Field::Source)).unwrap_or_default();
+        for (key, text) in
+            [("\"host\":", host), ("\"source\":", source)].into_iter().filter(|(_, text)| !text.is_empty())
+        {
+            out.extend_from_slice(key.as_bytes());
+            write_string(out, text);
+            out.push(b',');
         }
         out.extend_from_slice(&self.before_event);
         write(out);
@@ -81,9 +89,9 @@ impl Envelope {
     }
 }
 
-/// An envelope around native JSON.
+/// An envelope around native JSON. A host that nobody named is not made up.
 pub(super) fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
-    let envelope = Envelope::new(context.product, None, "wharfinger:container:event", None);
+    let envelope = Envelope::new("", None, "wharfinger:container:event", None);
     envelope.write(event, |out| json::emit(event, context, out), out);
 }
 
