@@ -256,7 +256,8 @@ impl<'a> JsonReader<'a> {
         }
         self.keys = self.keys.saturating_add(1);
         if self.keys > self.keys_max {
-            return Err(self.refuse("at most 2,000 keys"));
+            let of_input = self.keys_max == KEYS_MAX;
+            return Err(self.refuse(if of_input { "at most 2,000 keys" } else { "fewer keys" }));
         }
         let key = self.string()?;
         self.expect(b':', "`:`")?;
@@ -316,7 +317,8 @@ impl<'a> JsonReader<'a> {
 
     fn enter(&mut self) -> Read<()> {
         if self.depth >= self.depth_max {
-            return Err(self.refuse("at most 64 levels of JSON"));
+            let of_input = self.depth_max == DEPTH_MAX;
+            return Err(self.refuse(if of_input { "at most 64 levels of JSON" } else { "fewer levels of JSON" }));
         }
         self.depth = self.depth.saturating_add(1);
         Ok(())

@@ -29,14 +29,16 @@ const KEYS_MAX: u32 = 1_000_000;
 /// ```
 ///
 /// # Errors
-/// It is no object of JSON, or `raw_base64` is none.
+/// It is no object of JSON, `raw_base64` is none, or the bytes stand there twice.
 pub fn read<'b>(line: &[u8], raw: &'b mut Vec<u8>, memory: Event<'_>) -> Result<Event<'b>, ParseError> {
     let mut event = memory.reuse(b"");
     raw.clear();
     let mut reader = JsonReader::new(line)?.with_limits(DEPTH_MAX, KEYS_MAX);
+    let mut has_raw = false;
     reader.object(|reader, key| match key.body {
         "fields" if reader.at_object() => reader.object(|reader, key| extra(reader, key, &mut event)),
         "_dup" => reader.array(|reader| again(reader, &mut event)),
+        "raw" | "raw_base64" if std::mem::replace(&mut has_raw, true) => Err(reader.refuse("the raw bytes once")),
         "raw" => {
             if let Some(text) = reader.try_string()? {
                 raw.extend_from_slice(text.text().as_bytes());
@@ -183,10 +185,30 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_an_error() {
-        for wrong in ["", "[]", "{", r#"{"raw":1}"#, r#"{"raw_base64":"%"}"#, r#"{"_dup":[[1,2]]}"#, "{} x", "{}{}"] {
+        for wrong in [
+            "",
+            "[]",
+            "{",
+            r#"{"raw":1}"#,
+            r#"{"raw_base64":"%"}"#,
+            r#"{"_dup":[[1,2]]}"#,
+            "{} x",
+            "{}{}",
+            r#"{"raw":"a","raw":"b"}"#,
+            r#"{"raw":"a","raw_base64":"Yg=="}"#,
+            r#"{"raw_base64":"Yg==","raw_base64":"Yg=="}"#,
+        ] {
             assert!(read(wrong.as_bytes(), &mut Vec::new(), Event::new(b"")).is_err(), "{wrong}");
         }
         assert!(read(b"{\"raw\":\"\xff\"}", &mut Vec::new(), Event::new(b"")).is_err());
+    }
+
+    /// Its limits are its own: no message names those of a parser.
+    #[test]
+    fn too_many_levels_are_told_by_its_own_limit() {
+        let line = format!(r#"{{"fields":{{"a":{}}}}}"#, "[".repeat(100));
+        let error = read(line.as_bytes(), &mut Vec::new(), Event::new(b"")).unwrap_err();
+        assert_eq!(error.expected, "fewer levels of JSON");
     }
 
     /// More keys and levels than a parser reads stand in a line, which has objects of its own around them.
