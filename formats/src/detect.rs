@@ -214,6 +214,12 @@ mod tests {
         let detects = |format: &Format, line: &[u8]| format.detect.map_or(0, |detect| detect(line)) >= INNER_SCORE;
         for format in FORMATS.iter().filter(|format| !format.starts.is_empty()) {
             assert!(lines.iter().any(|line| detects(format, line)), "{}", format.name);
+            // White space is passed over before the first byte is looked at.
+            for line in lines.iter().filter(|line| detects(format, line)) {
+                let first = line.trim_ascii_start().first();
+                assert!(first.is_some_and(|first| format.starts.contains(first)), "{}", format.name);
+            }
+            assert!(!format.starts.iter().any(u8::is_ascii_whitespace), "{}", format.name);
             for line in lines {
                 for first in (0..=255_u8).filter(|first| !first.is_ascii_whitespace() && !format.starts.contains(first))
                 {

@@ -17,7 +17,8 @@ pub(crate) const FORMAT: Format = Format {
     name: "docker_local",
     about: "Records of Docker's local log driver and of log plugins (protobuf)",
     detect: Some(detect),
-    starts: b"\0\n",
+    // A record without lengths begins with a line end, which is white space to who looks here.
+    starts: b"\0\x06",
     parse: Some(parse),
     emit: None,
     open: None,
