@@ -5,11 +5,12 @@
 //! the archive looks for its own.
 //!
 //! Invariant: memory is four bits for each number that the seals account for, and with times of indexing
-//! four bytes for each id in the export; both have a limit.
+//! eight bytes for each id in the export; both have a limit.
 
 mod bits;
 mod export;
 mod report;
+mod times;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,6 +20,7 @@ use wharfinger_formats::{Event, Field, Time, Value};
 use self::bits::Numbers;
 pub use self::export::{ExportError, Found, read_export};
 pub use self::report::{Report, Row};
+use self::times::Times;
 use crate::archive::{Period, Place, Reader, Reading, Unread, read_events, received};
 use crate::filter::Filter;
 
@@ -57,6 +59,7 @@ pub struct Ledger {
     readers: Vec<(String, Reader)>,
     /// By incarnation of the journal.
     numbers: BTreeMap<u64, Numbers>,
+    times: Times,
     question: Question,
     report: Report,
 }
@@ -77,8 +80,7 @@ impl Ledger {
     /// # Errors
     /// The archive cannot be read, or has too many.
     pub fn open(mut readers: Vec<(String, Reader)>, question: Question) -> Result<Ledger, ReconcileError> {
-        let mut numbers = BTreeMap::<u64, Numbers>::new();
-        let mut total = 0_u64;
+        let mut spans = BTreeMap::<u64, (u64, u64)>::new();
         for (_, reader) in &mut readers {
             let (mut span, mut first) = (None::<(u64, u64)>, None);
             for sealed in reader.objects(question.period)? {
@@ -95,16 +97,21 @@ impl Ledger {
                 None => None,
             };
             let Some(incarnation) = incarnation else { continue };
-            total = total.saturating_add((to - from).saturating_add(1));
-            if total > NUMBERS_MAX {
-                return Err(ReconcileError::TooMany(total));
-            }
-            match numbers.get_mut(&incarnation) {
-                Some(known) => known.widen(from, to),
-                None => drop(numbers.insert(incarnation, Numbers::new(from, to))),
-            }
+            let known = spans.entry(incarnation).or_insert((from, to));
+            *known = (known.0.min(from), known.1.max(to));
         }
-        Ok(Ledger { readers, numbers, question, report: Report::default() })
+        // Streams of one incarnation may lie far apart in it: memory is for all between them.
+        let width = |(from, to): (u64, u64)| to.saturating_sub(from).saturating_add(1);
+        let total = spans.values().fold(0, |sum: u64, span| sum.saturating_add(width(*span)));
+        if total > NUMBERS_MAX {
+            return Err(ReconcileError::TooMany(total));
+        }
+        let (mut numbers, mut before) = (BTreeMap::new(), 0);
+        for (incarnation, span) in spans {
+            numbers.insert(incarnation, Numbers::new(before, span.0, span.1));
+            before += width(span);
+        }
+        Ok(Ledger { readers, numbers, times: Times::default(), question, report: Report::default() })
     }
 
     /// An id that the SIEM has.
@@ -128,7 +135,7 @@ impl Ledger {
             Report::name(&mut self.report.duplicate_ids, found.id);
         }
         match found.indexed {
-            Some(indexed) => place.keep_time(indexed),
+            Some(indexed) => self.times.keep(place.number(), indexed),
             None => Ok(()),
         }
     }
@@ -140,9 +147,10 @@ impl Ledger {
     pub fn close(mut self, missing: &mut dyn FnMut(&str) -> io::Result<()>) -> Result<Report, ReconcileError> {
         let period = self.question.period;
         let mut readers = std::mem::take(&mut self.readers);
+        self.times.sort();
         let mut walk = Walk { ledger: &mut self, missing, declared: Vec::new() };
         read_events(&mut readers, period, Place::default(), &mut walk)?;
-        let declared = std::mem::take(&mut walk.declared);
+        let declared = merged(std::mem::take(&mut walk.declared));
         self.report.declared = declared.iter().map(|range| self.missing_in(range)).sum();
         for (incarnation, numbers) in &self.numbers {
             for number in numbers.unknown() {
@@ -163,6 +171,20 @@ fn incarnation(line: &[u8]) -> Option<u64> {
     id(line["event_id"].as_str()?).map(|(incarnation, _)| incarnation)
 }
 
+/// Ranges that touch are one: no number is counted twice.
+fn merged(mut ranges: Vec<(u64, u64, u64)>) -> Vec<(u64, u64, u64)> {
+    ranges.retain(|(_, first, last)| first <= last);
+    ranges.sort_unstable();
+    let mut merged = Vec::<(u64, u64, u64)>::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(before) if before.0 == range.0 && range.1 <= before.2 => before.2 = before.2.max(range.2),
+            _ => merged.push(range),
+        }
+    }
+    merged
+}
+
 struct Walk<'l> {
     ledger: &'l mut Ledger,
     missing: &'l mut dyn FnMut(&str) -> io::Result<()>,
@@ -173,7 +195,7 @@ struct Walk<'l> {
 impl Reading for Walk<'_> {
     fn event(&mut self, _: Place, event: &mut Event<'_>) -> io::Result<bool> {
         self.note(event);
-        let Ledger { numbers, question, report, .. } = &mut *self.ledger;
+        let Ledger { numbers, times, question, report, .. } = &mut *self.ledger;
         let text = event.text(Field::EventId).unwrap_or_default();
         let Some((incarnation, number)) = id(text) else { return Ok(true) };
         let Some(mut place) = numbers.get_mut(&incarnation).and_then(|numbers| numbers.at(number)) else {
@@ -202,7 +224,7 @@ impl Reading for Walk<'_> {
         } else if place.is_twice() {
             row.duplicate += 1;
         }
-        let late = place.time().filter(|indexed| {
+        let late = times.of(place.number()).filter(|indexed| {
             let age = i64::from(*indexed).saturating_sub(received.seconds());
             u64::try_from(age).is_ok_and(|age| age > question.late_seconds)
         });
@@ -230,7 +252,8 @@ impl Walk<'_> {
             let sink = extra("sink");
             let is_its = sink.is_none() || sink == self.ledger.question.sink.as_deref();
             let range = extra("first_id").and_then(id).zip(extra("last_id").and_then(id));
-            if let Some(((incarnation, first), (_, last))) = range.filter(|_| is_its) {
+            let is_one = |((first, _), (last, _)): &((u64, u64), (u64, u64))| first == last;
+            if let Some(((incarnation, first), (_, last))) = range.filter(is_one).filter(|_| is_its) {
                 self.declared.push((incarnation, first, last));
             }
         }
@@ -260,7 +283,13 @@ fn row<'r>(rows: &'r mut BTreeMap<(String, i64), Row>, source: &str, received: T
 
 #[cfg(test)]
 mod tests {
-    use super::id;
+    use super::{id, merged};
+
+    #[test]
+    fn a_number_that_was_declared_twice_is_one() {
+        let ranges = vec![(1, 5, 9), (2, 0, 3), (1, 1, 5), (1, 7, 8), (1, 20, 20), (1, 30, 29), (2, 3, 3)];
+        assert_eq!(merged(ranges), [(1, 1, 9), (1, 20, 20), (2, 0, 3)]);
+    }
 
     #[test]
     fn only_an_id_is_one() {

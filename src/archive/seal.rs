@@ -236,6 +236,9 @@ impl Data {
         let records = number(lines.fact("records")?)?;
         let root = hash(lines.fact("records-root")?)?;
         let ingest = two(lines.fact("ingest")?, number)?;
+        if ingest.0 > ingest.1 {
+            return Err("its numbers end before they begin".to_owned());
+        }
         let span = two(lines.fact("span")?, millis)?;
         let tally = lines.fact("tally")?;
         let [taken, archived, filtered, quarantined, dropped] =

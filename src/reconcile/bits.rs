@@ -2,44 +2,28 @@
 //!
 //! Invariant: as long as the range; a number outside of it has no place.
 
-use std::collections::HashMap;
-
-use super::export::ExportError;
-
 const SEEN: u8 = 1;
 const TWICE: u8 = 2;
 const EXPECTED: u8 = 4;
 /// In the archive and not expected.
 const KNOWN: u8 = 8;
 
-/// Times of indexing are kept for so many numbers at once.
-const PAGE: u64 = 1 << 16;
-/// Half a gigabyte of times.
-const PAGES_MAX: usize = 2048;
-
 /// The numbers of one incarnation.
 #[derive(Debug)]
 pub(super) struct Numbers {
+    /// Numbers of other incarnations, before these.
+    before: u64,
     first: u64,
     last: u64,
     /// Two numbers a byte.
     bits: Vec<u8>,
-    /// Seconds since 1970; zero is none.
-    times: HashMap<u64, Box<[u32]>>,
 }
 
 impl Numbers {
-    pub(super) fn new(first: u64, last: u64) -> Numbers {
-        let mut numbers = Numbers { first, last, bits: Vec::new(), times: HashMap::new() };
-        numbers.widen(first, last);
-        numbers
-    }
-
-    /// Another stream has more of the same incarnation. Nothing was seen yet.
-    pub(super) fn widen(&mut self, first: u64, last: u64) {
-        (self.first, self.last) = (self.first.min(first), self.last.max(last));
-        let bytes = (self.last - self.first) / 2 + 1;
-        self.bits = vec![0; usize::try_from(bytes).unwrap_or(0)];
+    /// `before` are the numbers of other incarnations.
+    pub(super) fn new(before: u64, first: u64, last: u64) -> Numbers {
+        let bytes = last.saturating_sub(first) / 2 + 1;
+        Numbers { before, first, last, bits: vec![0; usize::try_from(bytes).unwrap_or(0)] }
     }
 
     /// The place of a number.
@@ -91,6 +75,11 @@ impl Spot<'_> {
         before
     }
 
+    /// Its number among those of all incarnations.
+    pub(super) fn number(&self) -> u32 {
+        u32::try_from(self.numbers.before + self.index).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn expect(&mut self) {
         self.set(EXPECTED);
     }
@@ -106,25 +95,6 @@ impl Spot<'_> {
     pub(super) fn is_twice(&self) -> bool {
         self.has(TWICE)
     }
-
-    /// Keeps when it was indexed; of several the first counts.
-    pub(super) fn keep_time(&mut self, indexed: u32) -> Result<(), ExportError> {
-        let times = &mut self.numbers.times;
-        let (page, slot) = (self.index / PAGE, (self.index % PAGE) as usize);
-        if times.len() >= PAGES_MAX && !times.contains_key(&page) {
-            return Err(ExportError::TooManyTimes);
-        }
-        let page = times.entry(page).or_insert_with(|| vec![0; PAGE as usize].into_boxed_slice());
-        if let Some(known) = page.get_mut(slot).filter(|known| **known == 0 || **known > indexed) {
-            *known = indexed;
-        }
-        Ok(())
-    }
-
-    pub(super) fn time(&self) -> Option<u32> {
-        let page = self.numbers.times.get(&(self.index / PAGE))?;
-        page.get((self.index % PAGE) as usize).copied().filter(|time| *time > 0)
-    }
 }
 
 #[cfg(test)]
@@ -134,7 +104,7 @@ mod tests {
 
     #[test]
     fn every_number_has_its_own_bits() {
-        let mut numbers = Numbers::new(7, 12);
+        let mut numbers = Numbers::new(100, 7, 12);
         assert!(numbers.at(6).is_none() && numbers.at(13).is_none());
         for number in 7..=12 {
             numbers.at(number).unwrap().expect();
@@ -144,13 +114,11 @@ mod tests {
         }
         assert!(numbers.at(8).unwrap().is_twice() && !numbers.at(7).unwrap().is_twice());
         assert_eq!((numbers.missing_in(0, u64::MAX), numbers.missing_in(8, 10)), (3, 2));
-        let mut other = Numbers::new(0, 3);
+        let mut other = Numbers::new(0, 0, 3);
         other.at(1).unwrap().see();
         other.at(2).unwrap().see();
         other.at(2).unwrap().know();
         assert_eq!(other.unknown().collect::<Vec<_>>(), [1]);
-        other.at(1).unwrap().keep_time(9).unwrap();
-        other.at(1).unwrap().keep_time(5).unwrap();
-        assert_eq!((other.at(1).unwrap().time(), other.at(2).unwrap().time()), (Some(5), None));
+        assert_eq!((numbers.at(7).unwrap().number(), numbers.at(12).unwrap().number()), (100, 105));
     }
 }

@@ -1,16 +1,21 @@
 //! Ids out of what a SIEM exports: a list, CSV with a head, JSON lines, or a document of search results.
 //!
-//! Invariant: one line, row or result at a time; nothing in them makes it stop but what is no export.
+//! Invariant: one line, row or result at a time, of at most [`RECORD_BYTES_MAX`]; of JSON what is not wanted is
+//! passed over as it is read. Nothing makes it stop but what is no export.
 
+mod member;
+
+use std::cell::Cell;
 use std::fmt;
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use serde::de::{DeserializeSeed, Deserializer as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Value;
 use wharfinger_formats::Time;
 
-/// No line of an export is longer.
-const LINE_BYTES_MAX: u64 = 64 << 20;
+use self::member::{Member, Row};
+
+/// No line, row or result of an export is longer.
+const RECORD_BYTES_MAX: u64 = 16 << 20;
 /// What the column of ids is called.
 const ID_NAMES: [&str; 4] = ["event_id", "externalId", "event.event_id", "fields.event_id"];
 const INDEXED: &str = "_indextime";
@@ -36,6 +41,28 @@ pub enum ExportError {
     Json { line: u64, cause: serde_json::Error },
     #[error("it has times of indexing for more events than memory is used for")]
     TooManyTimes,
+}
+
+fn too_long() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("a record of it is longer than {RECORD_BYTES_MAX} bytes"))
+}
+
+/// Reads on as long as something is left for the present record.
+struct Bounded<'b> {
+    inner: &'b mut dyn BufRead,
+    left: &'b Cell<u64>,
+}
+
+impl Read for Bounded<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (left, asked) = (self.left.get(), buffer.len() as u64);
+        if left == 0 {
+            return Err(too_long());
+        }
+        let count = (&mut *self.inner).take(left.min(asked)).read(buffer)?;
+        self.left.set(left.saturating_sub(count as u64));
+        Ok(count)
+    }
 }
 
 type Tell<'t> = dyn FnMut(&Found<'_>) -> Result<(), ExportError> + 't;
@@ -69,8 +96,11 @@ fn each_line(
     let (mut line, mut number) = (Vec::new(), 0);
     loop {
         line.clear();
-        if (&mut *export).take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+        if (&mut *export).take(RECORD_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
             return Ok(());
+        }
+        if line.len() as u64 == RECORD_BYTES_MAX {
+            return Err(too_long().into());
         }
         number += 1;
         let trimmed = line.trim_ascii();
@@ -86,13 +116,15 @@ fn list(export: &mut dyn BufRead, tell: &mut Tell<'_>) -> Result<(), ExportError
 }
 
 fn table(export: &mut dyn BufRead, tell: &mut Tell<'_>) -> Result<(), ExportError> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(export);
+    let left = Cell::new(RECORD_BYTES_MAX);
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(Bounded { inner: export, left: &left });
     let head = reader.byte_headers()?.clone();
     let column = |name: &str| head.iter().position(|cell| cell.trim_ascii() == name.as_bytes());
     let id = ID_NAMES.iter().find_map(|name| column(name)).ok_or(ExportError::NoColumn)?;
     let indexed = column(INDEXED);
     let mut row = csv::ByteRecord::new();
     while reader.read_byte_record(&mut row)? {
+        left.set(RECORD_BYTES_MAX);
         let text = |at: usize| row.get(at).map(String::from_utf8_lossy).unwrap_or_default();
         let indexed = indexed.and_then(|at| seconds(&text(at)));
         tell(&Found { id: text(id).trim(), indexed })?;
@@ -102,34 +134,29 @@ fn table(export: &mut dyn BufRead, tell: &mut Tell<'_>) -> Result<(), ExportErro
 
 fn json_lines(export: &mut dyn BufRead, tell: &mut Tell<'_>) -> Result<(), ExportError> {
     each_line(export, |number, line| {
-        let value = serde_json::from_slice(line).map_err(|cause| ExportError::Json { line: number, cause })?;
-        result(&value, tell)
+        let member: Member = serde_json::from_slice(line).map_err(|cause| ExportError::Json { line: number, cause })?;
+        member.row().map_or(Ok(()), |row| result(&row, tell))
     })
 }
 
 /// One result: `{"result": {…}}` of a search, an envelope of HEC, or an event.
-fn result(value: &Value, tell: &mut Tell<'_>) -> Result<(), ExportError> {
+fn result(row: &Row, tell: &mut Tell<'_>) -> Result<(), ExportError> {
     // A preview tells the same again; what else Splunk writes between results has none.
-    if value["preview"] == true {
+    if row.is_preview {
         return Ok(());
     }
-    let inner = if value["result"].is_object() { &value["result"] } else { value };
-    let places = [inner, &inner["fields"], &inner["event"]];
-    let id = places.iter().find_map(|place| ID_NAMES.iter().find_map(|name| place[*name].as_str()));
-    let raw = || inner["_raw"].as_str().and_then(|raw| serde_json::from_str::<Value>(raw).ok());
+    let inner = row.result.as_deref().unwrap_or(row);
+    let places = [Some(inner), inner.fields.as_deref(), inner.event.as_deref()];
+    let id = places.into_iter().flatten().find_map(|place| place.ids.iter().flatten().next());
+    let raw = || serde_json::from_str(inner.raw.as_deref()?).ok();
     let own = match id {
         Some(_) => None,
-        None => raw().and_then(|raw| Some(raw["event_id"].as_str()?.to_owned())),
+        None => raw().and_then(|raw: Member| raw.row()).and_then(|mut raw| raw.ids.first_mut()?.take()),
     };
-    let indexed = match &inner[INDEXED] {
-        Value::String(text) => seconds(text),
-        Value::Number(number) => seconds(&number.to_string()),
-        _ => None,
-    };
-    match id.or(own.as_deref()) {
-        Some(id) => tell(&Found { id, indexed }),
+    match id.or(own.as_ref()) {
+        Some(id) => tell(&Found { id, indexed: inner.indexed }),
         // `{"lastrow": true}` and messages are no results.
-        None if value["result"].is_object() || inner["_raw"].is_string() => tell(&Found { id: "", indexed }),
+        None if row.result.is_some() || inner.raw.is_some() => tell(&Found { id: "", indexed: inner.indexed }),
         None => Ok(()),
     }
 }
@@ -144,8 +171,9 @@ fn seconds(text: &str) -> Option<u32> {
 /// `[…]`, or `{"results": […]}`, one element at a time.
 fn document(export: &mut dyn BufRead, tell: &mut Tell<'_>) -> Result<(), ExportError> {
     let mut refused = None;
-    let mut reader = serde_json::Deserializer::from_reader(export);
-    let read = (&mut reader).deserialize_any(Results { tell, refused: &mut refused });
+    let left = Cell::new(RECORD_BYTES_MAX);
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(Bounded { inner: export, left: &left }));
+    let read = (&mut reader).deserialize_any(Results { tell, refused: &mut refused, left: &left });
     match (read, refused) {
         (_, Some(error)) => Err(error),
         (Err(cause), None) => Err(ExportError::Json { line: cause.line() as u64, cause }),
@@ -156,6 +184,7 @@ fn document(export: &mut dyn BufRead, tell: &mut Tell<'_>) -> Result<(), ExportE
 struct Results<'r, 't> {
     tell: &'r mut Tell<'t>,
     refused: &'r mut Option<ExportError>,
+    left: &'r Cell<u64>,
 }
 
 impl<'de> DeserializeSeed<'de> for Results<'_, '_> {
@@ -174,8 +203,9 @@ impl<'de> Visitor<'de> for Results<'_, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut results: A) -> Result<(), A::Error> {
-        while let Some(value) = results.next_element::<Value>()? {
-            if let Err(error) = result(&value, self.tell) {
+        while let Some(member) = results.next_element::<Member>()? {
+            self.left.set(RECORD_BYTES_MAX);
+            if let Err(error) = member.row().map_or(Ok(()), |row| result(&row, self.tell)) {
                 *self.refused = Some(error);
                 return Err(serde::de::Error::custom("enough"));
             }
@@ -186,7 +216,11 @@ impl<'de> Visitor<'de> for Results<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         while let Some(name) = members.next_key::<String>()? {
             if name == "results" {
-                members.next_value_seed(Results { tell: &mut *self.tell, refused: &mut *self.refused })?;
+                members.next_value_seed(Results {
+                    tell: &mut *self.tell,
+                    refused: &mut *self.refused,
+                    left: self.left,
+                })?;
             } else {
                 members.next_value::<IgnoredAny>()?;
             }
@@ -199,6 +233,18 @@ impl<'de> Visitor<'de> for Results<'_, '_> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_record_without_an_end_is_no_record() {
+        let endless = |begin: &'static str| {
+            let rest = BufReader::new(io::repeat(b'x').take(RECORD_BYTES_MAX * 2));
+            read_export(&mut begin.as_bytes().chain(rest), &mut |_| Ok(()))
+        };
+        for begin in ["event_id,a\na-1,\"", "{\"a\":\"", "[{\"event_id\":\"", "a-1\n"] {
+            let read = endless(begin);
+            assert!(read.as_ref().is_err_and(|error| error.to_string().contains("longer than")), "{begin} {read:?}");
+        }
+    }
 
     fn found(export: &str) -> Vec<(String, Option<u32>)> {
         let mut found = Vec::new();
