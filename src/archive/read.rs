@@ -150,6 +150,14 @@ impl Reader {
         Reader { store, keys: key.map(Keys::new) }
     }
 
+    /// The hash of its first seal, as it stands there: no other stream has the same. None of an empty one.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn beginning(&self) -> Result<Option<[u8; 32]>, Unread> {
+        Ok(read_small(&*self.store, &seal_key(0), NOTE_BYTES_MAX)?.map(|seal| sha256(&seal)))
+    }
+
     /// The key of the stream that goes on from this one, if this one has a key and its last one says so.
     ///
     /// # Errors

@@ -87,7 +87,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         return dry_run(arguments, readers);
     }
     let dir = config.data_dir.join("replay");
-    let state = StateFile::open(&dir, &describe(arguments), arguments.again);
+    let beginning = readers.first().map(|(_, reader)| reader.beginning()).transpose().map_err(unread)?.flatten();
+    let job = describe(arguments, beginning, part.hash());
+    let state = StateFile::open(&dir, &job, arguments.again);
     let state = state.map_err(|error| failed(error.into(), arguments))?;
     let before = state.state();
     if before.delivered > 0 {
@@ -121,13 +123,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     conclude(arguments, ended, before.delivered, began.elapsed())
 }
 
-/// What is asked for, so that the same is known again.
-fn describe(arguments: &Arguments) -> String {
+/// What is asked for, so that the same is known again: another archive in the same place is not, nor is the
+/// same sink with another peer.
+fn describe(arguments: &Arguments, beginning: Option<[u8; 32]>, sink: [u8; 32]) -> String {
     let Arguments { file, to_sink, archive, part, events, .. } = arguments;
     let time = |time: Option<wharfinger_formats::Time>| time.map(rfc3339);
+    let hex = |hash: [u8; 32]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     json!({
         "config": file.config, "archive": archive, "stream": part.stream, "to_sink": to_sink,
         "from": time(part.from), "to": time(part.to), "events": format!("{events:?}"),
+        "beginning": beginning.map(hex), "sink": hex(sink),
     })
     .to_string()
 }
