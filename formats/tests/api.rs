@@ -39,8 +39,7 @@ fn items(text: &str) -> Vec<String> {
                 in_enum = None;
             } else if line.len() - line.trim_start().len() == indent && trimmed.starts_with(char::is_uppercase) {
                 items.push(format!("    {}", trimmed.trim_end_matches(['{', ',', ' '])));
-            } else if line.len() - line.trim_start().len() == 2 * indent && trimmed.starts_with(char::is_lowercase) {
-                // A field of a variant.
+            } else if line.len() - line.trim_start().len() == 2 * indent && is_of_a_variant(trimmed) {
                 items.push(format!("        {}", trimmed.trim_end_matches(',')));
             }
             continue;
@@ -64,15 +63,21 @@ fn items(text: &str) -> Vec<String> {
     items
 }
 
+/// Whether it is `name: Type,`, a field of a variant.
+fn is_of_a_variant(line: &str) -> bool {
+    let name = line.split_once(": ").map_or("", |(name, _)| name);
+    line.ends_with(',') && !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+}
+
 /// The lines, each with how often it was there before: two types may have a function of one name.
 fn counted(text: &str) -> BTreeSet<(&str, usize)> {
     let mut before = BTreeMap::new();
-    let mut count = |line| {
+    let count = |line| {
         let count = before.entry(line).or_insert(0);
         *count += 1;
         (line, *count)
     };
-    text.lines().map(|line| count(line)).collect()
+    text.lines().map(count).collect()
 }
 
 #[test]
