@@ -73,18 +73,44 @@ fn now(start: Instant) -> Duration {
     nanos.map_or(start.elapsed(), Duration::from_nanos)
 }
 
-#[test]
-fn no_pattern_costs_more_than_its_length() {
-    let mut slow = Vec::new();
-    let start = Instant::now();
-    for (begin, repeat) in PATTERNS {
+/// Objects in which one long text has an escape, and as many short ones behind it as are read.
+const OBJECTS: &[&str] = &[
+    r#"{"Type":"container","Action":"start","Actor":{"Attributes":{"#,
+    r#"{"rule":{"id":"1"},"agent":{},"data":{"#,
+    r#"{"short_message":"x","_":{"#,
+    r#"{"event":"x","time":1,"fields":{"#,
+    r#"{"log":"x","stream":"stdout","attrs":{"#,
+];
+
+/// Each long line, and how it is called when it is slow.
+fn lines() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let patterns = PATTERNS.iter().map(|(begin, repeat)| {
         let mut line = begin.to_vec();
         while line.len() < SIZE {
             line.extend_from_slice(repeat);
         }
-        let shown = format!("{}{}…", String::from_utf8_lossy(begin), String::from_utf8_lossy(repeat))
-            .escape_debug()
-            .to_string();
+        let shown = format!("{}{}…", String::from_utf8_lossy(begin), String::from_utf8_lossy(repeat));
+        (shown.escape_debug().to_string(), line)
+    });
+    let objects = OBJECTS.iter().flat_map(|begin| {
+        ["€", "x"].map(|letter| {
+            let long = letter.repeat(SIZE / 2 / letter.len());
+            let short = "x".repeat(SIZE / 4_000);
+            let short: String = (0..1_980).map(|key| format!(r#","k{key}":"\n{short}""#)).collect();
+            (
+                format!("{begin} with texts of {letter}"),
+                format!(r#"{begin}"long":"\n{long}"{short}}}}}}}"#).into_bytes(),
+            )
+        })
+    });
+    patterns.chain(objects)
+}
+
+#[test]
+fn no_pattern_costs_more_than_its_length() {
+    let mut slow = Vec::new();
+    let start = Instant::now();
+    for (shown, line) in lines() {
         let named =
             FORMATS.iter().filter(|format| format.parse.is_some()).map(|format| (format.name, Choice::Named(format)));
         for (name, choice) in named.chain([("auto", Choice::Auto)]) {

@@ -74,21 +74,18 @@ impl<'a> JsonReader<'a> {
         let mut read = Ok(());
         let span = event.span_with(|own| {
             own.push_str(self.since(from));
-            let mut out = std::mem::take(own).into_bytes();
-            read = self.unescaped(&mut out);
-            // What was copied is text, and so is each character put between.
-            *own = String::from_utf8(out).unwrap_or_default();
+            read = self.unescaped(own);
         });
         read.map(|()| span)
     }
 
     /// Appends a string without its escapes, from the first byte on that is not plain.
-    fn unescaped(&mut self, out: &mut Vec<u8>) -> Read<()> {
+    fn unescaped(&mut self, out: &mut String) -> Read<()> {
         let bytes = self.text.as_bytes();
         // What is to be copied begins here.
         let mut run = self.at;
         loop {
-            out.extend_from_slice(bytes.get(run..self.at).unwrap_or_default());
+            out.push_str(self.text.get(run..self.at).unwrap_or_default());
             match bytes.get(self.at..).unwrap_or_default() {
                 // The byte behind it stands for itself.
                 [b'\\', b'"' | b'\\' | b'/', ..] => {
@@ -97,7 +94,7 @@ impl<'a> JsonReader<'a> {
                 }
                 [b'\\', ..] => {
                     let (char, len) = self.escape()?;
-                    out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
+                    out.push(char);
                     self.at = self.at.wrapping_add(len);
                     run = self.at;
                 }
