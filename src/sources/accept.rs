@@ -15,13 +15,12 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinError, JoinSet};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::throttle::Throttle;
 use crate::part::SetupError;
-use crate::tls;
+use crate::tls::{self, Acceptor};
 
 /// How long a client may take for the TLS handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
@@ -73,7 +72,7 @@ pub(super) fn listen(address: SocketAddr) -> Result<std::net::TcpListener, Setup
 /// The first error of `work`.
 pub(super) async fn serve<W, F>(
     listener: std::net::TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     limits: Limits,
     stop: &CancellationToken,
     work: W,
@@ -156,7 +155,7 @@ pub(super) fn outcome(ended: Result<Result<(), SetupError>, JoinError>) -> Resul
     }
 }
 
-async fn connect<W, F>(stream: TcpStream, address: IpAddr, tls: Option<TlsAcceptor>, work: W) -> Result<(), SetupError>
+async fn connect<W, F>(stream: TcpStream, address: IpAddr, tls: Option<Acceptor>, work: W) -> Result<(), SetupError>
 where
     W: Fn(Accepted) -> F,
     F: Future<Output = Result<(), SetupError>>,
@@ -171,8 +170,12 @@ where
         let peer = address.to_string().into();
         return work(Accepted { stream: Stream::Plain(stream), peer, address }).await;
     };
-    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+    match tokio::time::timeout(HANDSHAKE_MAX, tls.current().accept(stream)).await {
         Ok(Ok(stream)) => {
+            if let Err(cause) = tls.admit(stream.get_ref().1) {
+                complain(&REFUSED, address, &cause);
+                return Ok(());
+            }
             let peer = tls::peer_name(stream.get_ref().1).unwrap_or_else(|| address.to_string()).into();
             work(Accepted { stream: Stream::Tls(Box::new(stream)), peer, address }).await
         }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: TLS 1.2 or 1.3 only, by one provider of cryptography.
 
+mod acceptor;
 mod client;
 mod server;
 
@@ -11,6 +12,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+pub use acceptor::Acceptor;
 pub use client::ClientTls;
 pub use server::{TlsServer, peer_name};
 

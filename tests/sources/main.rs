@@ -7,6 +7,7 @@ mod docker;
 mod file;
 mod hec;
 mod syslog;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,14 +1,8 @@
 //! Syslog over TCP, TLS, UDP and unix sockets, with honest and hostile senders.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
-use std::path::Path;
-use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket, UnixDatagram, UnixStream};
-use tokio_rustls::TlsConnector;
 
 use super::{Seen, Yard, within};
 
@@ -223,72 +217,4 @@ async fn socket_files() {
         drop(std::os::unix::net::UnixListener::bind(path).unwrap());
         assert!(path.exists());
     }
-}
-
-/// A certificate for `name`, signed by `issuer`, as PEM files in `folder`.
-fn certificate(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>, name: &str) {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    let certificate = params.signed_by(&key, issuer).unwrap();
-    std::fs::write(folder.join(format!("{name}.crt")), certificate.pem()).unwrap();
-    std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-}
-
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// Connects with the client certificate of that name, sends a line, and closes properly.
-async fn send_tls(folder: &Path, client: Option<&str>, to: std::net::SocketAddr, line: &str) -> std::io::Result<()> {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(folder.join("ca.crt")).unwrap()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let builder = builder.with_root_certificates(roots);
-    let config = match client {
-        None => builder.with_no_client_auth(),
-        Some(name) => builder
-            .with_client_auth_cert(
-                vec![CertificateDer::from_pem_file(folder.join(format!("{name}.crt"))).unwrap()],
-                PrivateKeyDer::from_pem_file(folder.join(format!("{name}.key"))).unwrap(),
-            )
-            .unwrap(),
-    };
-    let stream = TcpStream::connect(to).await?;
-    let name = ServerName::try_from("localhost").unwrap();
-    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-    stream.write_all(line.as_bytes()).await?;
-    stream.shutdown().await?;
-    // The server closes in turn, or says what it did not like.
-    stream.read(&mut [0; 16]).await.map(drop)
-}
-
-#[tokio::test]
-async fn tls_with_client_certificates() {
-    let mut yard = Yard::new();
-    let folder = yard.folder.path().to_owned();
-    let issuer = authority();
-    std::fs::write(folder.join("ca.crt"), issuer.pem()).unwrap();
-    certificate(&folder, &issuer, "localhost");
-    certificate(&folder, &issuer, "vm-17.example");
-    let stranger = authority();
-    certificate(&folder, &stranger, "vm-18.example");
-
-    let tls = json!({"certificate": folder.join("localhost.crt"), "key": folder.join("localhost.key"), "client_ca": folder.join("ca.crt")});
-    let source = yard.start("syslog", json!({"mode": "tcp", "address": "127.0.0.1:0", "tls": tls}));
-    let to = source.address();
-    assert!(source.endpoints[0].starts_with("tls "));
-    within(send_tls(&folder, Some("vm-17.example"), to, "<13>proved\n")).await.unwrap();
-    let event = yard.events(1).await.remove(0);
-    assert_eq!((event.raw().as_str(), event.field("peer")), ("<13>proved", "vm-17.example"));
-
-    assert!(within(send_tls(&folder, None, to, "<13>nobody\n")).await.is_err());
-    assert!(within(send_tls(&folder, Some("vm-18.example"), to, "<13>stranger\n")).await.is_err());
-    let mut plain = TcpStream::connect(to).await.unwrap();
-    plain.write_all(b"<13>in the clear\n").await.unwrap();
-    while within(plain.read(&mut [0; 64])).await.is_ok_and(|read| read > 0) {}
-    source.stop().await;
-    yard.is_empty().await;
 }

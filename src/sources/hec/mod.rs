@@ -24,7 +24,6 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::Answer;
@@ -36,7 +35,7 @@ use super::weight::Weight;
 use super::{Source, SourceConfig, journal_failed};
 use crate::intake::{AppendError, Frames, Intake, Origin, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, Secret, SetupError, Transport};
-use crate::tls::TlsServer;
+use crate::tls::{Acceptor, TlsServer};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
     name: "hec",
@@ -151,7 +150,7 @@ impl SourceConfig for Config {
 
 struct Hec {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     limits: Limits,
     shared: Arc<Shared>,
 }

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, Limits};
@@ -22,7 +21,7 @@ use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::{Source, SourceConfig};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
-use crate::tls::TlsServer;
+use crate::tls::{Acceptor, TlsServer};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
     name: "syslog",
@@ -180,7 +179,7 @@ struct Syslog {
 }
 
 enum Socket {
-    Tcp(TcpListener, Option<TlsAcceptor>),
+    Tcp(TcpListener, Option<Acceptor>),
     Udp(UdpSocket),
     Unix(UnixListener, PathBuf),
     UnixDatagram(UnixDatagram, PathBuf),

@@ -9,7 +9,6 @@ use std::path::Path;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use wharfinger_formats::frame::{Frame, FrameError, Framer, HEAD_BYTES};
 
@@ -22,6 +21,7 @@ use crate::sources::journal_failed;
 use crate::sources::options::Reading;
 use crate::sources::throttle::Throttle;
 use crate::sources::weight::Weight;
+use crate::tls::Acceptor;
 
 static MALFORMED: Throttle = Throttle::new();
 
@@ -30,7 +30,7 @@ const AROUND_FRAME_BYTES: usize = 8 * 1024;
 
 pub(super) async fn serve(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Acceptor>,
     limits: Limits,
     reading: Reading,
     frame_bytes_max: usize,

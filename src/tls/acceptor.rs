@@ -1,0 +1,107 @@
+//! Handshakes with the certificate that stands in the files at that moment.
+//!
+//! A certificate that is renewed on disk is taken for the next connection; connections that are open go on.
+//!
+//! Invariant: files that cannot be used never replace what is in force, and say so once.
+
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::server::ServerConnection;
+use sha2::{Digest, Sha256};
+use tokio_rustls::TlsAcceptor;
+
+use super::TlsServer;
+use super::server::names;
+use crate::part::SetupError;
+
+/// The files are looked at no more often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What performs the handshakes of a listener.
+#[derive(Clone)]
+pub struct Acceptor(Arc<Listener>);
+
+struct Listener {
+    tls: TlsServer,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    acceptor: TlsAcceptor,
+    /// What the files were when they were last looked at, whether they could be used or not.
+    seen: Vec<Stamp>,
+    looked: Instant,
+}
+
+/// Device, file, size and time of the last change: another file, or other contents.
+type Stamp = Option<(u64, u64, u64, i64, i64)>;
+
+impl Acceptor {
+    pub(super) fn new(tls: TlsServer) -> Result<Self, SetupError> {
+        // First the stamps: what changes while it is read is read again.
+        let seen = stamps(&tls);
+        let acceptor = TlsAcceptor::from(Arc::new(tls.settings()?));
+        let current = Mutex::new(Current { acceptor, seen, looked: Instant::now() });
+        Ok(Acceptor(Arc::new(Listener { tls, current })))
+    }
+
+    /// For the next handshake.
+    pub fn current(&self) -> TlsAcceptor {
+        let Listener { tls, current } = &*self.0;
+        let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.looked.elapsed() >= LOOK_EVERY {
+            current.looked = Instant::now();
+            let seen = stamps(tls);
+            if seen != current.seen {
+                match tls.settings() {
+                    Ok(settings) => {
+                        current.acceptor = TlsAcceptor::from(Arc::new(settings));
+                        tracing::info!(certificate = %tls.certificate.display(), "TLS files read again");
+                    }
+                    // Of certificate and key one may be new already: the other is still to come.
+                    Err(error) => tracing::warn!(%error, "new TLS files cannot be used; the old ones stay in force"),
+                }
+                current.seen = seen;
+            }
+        }
+        current.acceptor.clone()
+    }
+
+    /// Whether a client that has proved its certificate is one of those wanted; if not, why.
+    ///
+    /// # Errors
+    /// What the certificate has that the configuration does not.
+    pub fn admit(&self, connection: &ServerConnection) -> Result<(), String> {
+        let TlsServer { client_names, client_fingerprints, .. } = &self.0.tls;
+        if client_names.is_empty() && client_fingerprints.is_empty() {
+            return Ok(());
+        }
+        let certificate = connection.peer_certificates().and_then(<[_]>::first);
+        let certificate = certificate.ok_or("the client showed no certificate")?;
+        let names = names(certificate);
+        let fingerprint = fingerprint(certificate);
+        let is_named = client_names.iter().any(|wanted| names.iter().any(|name| name.eq_ignore_ascii_case(wanted)));
+        if is_named || client_fingerprints.iter().any(|wanted| wanted.eq_ignore_ascii_case(&fingerprint)) {
+            return Ok(());
+        }
+        Err(format!(
+            "the client is {} ({fingerprint}), which is not in `client_names` or `client_fingerprints`",
+            names.join(", ")
+        ))
+    }
+}
+
+/// RFC 5425 §4.2.2: the name of the hash, a colon, and the bytes in hex with a colon between two.
+pub(super) fn fingerprint(certificate: &[u8]) -> String {
+    let bytes = Sha256::digest(certificate);
+    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("sha-256:{}", hex.join(":"))
+}
+
+fn stamps(tls: &TlsServer) -> Vec<Stamp> {
+    let stamp = |file: Metadata| (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec());
+    tls.files().map(|(_, path)| path.metadata().ok().map(stamp)).collect()
+}
