@@ -32,15 +32,20 @@ const DOCKER: &str = "docker";
 const ATTRIBUTES: &str = "attributes";
 
 fn detect(input: &[u8]) -> u8 {
-    let (mut status, mut old) = (false, 0);
+    let (mut status, mut id, mut old) = (false, false, 0);
     let new = json_read::sniff(strip_record_separator(input), |key| match key {
         "Type" | "Action" | "Actor" => Some(95),
         "status" => {
             status = true;
             None
         }
-        // The old shape: its four keys come in this order, before those of the new one.
-        "from" | "time" if status => {
+        // The old shape: its four keys come in this order, before those of the new one. Without an id a
+        // status and a time are anybody's.
+        "id" if status => {
+            id = true;
+            None
+        }
+        "from" | "time" if id => {
             old = 85;
             None
         }
@@ -164,10 +169,13 @@ impl DockerEvent {
             [rounded.saturating_sub(ROUNDING), rounded.saturating_add(ROUNDING)].map(|end| end.div_euclid(1_000));
         self.corrected = of_micros.into_iter().find_map(|micros| {
             let mut digits = itoa::Buffer::new();
-            let at = memchr::memmem::rfind(log, digits.format(micros).as_bytes())?;
-            let number = log.get(at..at.checked_add(19)?)?;
-            let nanos = std::str::from_utf8(number).ok()?.parse::<i64>().ok()?;
-            (nanos.abs_diff(rounded) <= ROUNDING.unsigned_abs()).then_some(nanos)
+            memchr::memmem::rfind_iter(log, digits.format(micros).as_bytes()).find_map(|at| {
+                // Only the Engine's own member: in a label its quote has a backslash, and its number is text.
+                let (before, number) = log.split_at_checked(at)?;
+                before.trim_ascii_end().strip_suffix(b"\"timeNano\":")?;
+                let nanos = std::str::from_utf8(number.get(..19)?).ok()?.parse::<i64>().ok()?;
+                (nanos.abs_diff(rounded) <= ROUNDING.unsigned_abs()).then_some(nanos)
+            })
         });
     }
 
@@ -450,6 +458,10 @@ mod tests {
         assert_eq!(event.text(Field::Action), Some("start"));
         assert_eq!(event.text(Field::ParseDuplicateKeys), Some("Action,a"));
         assert_eq!(event.extras().len(), 3);
+        // The first counts, also when it is no text.
+        let event = parsed(r#"{"Action":"start","Actor":{"Attributes":{"name":1,"name":"victim"}}}"#);
+        assert_eq!(event.text(Field::ContainerName), None);
+        assert_eq!(event.text(Field::ParseDuplicateKeys), Some("name"));
     }
 
     #[test]
@@ -459,6 +471,8 @@ mod tests {
             (r#"{"Type":"volume"}"#, 95),
             (r#"{"log":"{\"Type\":\"container\"}\n","stream":"stdout"}"#, 0),
             (r#"{"status":"ok"}"#, 0),
+            (r#"{"status":"failed","time":1795251800,"msg":"login failed"}"#, 0),
+            (r#"{"status":"ok","from":"mailer@example.test","id":"7"}"#, 0),
             ("Type: container", 0),
             ("", 0),
         ] {

@@ -14,11 +14,13 @@ use crate::{Event, Field, ParseError};
 pub(crate) struct Members<'a> {
     first_extra: usize,
     repeated: Vec<Cow<'a, str>>,
+    /// Keys that should be texts and came as something else: they have been said, too.
+    no_text: Vec<(&'static str, &'a str)>,
 }
 
 impl<'a> Members<'a> {
     pub(crate) fn new(event: &Event<'a>) -> Self {
-        Members { first_extra: event.extras().len(), repeated: Vec::new() }
+        Members { first_extra: event.extras().len(), repeated: Vec::new(), no_text: Vec::new() }
     }
 
     /// Reads a member into `slot` if it is text and the first of its key, else into an extra.
@@ -29,12 +31,15 @@ impl<'a> Members<'a> {
         slot: &mut Option<Span>,
         (group, key): (&'static str, Quoted<'a>),
     ) -> Result<(), ParseError> {
-        if slot.is_some() {
+        if slot.is_some() || self.no_text.iter().any(|(of, before)| *of == group && *before == key.body) {
             return self.again(reader, event, (group, key));
         }
         match reader.try_kept(event)? {
             Some(text) => *slot = Some(text),
-            None => self.extra(reader, event, (group, key))?,
+            None => {
+                self.no_text.push((group, key.body));
+                self.extra(reader, event, (group, key))?;
+            }
         }
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! A long line of any pattern costs no more than its length: every parser by name, detection, and every
 //! emitter of what came out.
 //!
-//! What is asked for is 50 ms for 1 MiB, which `cargo test --release --test linear_time` checks. A
-//! debug build gets a shorter line and more time, which anything quadratic exceeds all the same. Time
+//! What is asked for is 50 ms for 1 MiB, which `cargo test --release --test linear_time` checks, also in
+//! `.ci/run`. A debug build gets a shorter line and more time, which only the worst exceeds. Time
 //! is that of the processor where the system tells it, so that a busy machine makes nothing slow.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
