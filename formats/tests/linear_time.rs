@@ -93,8 +93,8 @@ fn lines() -> impl Iterator<Item = (String, Vec<u8>)> {
         (shown.escape_debug().to_string(), line)
     });
     let objects = OBJECTS.iter().flat_map(|begin| {
-        ["€", "x"].map(|letter| {
-            let long = letter.repeat(SIZE / 2 / letter.len());
+        [("€", SIZE / 6), ("x", SIZE / 2)].map(|(letter, times)| {
+            let long = letter.repeat(times);
             let short = "x".repeat(SIZE / 4_000);
             let short: String = (0..1_980).map(|key| format!(r#","k{key}":"\n{short}""#)).collect();
             (

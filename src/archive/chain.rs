@@ -140,7 +140,7 @@ impl Chain {
         while self.outbox.is_pending() {
             let (key, before) = match self.outbox.flush(&*self.store)? {
                 Flushed::Done => break,
-                Flushed::Occupied { key, before } => (key, before),
+                Flushed::Occupied { key, before } => (key, *before),
             };
             self.outbox.forget(&before)?;
             self.key = key_file(&self.state, &before).read()?;

@@ -49,7 +49,7 @@ pub(super) enum Flushed {
     /// The store has all of it.
     Done,
     /// Something else stands under that key; the stream stood so before.
-    Occupied { key: String, before: Head },
+    Occupied { key: String, before: Box<Head> },
 }
 
 impl Outbox {
@@ -115,12 +115,12 @@ impl Outbox {
         // Before anything is put: what is there already tells whose place this is.
         for item in &pending.items {
             if store.holds(&item.key, &bytes(item))? == Some(false) {
-                return Ok(Flushed::Occupied { key: item.key.clone(), before: pending.before.clone() });
+                return Ok(Flushed::Occupied { key: item.key.clone(), before: Box::new(pending.before.clone()) });
             }
         }
         for item in &pending.items {
             if store.put_new(&item.key, &bytes(item))? == Put::Other {
-                return Ok(Flushed::Occupied { key: item.key.clone(), before: pending.before.clone() });
+                return Ok(Flushed::Occupied { key: item.key.clone(), before: Box::new(pending.before.clone()) });
             }
         }
         let head = pending.head.clone();

@@ -168,12 +168,15 @@ async fn tls_with_certificates_on_both_sides() {
         certificate: pki.server.certificate.clone(),
         key: pki.server.key.clone(),
         client_ca: Some(pki.authority.clone()),
+        client_crl: None,
+        client_names: Vec::new(),
+        client_fingerprints: Vec::new(),
     };
     let acceptor = acceptor.acceptor().unwrap();
 
     let wary = start(&flow, sink(&flow, address, tls(&other.authority)));
     let (stream, _) = listener.accept().await.unwrap();
-    assert!(acceptor.accept(stream).await.is_err());
+    assert!(acceptor.current().accept(stream).await.is_err());
     wait_for("the reason", || wary.stats.last_error().is_some()).await;
     let reason = wary.stats.last_error().unwrap();
     assert!(reason.contains("invalid peer certificate"), "{reason}");
@@ -183,7 +186,7 @@ async fn tls_with_certificates_on_both_sides() {
     let mut stream = loop {
         // Tries of the wary sink may still wait to be accepted.
         let (stream, _) = listener.accept().await.unwrap();
-        if let Ok(stream) = acceptor.accept(stream).await {
+        if let Ok(stream) = acceptor.current().accept(stream).await {
             break stream;
         }
     };
