@@ -222,3 +222,46 @@ fn user() -> String {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
     name.map_or_else(|_| format!("uid {id}"), |name| format!("{name} (uid {id})"))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::archive::Dir;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        verb: HoldVerb,
+    }
+
+    fn set_in(place: &std::path::Path, more: &[&str]) -> Result<Exit, Failure> {
+        let place = place.display().to_string();
+        let line = Line::parse_from([&["hold", "set", &place, "--reason", "case 7", "--json"], more].concat());
+        let HoldVerb::Set { stream, reason, from, to, .. } = line.verb else { panic!("`set` is `set`") };
+        set(&stream, Period { from, to }, &reason)
+    }
+
+    #[test]
+    fn a_hold_is_of_all_streams_that_go_on_and_of_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let place = |name: &str| root.path().join(name);
+        for name in ["audit", "audit.2", "audit.4"] {
+            Dir::new(place(name)).put_new("seal/000000000000", b"x").unwrap();
+            Dir::new(place(name)).put_new("data/dt=2026-11-01/hour=00/000000000001.ndjson", b"{}\n").unwrap();
+        }
+        let held = |name: &str| holds(&Dir::new(place(name))).unwrap().into_iter().map(|hold| hold.id).collect();
+        // The folder above, one of nothing, and periods of nothing.
+        assert!(set_in(root.path(), &[]).is_err() && set_in(&place("audti"), &[]).is_err());
+        let day = "2026-11-02T00:00:00Z";
+        assert!(set_in(&place("audit"), &["--from", day, "--to", day]).is_err());
+        assert!(set_in(&place("audit"), &["--from", "2200-01-01T00:00:00Z"]).is_err());
+        assert_eq!(held("audit"), Vec::<String>::new());
+
+        assert!(set_in(&place("audit"), &["--to", day]).is_ok());
+        let one: Vec<String> = held("audit");
+        assert_eq!((one.len(), held("audit.2"), held("audit.4")), (1, one.clone(), Vec::new()));
+    }
+}
