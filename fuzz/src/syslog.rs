@@ -78,6 +78,44 @@ pub fn check_rfc5424(event: &Event<'_>) {
     assert!(back.extras().len() >= event.extras().len());
 }
 
+/// One RFC 3164 record, and in its last brackets only fields of the event and names behind `ad`.
+pub fn check_rfc3164(event: &Event<'_>) {
+    let line = String::from_utf8(emitted("rfc3164", event)).expect("UTF-8");
+    assert!(!line.contains(|char: char| char.is_ascii_control() && char != '\t'), "{line:?}");
+    let mut starts = line.match_indices("[wharfinger@32473");
+    let Some(keys) = starts.find_map(|(at, own)| keys(&line[at + own.len()..])) else {
+        // All of an event stands in a header only if it is a few fields.
+        assert!(event.extras().len() == 0 && !event.has(Field::ParseStatus), "{line}");
+        return;
+    };
+    let (theirs, ours): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| *key == "ad" || key.starts_with("ad_"));
+    assert_eq!(theirs.len(), event.extras().len(), "{line}");
+    let is_ours = |key: &&str| *key == "raw" || Field::from_name(key).is_some_and(|field| event.get(field).is_some());
+    assert!(ours.iter().all(is_ours), "{line}");
+}
+
+/// The keys of ` key="value" …]`, if it is that and nothing else.
+fn keys(pairs: &str) -> Option<Vec<&str>> {
+    let (mut keys, mut rest) = (Vec::new(), pairs);
+    while let Some(pair) = rest.strip_prefix(' ') {
+        let (key, value) = pair.split_once("=\"")?;
+        if !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)) {
+            return None;
+        }
+        keys.push(key);
+        let mut chars = value.char_indices();
+        rest = loop {
+            match chars.next()? {
+                (_, '\\') => drop(chars.next()?),
+                (at, '"') => break &value[at + 1..],
+                (_, ']') => return None,
+                _ => {}
+            }
+        };
+    }
+    (rest == "]").then_some(keys)
+}
+
 /// A line read as `format`: an event, and one record of it. Nothing that it says was made up: every
 /// text of the header is a piece of the line, and the message is its end.
 pub fn check_syslog(format: &str, input: &[u8]) {

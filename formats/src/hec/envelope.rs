@@ -77,12 +77,20 @@ impl Envelope {
             match value {
                 Value::Str(text) | Value::Json(text) => write_string(out, text),
                 Value::Int(number) => {
+                    planted!("hec_emit" => {
+                        write_number(out, number);
+                        continue;
+                    });
                     out.push(b'"');
                     write_number(out, number);
                     out.push(b'"');
                 }
                 Value::Bool(truth) => write_string(out, if truth { "true" } else { "false" }),
-                Value::Time(time) => write_time(out, time),
+                Value::Time(time) => {
+                    out.push(b'"');
+                    write_time(out, time);
+                    out.push(b'"');
+                }
             }
         }
         out.extend_from_slice(b"}}");

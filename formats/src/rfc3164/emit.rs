@@ -173,7 +173,7 @@ fn pairs(event: &Event<'_>, exact: &Exact, has_text: bool, out: &mut Vec<u8>) {
 fn quoted(value: Value<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"=\"");
     match value {
-        Value::Str(text) | Value::Json(text) => visible(text.as_bytes(), true, out),
+        Value::Str(text) | Value::Json(text) => visible(text.as_bytes(), !planted!("rfc3164_emit"), out),
         Value::Int(number) => out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes()),
         Value::Bool(truth) => out.extend_from_slice(if truth { b"true" } else { b"false" }),
         Value::Time(time) => time.write_rfc3339(9, out),
