@@ -255,7 +255,9 @@ fn take(inner: &Mutex<Inner>, headers: &HeaderMap, body: &[u8]) -> Response {
 fn check(dialect: &Dialect, value: &Value) -> Result<(), i64> {
     let envelope: Envelope = serde_json::from_value(value.clone()).map_err(|_| 6)?;
     let named = [&envelope.host, &envelope.source, &envelope.sourcetype, &envelope.index];
-    if named.into_iter().flatten().any(String::is_empty) || envelope.time.is_none() {
+    // Without a time it is that of indexing; 1970 is one that was made up.
+    let is_made_up = envelope.time.as_ref().and_then(serde_json::Number::as_f64).is_some_and(|time| time <= 0.0);
+    if named.into_iter().flatten().any(String::is_empty) || is_made_up {
         return Err(6);
     }
     match &envelope.event {
