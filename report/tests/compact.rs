@@ -15,7 +15,7 @@ const EVENTS: usize = 3_000;
 const SCRIPT: &str = "
 import duckdb, json, sys
 rows = duckdb.sql(f\"\"\"select line, event_id, epoch_us(event_time), severity, host_name, stream, seal, line_number,
-    lower(hex(record_hash)), cast(dt as varchar), hour from read_parquet('{sys.argv[1]}/**/*.parquet', hive_partitioning = true)
+    lower(hex(record_hash)), cast(dt as varchar), cast(hour as integer) from read_parquet('{sys.argv[1]}/**/*.parquet', hive_partitioning = true)
     order by event_id\"\"\").fetchall()
 for row in rows: print(json.dumps(row))
 ";
