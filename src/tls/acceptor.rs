@@ -10,11 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::server::ServerConnection;
-use sha2::{Digest, Sha256};
 use tokio_rustls::TlsAcceptor;
 
 use super::TlsServer;
-use super::server::names;
+use super::peer::{fingerprint, names};
 use crate::part::SetupError;
 
 /// The files are looked at no more often.
@@ -40,8 +39,13 @@ struct Current {
 type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl Acceptor {
-    pub(super) fn new(tls: TlsServer) -> Result<Self, SetupError> {
+    /// Handshakes for a listener with these options.
+    ///
+    /// # Errors
+    /// A file cannot be read, holds nothing of use, or the key is not the certificate's.
+    pub fn new(tls: &TlsServer) -> Result<Self, SetupError> {
         // First the stamps: what changes while it is read is read again.
+        let tls = tls.clone();
         let seen = stamps(&tls);
         let acceptor = TlsAcceptor::from(Arc::new(tls.settings()?));
         let current = Mutex::new(Current { acceptor, seen, looked: Instant::now() });
@@ -92,13 +96,6 @@ impl Acceptor {
             names.join(", ")
         ))
     }
-}
-
-/// RFC 5425 §4.2.2: the name of the hash, a colon, and the bytes in hex with a colon between two.
-pub(super) fn fingerprint(certificate: &[u8]) -> String {
-    let bytes = Sha256::digest(certificate);
-    let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
-    format!("sha-256:{}", hex.join(":"))
 }
 
 fn stamps(tls: &TlsServer) -> Vec<Stamp> {

@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod client;
+mod peer;
 mod server;
 
 use std::path::Path;
@@ -14,7 +15,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 pub use acceptor::Acceptor;
 pub use client::ClientTls;
-pub use server::{TlsServer, peer_name};
+pub use peer::peer_name;
+pub use server::TlsServer;
 
 use crate::part::SetupError;
 

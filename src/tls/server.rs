@@ -1,5 +1,4 @@
-//! The server's side of TLS for every source that listens: certificate, client certificates, and
-//! the name a client proves.
+//! The server's side of TLS for every source that listens: its options, and the settings made from them.
 //!
 //! Invariant: TLS 1.2 or 1.3 only, and a client CA that is configured is always enforced.
 
@@ -7,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
+use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use rustls::server::{ServerConnection, WebPkiClientVerifier};
+use rustls::server::WebPkiClientVerifier;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::acceptor::{Acceptor, fingerprint};
+use super::peer::fingerprint;
 use super::{certificates, private_key, roots};
 use crate::part::{Problem, SetupError};
 
@@ -76,14 +75,6 @@ impl TlsServer {
         }
     }
 
-    /// What performs the handshakes.
-    ///
-    /// # Errors
-    /// A file cannot be read, holds nothing of use, or the key is not the certificate's.
-    pub fn acceptor(&self) -> Result<Acceptor, SetupError> {
-        Acceptor::new(self.clone())
-    }
-
     /// The files by their options.
     pub(super) fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         let always = [("tls.certificate", &self.certificate), ("tls.key", &self.key)];
@@ -91,6 +82,10 @@ impl TlsServer {
         always.into_iter().chain(more.into_iter().filter_map(|(option, path)| Some((option, path?))))
     }
 
+    /// What a handshake needs of the files.
+    ///
+    /// # Errors
+    /// A file cannot be read, holds nothing of use, or the key is not the certificate's.
     pub(super) fn settings(&self) -> Result<ServerConfig, SetupError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let failed = |error: rustls::Error| SetupError::new("cannot prepare TLS", error);
@@ -111,17 +106,6 @@ impl TlsServer {
             SetupError::new(format!("cannot use `{}` with its key", self.certificate.display()), error)
         })
     }
-}
-
-/// The first DNS name or URI in the certificate a client has proved, if it showed one.
-pub fn peer_name(connection: &ServerConnection) -> Option<String> {
-    names(connection.peer_certificates()?.first()?).into_iter().next()
-}
-
-/// The DNS names and URIs of a certificate.
-pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
-    certificate.valid_dns_names().chain(certificate.valid_uri_names()).map(str::to_owned).collect()
 }
 
 /// All revocation lists of a PEM file, at least one.

@@ -172,7 +172,7 @@ async fn tls_with_certificates_on_both_sides() {
         client_names: Vec::new(),
         client_fingerprints: Vec::new(),
     };
-    let acceptor = acceptor.acceptor().unwrap();
+    let acceptor = wharfinger::tls::Acceptor::new(&acceptor).unwrap();
 
     let wary = start(&flow, sink(&flow, address, tls(&other.authority)));
     let (stream, _) = listener.accept().await.unwrap();

@@ -132,7 +132,7 @@ impl SourceConfig for Config {
         let events = Reading { format: FormatName::only("hec"), zone: self.zone, trust: self.identity };
         Ok(Box::new(Hec {
             listener: accept::listen(self.address.get())?,
-            tls: self.tls.as_ref().map(TlsServer::acceptor).transpose()?,
+            tls: self.tls.as_ref().map(Acceptor::new).transpose()?,
             limits: Limits {
                 connections_max: self.connection_limit,
                 per_address_max: self.connection_limit_per_address,

@@ -109,7 +109,7 @@ impl Config {
     fn bind(&self) -> Result<Socket, SetupError> {
         Ok(match self.mode {
             Mode::Tcp => {
-                let tls = self.tls.as_ref().map(TlsServer::acceptor).transpose()?;
+                let tls = self.tls.as_ref().map(Acceptor::new).transpose()?;
                 Socket::Tcp(accept::listen(self.address()?)?, tls)
             }
             Mode::Udp => Socket::Udp(datagram::bind(self.address()?, self.receive_buffer_bytes.as_usize())?),
