@@ -264,6 +264,10 @@ fn a_journal_that_was_put_back_says_so() {
     let gateway = gateway.kill().start();
     assert!(post(&gateway, 1, 1));
     file.wait_for(56, WITHIN, |event| event["source"] == "hec");
-    assert_eq!(file.events().iter().filter(|event| event["event_class"] == "gap").count(), 1, "said once");
     gateway.stop();
+    // One record, which a kill right behind its delivery brings a second time: under the same number.
+    let events = file.events();
+    let said = events.iter().filter(|event| event["event_class"] == "gap");
+    let said: BTreeSet<&str> = said.map(|event| event["event_id"].as_str().unwrap()).collect();
+    assert_eq!(said.len(), 1, "said once: {said:?}");
 }

@@ -306,6 +306,12 @@ impl<'a> Event<'a> {
         }
     }
 
+    /// Whether a line may set this field under its own name, as a relay of ours writes it. What only the
+    /// gateway may say it may not, and what was found while reading the line it cannot unsay.
+    pub(crate) fn takes_from_line(&self, field: Field) -> bool {
+        !(field.is_reserved() || field.is_of_reading() && self.has(field))
+    }
+
     /// Only a part was understood; the rest is in `raw`.
     pub fn mark_partial(&mut self, error: &ParseError, input: &[u8]) {
         self.set(Field::ParseStatus, "partial");

@@ -53,6 +53,12 @@ macro_rules! fields {
             pub const fn is_reserved(self) -> bool {
                 match self { $( Field::$variant => fields!(@ $($reserved)?), )+ }
             }
+
+            /// It says how a line was read, not what happened.
+            pub(crate) const fn is_of_reading(self) -> bool {
+                use Field::{ParseAmbiguous, ParseDuplicateKeys, ParseError, ParseNotes, ParseStatus};
+                matches!(self, ParseStatus | ParseError | ParseNotes | ParseAmbiguous | ParseDuplicateKeys)
+            }
         }
     };
     (@ reserved) => { true };

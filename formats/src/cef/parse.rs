@@ -245,7 +245,7 @@ impl<'a> Line<'a, '_> {
             Kind::Bool => self.plain(piece).parse().ok().map(Cell::Bool),
             Kind::Time => instant(&self.plain(piece), self.context).map(|time| Cell::Time(time.0)),
         };
-        if !cell.is_some_and(|cell| self.put(field, cell, event)) {
+        if !cell.is_some_and(|cell| event.takes_from_line(field) && self.put(field, cell, event)) {
             self.extra(pair, None, event);
         }
     }

@@ -148,7 +148,8 @@ impl<'a> Line<'a, '_> {
     /// Text without an equals sign: kept, and said.
     fn without_key(&mut self, range: Range<usize>, event: &mut Event<'a>) {
         if !range.is_empty() {
-            if !event.has(Field::ParseStatus) {
+            // The first of them; what the line itself says of a reading before it is no reason to be silent.
+            if !event.has(Field::ParseStatus) || self.done & bit(Field::ParseStatus) != 0 {
                 event.mark_partial(&ParseError::new(range.start, "a key and `=`"), self.text.bytes());
             }
             event.extra(LEEF, "", &self.text.piece(range));
@@ -185,16 +186,15 @@ impl<'a> Line<'a, '_> {
 
     /// Whether the key of a field was met before; it has been from now on.
     fn is_again(&mut self, field: Field) -> bool {
-        let bit = 1_u128.wrapping_shl(field as u32);
-        let is_again = self.done & bit != 0;
-        self.done |= bit;
+        let is_again = self.done & bit(field) != 0;
+        self.done |= bit(field);
         is_again
     }
 
     /// The value as what its key takes; nothing when it is something else, or when only the gateway may
     /// say it.
     fn cell(&self, number: u16, field: Field, value: Range<usize>, event: &mut Event<'a>) -> Option<Cell> {
-        if field.is_reserved() || value.is_empty() {
+        if !event.takes_from_line(field) || value.is_empty() {
             return None;
         }
         let written = self.text.piece(value.clone());
@@ -354,6 +354,10 @@ fn named(number: u16) -> (&'static str, Field) {
 fn is_name(number: u16, name: &[u8]) -> bool {
     let (known, field) = named(number);
     if number >= OWN { is_own(field, name) } else { known.as_bytes() == name }
+}
+
+const fn bit(field: Field) -> u128 {
+    1_u128.wrapping_shl(field as u32)
 }
 
 /// Whether the emitter may write the field under its own name: it is one that input may set, and no key

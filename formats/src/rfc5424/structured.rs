@@ -143,7 +143,10 @@ fn adopt(event: &mut Event<'_>, mark: usize) {
     for (name, text) in event.take_extras(mark, |extra| {
         extra.group == OWN_ID && Field::from_name(extra.name).is_some_and(|field| !field.is_reserved())
     }) {
-        let Some(field) = Field::from_name(&name) else { continue };
+        let Some(field) = Field::from_name(&name).filter(|field| event.takes_from_line(*field)) else {
+            event.extra(OWN_ID, &name, &text);
+            continue;
+        };
         match typed(field, &text) {
             Some(value) => event.set(field, value),
             None => event.set_text(field, text),
