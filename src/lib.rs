@@ -22,6 +22,13 @@ pub mod sources;
 pub mod stats;
 pub mod tls;
 
+/// What fuzz targets see of the inside.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    pub use crate::cli::input::lines_of;
+    pub use crate::sources::hec::body::inflated;
+}
+
 #[cfg(test)]
 #[path = "../tests/sim/mod.rs"]
 mod sim;

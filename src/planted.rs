@@ -1,20 +1,34 @@
-//! Planted bugs: mistakes that somebody could make, built in on purpose to see that the simulations
-//! catch them. An oracle that never failed proves nothing.
+//! Planted bugs: mistakes that somebody could make, built in on purpose to see that the simulations and
+//! the fuzz targets catch them. An oracle that never failed proves nothing.
 //!
 //! `planted!(AckBeforeSync)` stands in the code where the mistake would be. It is true only in the
 //! unit tests of this crate, on a thread that asked for that bug; in every other build it is the
-//! constant `false`, and nothing of it is left.
+//! constant `false`, and nothing of it is left. `planted!("decompress")` is the mistake that the fuzz target
+//! of that name looks for, in builds with the feature `planted` as in the formats crate.
 
 #[cfg(test)]
 macro_rules! planted {
     ($bug:ident) => {
         $crate::planted::is_planted($crate::planted::Bug::$bug)
     };
+    ($target:literal) => {
+        false
+    };
 }
 
-#[cfg(not(test))]
+#[cfg(all(not(test), feature = "planted"))]
 macro_rules! planted {
     ($bug:ident) => {
+        false
+    };
+    ($target:literal) => {
+        wharfinger_formats::is_planted($target)
+    };
+}
+
+#[cfg(not(any(test, feature = "planted")))]
+macro_rules! planted {
+    ($bug:tt) => {
         false
     };
 }

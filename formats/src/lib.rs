@@ -92,7 +92,7 @@ pub use field::{Field, Kind};
 pub use hec::envelope::Envelope;
 #[cfg(feature = "planted")]
 #[doc(hidden)]
-pub use planted::plant;
+pub use planted::{is_planted, plant};
 pub use time::{Civil, Offset, Time};
 
 /// What the caller knows and a line of text does not say.

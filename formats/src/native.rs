@@ -37,6 +37,7 @@ pub fn read<'b>(line: &[u8], raw: &'b mut Vec<u8>, memory: Event<'_>) -> Result<
     let mut has_raw = false;
     reader.object(|reader, key| match key.body {
         "fields" if reader.at_object() => reader.object(|reader, key| extra(reader, key, &mut event)),
+        "_dup" if planted!("native") => reader.skip().map(drop),
         "_dup" => reader.array(|reader| again(reader, &mut event)),
         "raw" | "raw_base64" if std::mem::replace(&mut has_raw, true) => Err(reader.refuse("the raw bytes once")),
         "raw" => {

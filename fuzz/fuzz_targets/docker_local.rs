@@ -2,4 +2,7 @@
 //! every emitter as one record.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| wharfinger_fuzz::check_event(&wharfinger_fuzz::parsed("docker_local", input)));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wharfinger_fuzz::check_event(&wharfinger_fuzz::parsed(
+    "docker_local",
+    input
+)));

@@ -2,4 +2,7 @@
 //! and out of every emitter as one record.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| wharfinger_fuzz::check_event(&wharfinger_fuzz::parsed("wazuh_syslog", input)));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| wharfinger_fuzz::check_event(&wharfinger_fuzz::parsed(
+    "wazuh_syslog",
+    input
+)));

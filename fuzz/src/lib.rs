@@ -2,8 +2,11 @@
 
 use serde::de::IgnoredAny;
 use serde_json::Value as Tree;
-use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, parse, stored};
+use wharfinger_formats::{
+    Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, native, parse, stored,
+};
 
+pub mod decompress;
 mod planted;
 pub mod siem;
 pub mod streams;
@@ -87,7 +90,28 @@ pub fn check_hec(event: &Event<'_>) {
     let findings = linter.check(&line);
     assert!(findings.is_empty(), "{findings:?} in {}", String::from_utf8_lossy(&line));
     let tree: Tree = serde_json::from_slice(&line).expect("one JSON object");
-    assert!(tree["event"].is_object() && tree["fields"].as_object().is_some_and(|map| map.values().all(Tree::is_string)));
+    assert!(
+        tree["event"].is_object() && tree["fields"].as_object().is_some_and(|map| map.values().all(Tree::is_string))
+    );
+}
+
+/// The line that is written of it makes the same line again.
+pub fn check_native_event(event: &Event<'_>) {
+    let line = emitted("json", event);
+    let mut raw = Vec::new();
+    let back = native::read(&line, &mut raw, Event::new(b"")).expect("a line of ours");
+    assert_eq!(String::from_utf8_lossy(&emitted("json", &back)), String::from_utf8_lossy(&line));
+}
+
+/// Refused, or an event like any other.
+pub fn check_native_line(input: &[u8]) {
+    let mut raw = Vec::new();
+    if let Ok(event) = native::read(input, &mut raw, Event::new(b"")) {
+        serde_json::from_slice::<IgnoredAny>(input).expect("understood, so it is JSON");
+        check_stored(&event);
+        check_json(&event);
+        check_native_event(&event);
+    }
 }
 
 /// One object with these fields at the top and nothing else, in printable characters.

@@ -30,10 +30,15 @@ impl Input {
     /// # Errors
     /// It cannot be opened or its first bytes cannot be read.
     pub(super) fn open(path: &Path) -> io::Result<Input> {
+        if path == Path::new("-") {
+            return Input::of("stdin".to_owned(), Box::new(io::stdin().lock()));
+        }
+        Input::of(path.display().to_string(), Box::new(File::open(path)?))
+    }
+
+    fn of(name: String, inner: Box<dyn Read>) -> io::Result<Input> {
         let bytes_read = Arc::new(AtomicU64::new(0));
-        let file: Box<dyn Read> =
-            if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(File::open(path)?) };
-        let mut file = Counted { inner: file, bytes: Arc::clone(&bytes_read) };
+        let mut file = Counted { inner, bytes: Arc::clone(&bytes_read) };
         let mut first = Vec::with_capacity(4);
         file.by_ref().take(4).read_to_end(&mut first)?;
         let gzip = first.starts_with(&[0x1f, 0x8b]);
@@ -46,7 +51,6 @@ impl Input {
         } else {
             Box::new(whole)
         };
-        let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
         Ok(Input { name, reader, bytes_read })
     }
 }
@@ -145,6 +149,9 @@ impl Lines {
         if line.len() > self.line_max {
             return Some(Line::TooLong { head: &line[..line.len().min(HEAD)], bytes: line.len() as u64 });
         }
+        if planted!("decompress") {
+            return Some(Line::Whole(line.trim_ascii_end()));
+        }
         Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line)))
     }
 
@@ -159,6 +166,28 @@ impl Lines {
             return;
         }
         (self.start, self.end, self.scanned) = (0, 0, 0);
+    }
+}
+
+/// For fuzzing: the lines of a file with these bytes, and how long each was before it was cut.
+///
+/// # Errors
+/// It is not what its first bytes promise.
+#[cfg(fuzzing)]
+pub fn lines_of(bytes: Vec<u8>, line_max: usize) -> io::Result<Vec<(Vec<u8>, u64)>> {
+    let mut input = Input::of(String::new(), Box::new(Cursor::new(bytes)))?;
+    let (mut lines, mut found) = (Lines::new(line_max), Vec::new());
+    loop {
+        let more = lines.fill(&mut input)?;
+        while let Some(line) = lines.next() {
+            found.push(match line {
+                Line::Whole(line) => (line.to_vec(), line.len() as u64),
+                Line::TooLong { head, bytes } => (head.to_vec(), bytes),
+            });
+        }
+        if !more {
+            return Ok(found);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod explain;
 mod failure;
 mod generate;
 mod hold;
-mod input;
+pub(crate) mod input;
 mod keygen;
 mod lint;
 mod list;

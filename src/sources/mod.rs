@@ -9,7 +9,7 @@ mod accept;
 mod docker;
 mod file;
 mod fill;
-mod hec;
+pub(crate) mod hec;
 mod lines;
 mod options;
 mod ring;

@@ -112,7 +112,7 @@ fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
         out.push(b'-');
         return text.is_empty();
     }
-    if text.len() <= max && is_word(text.as_bytes()) {
+    if text.len() <= max && (planted!("rfc5424_emit") || is_word(text.as_bytes())) {
         out.extend_from_slice(text.as_bytes());
         return true;
     }

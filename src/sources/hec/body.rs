@@ -174,6 +174,18 @@ impl Write for Held {
     }
 }
 
+/// For fuzzing: what a gzip body holds that arrives in pieces of `step` bytes; nothing if it is refused.
+#[cfg(fuzzing)]
+pub fn inflated(body: &[u8], step: usize, bytes_max: usize) -> Option<Vec<u8>> {
+    let memory = Arc::new(Semaphore::new(ALL_BODIES_BYTES / STEP_BYTES));
+    let held = Held { bytes: Vec::new(), bytes_max, memory, permits: Vec::new(), refused: None, packed: Some(0) };
+    let mut sink = Sink::Gzip(Box::new(MultiGzDecoder::new(held)));
+    for piece in body.chunks(step) {
+        sink.take(piece).ok()?;
+    }
+    sink.finish().ok().map(|held| held.bytes)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
