@@ -357,3 +357,49 @@ fn who_reads_unrecorded_is_told() {
     let typo = sealed.run(&["replay", "--to-sink", "agian", "--dry-run"]);
     assert_eq!(typo.status.code(), Some(64), "{typo:?}");
 }
+
+#[test]
+fn a_part_of_an_archive_is_verified_and_one_that_was_stopped_goes_on() {
+    let sealed = Sealed::of(20);
+    let key = sealed.path("data/sealing/audit/vkey-1").display().to_string();
+    let archive = sealed.path("archive");
+    let verify = |options: &[&str]| {
+        let output = sealed.archive(&["verify"], &[&["--key", &key, "--json"], options].concat());
+        let report = serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default();
+        (output.status.code().unwrap(), report, String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    // Of an hour long ago nothing is to be read, and of now it is all.
+    let (code, report, _) = verify(&["--from", "2020-01-01T00:00:00Z", "--to", "2020-01-01T01:00:00Z"]);
+    assert_eq!((code, &report["streams"][0]["objects"]), (0, &0.into()), "{report:#}");
+    let (code, report, _) = verify(&["--from", "2020-01-01T00:00:00Z"]);
+    let stream = &report["streams"][0];
+    assert!(code == 0 && stream["objects"].as_u64() > Some(0), "{report:#}");
+    assert_eq!(
+        stream["passed_over"],
+        serde_json::json!({"from": "2020-01-01T00:00:00.000Z", "to": null, "objects": 0, "seals": 0})
+    );
+
+    let object = objects(&archive.join("audit/data")).remove(0);
+    let name = object.strip_prefix(archive.join("audit")).unwrap().to_str().unwrap();
+    for name in [name.to_owned(), format!("audit/{name}")] {
+        let (code, report, _) = verify(&["--object", &name, "--deep"]);
+        assert_eq!((code, &report["good"]), (0, &true.into()), "{report:#}");
+    }
+    assert_eq!(verify(&["--object", &format!("audit.7/{name}")]).0, 2);
+
+    // A state is noted, is of this archive alone, and is gone at the end.
+    let state = sealed.path("state").display().to_string();
+    let bytes = fs::read(&object).unwrap();
+    fs::write(&object, [&bytes[..], b"x"].concat()).unwrap();
+    assert_eq!(verify(&["--object", name]).0, 10);
+    assert_eq!(verify(&["--resume", &state]).0, 10);
+    assert!(!Path::new(&state).exists());
+    fs::write(&object, bytes).unwrap();
+    let question = verify(&["--resume", "/nowhere/state"]);
+    assert!(question.0 == 2 && question.2.contains("/nowhere/state"), "{question:?}");
+    for wrong in ["", "{}", r#"{"question":"another","mark":{"streams":[]}}"#] {
+        fs::write(&state, wrong).unwrap();
+        let (code, _, said) = verify(&["--resume", &state]);
+        assert!(code == 2 && said.contains("the state `"), "{wrong}: {said}");
+    }
+}

@@ -40,7 +40,10 @@ pub use read::{
 };
 pub use seal::{Gap, Source, Tally};
 pub use store::{Kept, Put, Store, is_key};
-pub use verify::{Fault, Finding, Question, Report, Verdict, verify, verify_archive};
+pub use verify::{
+    Fault, Finding, Mark, PassedOver, Question, Report, Verdict, Watch, verify, verify_archive, verify_object,
+    verify_part,
+};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]

@@ -23,7 +23,7 @@ use super::merkle::{Hash, sha256};
 use super::note::{Note, VerifyingKey};
 use super::object::OpenStore;
 use super::seal::{Body, Data, Seal, Source, Tally};
-use super::store::{NOTE_BYTES_MAX, Store, read_small};
+use super::store::{NOTE_BYTES_MAX, Store, is_key, read_small};
 use super::verify::Fault;
 
 const HOUR_NANOS: i64 = 3_600_000_000_000;
@@ -240,6 +240,20 @@ impl Reader {
             Body::Data(data) => Ok(place(&data.object).map(|(_, hour)| hour)),
             _ => Ok(None),
         }
+    }
+
+    /// What the seal of an object says, if there is one that names it.
+    pub(super) fn sealed(&mut self, object: &str) -> Result<Option<(Sealed, Data)>, Unread> {
+        let Some((seq, _)) = place(object).filter(|_| is_key(object)) else { return Ok(None) };
+        let (seal, _) = self.seal(seq)?;
+        match seal.body.clone() {
+            Body::Data(data) if data.object == object => Ok(Some((Sealed::new(seal, data.clone()), data))),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn store(&self) -> &dyn Store {
+        &*self.store
     }
 
     /// The lines of an object.

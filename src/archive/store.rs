@@ -88,6 +88,11 @@ pub trait Store: Debug + Send + Sync {
         Ok(vec![Kept::default(); keys.len()])
     }
 
+    /// How many objects are best read at once: more than one where each takes a way to somewhere else.
+    fn read_at_once(&self) -> usize {
+        1
+    }
+
     /// Whether it keeps objects under legal hold itself: then [`Store::kept`] says what is held, and no record.
     fn locks(&self) -> bool {
         false

@@ -16,6 +16,7 @@ use super::*;
 
 mod faults;
 mod mutate;
+mod part;
 mod read;
 mod tamper;
 

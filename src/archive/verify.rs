@@ -7,27 +7,37 @@
 //! Invariant: total. Whatever stands in the archive, the answer is a report; memory is that of the list of
 //! keys.
 
+mod ahead;
 mod object;
+mod objects;
+mod one;
+mod part;
 mod report;
 mod streams;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 
 use wharfinger_formats::Time;
 
-use self::object::check_object;
+use self::ahead::{Later, Pool, with_pool};
+pub use self::one::verify_object;
+use self::part::Told;
+pub use self::part::{Mark, PassedOver, Watch};
 pub use self::report::{Fault, Finding, Report, Verdict};
-pub use self::streams::verify_archive;
+pub use self::streams::{verify_archive, verify_part};
 use super::chain::seal_key;
 use super::checkpoint::Checkpoint;
 use super::merkle::{Hash, Tree, leaf, sha256};
 use super::note::{Note, VerifyingKey};
-use super::seal::{Body, Data, Seal};
+use super::read::{Period, place};
+use super::seal::{Body, Gap, Seal};
 use super::store::{NOTE_BYTES_MAX, Store, is_away, read_small};
 
 /// The end is proved by a seal that is not older than this.
 const END_NANOS: i64 = 10 * 60 * 1_000_000_000;
+/// Seals that are read ahead, for each thread that reads: they are small, and an object is not.
+const SEALS_AHEAD: usize = 4;
 
 /// What is asked.
 #[derive(Debug, Clone)]
@@ -42,25 +52,84 @@ pub struct Question {
     pub end: Time,
 }
 
-/// Checks a stream. `progress` is told how many seals of how many are done, and the bytes read.
+/// Checks a stream whole. `progress` is told how many seals of how many are done, and the bytes read.
 ///
 /// # Errors
 /// The store cannot be read: nothing is said about the stream.
 pub fn verify(store: &dyn Store, question: &Question, progress: &mut dyn FnMut(u64, u64, u64)) -> io::Result<Report> {
-    let mut walk = Walk::new(store, question)?;
-    let seals = walk.seals()?;
-    let total = seals.len() as u64;
-    for (done, seq) in seals.into_iter().enumerate() {
-        walk.seal(seq)?;
-        progress(done as u64 + 1, total, walk.report.bytes);
-    }
-    walk.end();
-    Ok(walk.report)
+    walk(store, question, &Way::default(), &mut Mark::default(), &mut Told(progress)).map(|(report, _)| report)
 }
 
-struct Walk<'s> {
+/// What of a stream is walked, and what is read of it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way<'w> {
+    /// The folder of the stream, as marks name it.
+    folder: &'w str,
+    period: Period,
+    /// The walk goes to the end whatever the period is.
+    is_whole: bool,
+}
+
+/// Walks a stream. True: it was left behind the period, before its end.
+fn walk(
+    store: &dyn Store,
+    question: &Question,
+    way: &Way<'_>,
+    mark: &mut Mark,
+    watch: &mut dyn Watch,
+) -> io::Result<(Report, bool)> {
+    let at_once = store.read_at_once();
+    with_pool(at_once, |pool| {
+        let mut walk = Walk::new(store, question, *way, mark, &pool)?;
+        let seals = walk.seals()?;
+        let least = walk.least(&seals);
+        let (mut coming, mut next) = (VecDeque::new(), seals.iter().copied());
+        let mut done = 0_u64;
+        loop {
+            let ahead = if pool.reads_ahead() { SEALS_AHEAD * at_once } else { 1 };
+            while coming.len() < ahead
+                && let Some(seq) = next.next()
+            {
+                coming.push_back((seq, walk.fetch(seq)));
+            }
+            let Some((seq, notes)) = coming.pop_front() else { break };
+            if walk.is_past && seq >= least {
+                walk.leave(seals.len() as u64 - done);
+                break;
+            }
+            walk.seal(seq, notes.wait()?)?;
+            done += 1;
+            walk.settle(at_once - 1, watch)?;
+            watch.done(done, seals.len() as u64, walk.report.bytes);
+        }
+        walk.settle(0, watch)?;
+        walk.end();
+        Ok((walk.report, walk.is_left))
+    })
+}
+
+/// A seal as it stands there, and the checkpoint over it and all before, where there is one.
+struct Notes {
+    seal: io::Result<Option<Vec<u8>>>,
+    checkpoint: Option<io::Result<Option<Vec<u8>>>>,
+}
+
+/// A seal that was looked at, while its object is still read.
+struct Open {
+    seq: u64,
+    /// Of the seal as it is stored; none of one that could not be read.
+    sha256: Option<Hash>,
+    object: Option<(String, Later<io::Result<Option<String>>>)>,
+    /// Where a finding about the object belongs, and how many came before those then.
+    place: (usize, usize),
+}
+
+struct Walk<'w, 's> {
     store: &'s dyn Store,
-    question: &'s Question,
+    question: &'w Question,
+    way: Way<'w>,
+    mark: &'w mut Mark,
+    pool: &'w Pool<'w, 's>,
     report: Report,
     /// Who signs now.
     key: VerifyingKey,
@@ -78,11 +147,26 @@ struct Walk<'s> {
     checkpoints: BTreeMap<u64, String>,
     anchors: Vec<(Checkpoint, Vec<u8>)>,
     last: Option<(bool, Time)>,
+    /// Seals whose objects are still read, and the object of the seal at hand.
+    open: VecDeque<Open>,
+    reading: Option<(String, Later<io::Result<Option<String>>>)>,
+    /// Findings about objects that went before others.
+    inserted: usize,
+    /// A seal was seen of what was received behind the period.
+    is_past: bool,
+    is_left: bool,
 }
 
-impl<'s> Walk<'s> {
-    fn new(store: &'s dyn Store, question: &'s Question) -> io::Result<Walk<'s>> {
+impl<'w, 's> Walk<'w, 's> {
+    fn new(
+        store: &'s dyn Store,
+        question: &'w Question,
+        way: Way<'w>,
+        mark: &'w mut Mark,
+        pool: &'w Pool<'w, 's>,
+    ) -> io::Result<Walk<'w, 's>> {
         let mut report = Report::new(question.key.name());
+        report.passed_over = PassedOver::of(way.period);
         let objects = store.keys("data")?.into_iter().collect();
         let mut checkpoints = BTreeMap::new();
         for (key, _) in store.keys("checkpoint")? {
@@ -106,6 +190,9 @@ impl<'s> Walk<'s> {
         Ok(Walk {
             store,
             question,
+            way,
+            mark,
+            pool,
             report,
             key,
             epoch: 0,
@@ -118,6 +205,11 @@ impl<'s> Walk<'s> {
             checkpoints,
             anchors,
             last: None,
+            open: VecDeque::new(),
+            reading: None,
+            inserted: 0,
+            is_past: false,
+            is_left: false,
         })
     }
 
@@ -134,7 +226,28 @@ impl<'s> Walk<'s> {
         Ok(seals)
     }
 
-    fn seal(&mut self, seq: u64) -> io::Result<()> {
+    /// The number behind which the walk may end, once a seal is of what came later than the period: objects
+    /// that the store lists for it, where a clock was put back, and anchors are still to be reached.
+    fn least(&self, seals: &[u64]) -> u64 {
+        if self.way.is_whole {
+            return u64::MAX;
+        }
+        let listed = self.objects.keys().filter_map(|key| place(key));
+        let listed = listed.filter(|(seq, hour)| self.way.period.has_of(*hour) && seals.binary_search(seq).is_ok());
+        let anchors = self.anchors.iter().map(|(anchor, _)| anchor.size);
+        listed.map(|(seq, _)| seq.saturating_add(1)).chain(anchors).max().unwrap_or(0)
+    }
+
+    /// Reads a seal, and the checkpoint behind it.
+    fn fetch(&self, seq: u64) -> Later<Notes> {
+        let (store, checkpoint) = (self.store, self.checkpoints.get(&seq.saturating_add(1)).cloned());
+        self.pool.later(move || Notes {
+            seal: read_small(store, &seal_key(seq), NOTE_BYTES_MAX),
+            checkpoint: checkpoint.map(|key| read_small(store, &key, NOTE_BYTES_MAX)),
+        })
+    }
+
+    fn seal(&mut self, seq: u64, notes: Notes) -> io::Result<()> {
         let key = seal_key(seq);
         if seq > self.expected {
             let what = format!("seals {} to {} are missing", self.expected, seq - 1);
@@ -142,7 +255,7 @@ impl<'s> Walk<'s> {
             self.lose_track();
         }
         self.expected = seq.saturating_add(1);
-        let bytes = match read_small(self.store, &key, NOTE_BYTES_MAX) {
+        let bytes = match notes.seal {
             Ok(bytes) => bytes.unwrap_or_default(),
             Err(error) if is_away(&error) => return Err(error),
             Err(error) => {
@@ -150,16 +263,33 @@ impl<'s> Walk<'s> {
                 return Ok(());
             }
         };
+        self.look(seq, &key, &bytes, notes.checkpoint)?;
+        let place = (self.report.findings.len(), self.inserted);
+        let (sha256, object) = ((!bytes.is_empty()).then(|| sha256(&bytes)), self.reading.take());
+        self.open.push_back(Open { seq, sha256, object, place });
+        Ok(())
+    }
+
+    fn look(
+        &mut self,
+        seq: u64,
+        key: &str,
+        bytes: &[u8],
+        checkpoint: Option<io::Result<Option<Vec<u8>>>>,
+    ) -> io::Result<()> {
         self.report.seals += 1;
-        match Note::parse(&bytes) {
-            Ok(note) if note.is_signed_by(&self.key) => self.signed_seal(seq, &key, &note),
+        match Note::parse(bytes) {
+            Ok(note) if note.is_signed_by(&self.key) => {
+                self.signed_seal(seq, key, &note)?;
+                self.compare_roots(checkpoint)
+            }
             Ok(note) => {
                 let what = format!("it is not signed by {}", self.key);
-                self.distrust(&key, what, Some(note.text));
+                self.distrust(key, what, Some(note.text));
                 Ok(())
             }
             Err(why) => {
-                self.distrust(&key, format!("it is no signed note: {why}"), None);
+                self.distrust(key, format!("it is no signed note: {why}"), None);
                 Ok(())
             }
         }
@@ -209,7 +339,7 @@ impl<'s> Walk<'s> {
         self.last = Some((matches!(seal.body, Body::Close { .. }), seal.time));
         self.report.see(seal.time);
         match &seal.body {
-            Body::Data(data) => self.data(key, data)?,
+            Body::Data(data) => self.data(seq, key, data)?,
             Body::Rotate { next } => match VerifyingKey::parse(next) {
                 Some(next) if next.name() == self.key.name() && note.is_signed_by(&next) => {
                     self.report.last = Some((next.clone(), seq, hash));
@@ -218,59 +348,35 @@ impl<'s> Walk<'s> {
                 }
                 _ => self.report.find(Fault::Signature, key, "the next key has not signed it"),
             },
-            Body::Gap(gap) => self.report.gap(gap),
+            Body::Gap(gap) => self.gap(gap),
             Body::Empty { .. } => self.report.silences += 1,
             Body::Close { .. } => {}
-        }
-        self.compare_roots()
-    }
-
-    fn data(&mut self, key: &str, data: &Data) -> io::Result<()> {
-        let (first, last) = data.ingest;
-        if self.ingest_next.is_some_and(|next| next != first) {
-            self.report.find(Fault::Missing, key, format!("it does not go on where the one before ended: {first}"));
-        }
-        self.ingest_next = last.checked_add(1);
-        let count = last.checked_sub(first).and_then(|count| count.checked_add(1));
-        let of_sources = data.sources.iter().try_fold(0_u64, |sum, source| sum.checked_add(source.records));
-        let tally = data.tally;
-        let adds_up = tally.adds_up() && count == Some(tally.taken) && tally.archived == data.records;
-        if !adds_up || of_sources != Some(data.records) {
-            self.report.find(Fault::Altered, key, "its counts do not add up");
-        }
-        self.report.count(data);
-        // One that was sealed while this runs was not in the list yet. Its number says whose it is.
-        let mut bytes = self.objects.remove(&data.object);
-        let is_own = data.object.rsplit('/').next().is_some_and(|name| key.ends_with(name.get(..12).unwrap_or(name)));
-        if bytes.is_none() && is_own {
-            bytes = match self.store.open(&data.object) {
-                Err(error) if is_away(&error) => return Err(error),
-                object => object.ok().flatten().map(|_| data.bytes),
-            };
-        }
-        match bytes {
-            None => self.report.find(Fault::Missing, &data.object, format!("`{key}` names it")),
-            Some(bytes) if bytes != data.bytes => {
-                self.report.find(Fault::Altered, &data.object, format!("{bytes} bytes, sealed were {}", data.bytes));
-            }
-            Some(_) => match check_object(self.store, data, self.question.deep) {
-                Ok(None) => {}
-                Ok(Some(what)) => self.report.find(Fault::Altered, &data.object, what),
-                Err(error) if is_away(&error) => return Err(error),
-                Err(error) => self.report.find(Fault::Altered, &data.object, format!("it cannot be read: {error}")),
-            },
         }
         Ok(())
     }
 
+    fn gap(&mut self, gap: &Gap) {
+        let Period { from, to } = self.way.period;
+        let is_over = |from: Time| gap.to.is_some_and(|to| to < from);
+        let begins_before = |to: Time| gap.from.is_none_or(|from| from < to);
+        if !from.is_some_and(is_over) && to.is_none_or(begins_before) {
+            self.report.gap(gap);
+        }
+    }
+
     /// Checkpoints and anchors of just this size.
-    fn compare_roots(&mut self) -> io::Result<()> {
-        let (size, root) = (self.tree.size(), self.tree.root());
+    fn compare_roots(&mut self, read: Option<io::Result<Option<Vec<u8>>>>) -> io::Result<()> {
+        let size = self.tree.size();
         if self.is_broken {
             return Ok(());
         }
-        if let Some(key) = self.checkpoints.remove(&size) {
-            let bytes = match read_small(self.store, &key, NOTE_BYTES_MAX) {
+        let checkpoint = self.checkpoints.remove(&size);
+        if checkpoint.is_none() && self.anchors.iter().all(|(anchor, _)| anchor.size != size) {
+            return Ok(());
+        }
+        let root = self.tree.root();
+        if let Some(key) = checkpoint {
+            let bytes = match read.unwrap_or_else(|| read_small(self.store, &key, NOTE_BYTES_MAX)) {
                 Err(error) if is_away(&error) => return Err(error),
                 bytes => bytes.ok().flatten().unwrap_or_default(),
             };
@@ -296,18 +402,28 @@ impl<'s> Walk<'s> {
         Ok(())
     }
 
+    /// The walk ends here, behind the period: what comes later is not looked at.
+    fn leave(&mut self, seals: u64) {
+        self.is_left = true;
+        if let Some(passed_over) = &mut self.report.passed_over {
+            passed_over.seals = seals;
+        }
+    }
+
     /// What is left over, and whether the stream ends where it should.
     fn end(&mut self) {
-        let mut foreign: Vec<_> = std::mem::take(&mut self.objects).into_keys().collect();
+        let size = self.expected;
+        let is_outside = |(seq, hour)| seq >= size && !self.way.period.has_of(hour);
+        let is_later = |key: &str| self.is_left && place(key).is_some_and(is_outside);
+        let mut foreign: Vec<_> = std::mem::take(&mut self.objects).into_keys().filter(|key| !is_later(key)).collect();
         foreign.sort();
         for key in foreign {
             self.report.find(Fault::Foreign, &key, "no seal names it");
         }
-        let size = self.expected;
         for (checkpoint, key) in std::mem::take(&mut self.checkpoints) {
-            if checkpoint > size {
+            if checkpoint > size && !self.is_left {
                 self.report.find(Fault::Missing, &key, format!("it is over {checkpoint} seals, and {size} are there"));
-            } else if !self.is_broken {
+            } else if checkpoint <= size && !self.is_broken {
                 self.report.find(Fault::Foreign, &key, "it is over no number of seals");
             }
         }
@@ -316,8 +432,9 @@ impl<'s> Walk<'s> {
             self.report.find(Fault::Anchor, "anchor", what);
         }
         let end = self.question.end;
-        let is_proved =
-            self.last.is_some_and(|(is_closed, time)| is_closed || end.0.saturating_sub(time.0) <= END_NANOS);
+        // What was received later than the period is sealed: nothing of the period can come any more.
+        let is_proved = self.is_left
+            || self.last.is_some_and(|(is_closed, time)| is_closed || end.0.saturating_sub(time.0) <= END_NANOS);
         if !is_proved {
             let what = match self.last {
                 Some((_, time)) => format!("the last seal is of {}, and does not close the stream", report::time(time)),

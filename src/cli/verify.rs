@@ -1,5 +1,7 @@
 //! `wharfinger verify`: an archive, checked offline with nothing but the public key.
 
+mod state;
+
 use std::fs;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
@@ -8,14 +10,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use wharfinger_formats::Time;
 
+use self::state::State;
+use super::archive_read::rfc3339;
 use super::config_file::ConfigFile;
 use super::convert::now;
 use super::failure::{Exit, Failure};
 use super::output;
 use super::place::{Reach, above};
+use super::sealed;
 use super::table::{count, grouped, size};
 use super::visible::visible;
-use crate::archive::{OpenStore, Proof, Question, Report, Verdict, VerifyingKey, verify_archive};
+use crate::archive::{
+    Mark, OpenStore, Period, Proof, Question, Report, Verdict, VerifyingKey, Watch, read_archive, verify_object,
+    verify_part,
+};
 
 /// Check an archive offline: every object and seal against the public key of its first seal
 ///
@@ -37,10 +45,25 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     anchor: Vec<PathBuf>,
     /// Until when the archive is to be complete; unless it is given, now
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", conflicts_with = "to")]
     end: Option<String>,
+    /// Only objects of what was received from then on, by whole hours: `2026-11-21T09:00:00Z`. All seals up to
+    /// the end of the period are checked, and no other object is looked at
+    #[arg(long, value_name = "TIME", value_parser = sealed::time)]
+    from: Option<Time>,
+    /// Only objects of what was received before then
+    #[arg(long, value_name = "TIME", value_parser = sealed::time)]
+    to: Option<Time>,
+    /// Note in this file how far it has come, and go on there when it is there already. It is removed at the
+    /// end
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
+    /// Check this object alone, with its seal: `data/dt=2026-11-21/hour=09/000000000042.ndjson.zst`, with the
+    /// name of its stream before it where that is not the first
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["anchor", "end", "from", "to", "resume"])]
+    object: Option<String>,
     /// Check this proof of one event alone, made by `wharfinger archive prove`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "deep", "anchor", "end"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "deep", "anchor", "end", "from", "to", "resume", "object"])]
     proof: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
@@ -62,23 +85,99 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         (None, None) => return Err(usage(anyhow::anyhow!("no archive is named"), "name its folder")),
     };
     let anchors = arguments.anchor.iter().map(|path| anchor(path)).collect::<Result<_, _>>()?;
-    let end = match &arguments.end {
-        Some(text) => time(text)?,
-        None => now(),
+    let end = match (&arguments.end, arguments.to) {
+        (Some(text), _) => time(text)?,
+        (None, Some(to)) => to.min(now()),
+        (None, None) => now(),
     };
     let (stores, folder) = streams(arguments, path, &key)?;
+    if let Some(object) = &arguments.object {
+        return check_object(arguments, &stores, &folder, object, key);
+    }
     let question = Question { key, deep: arguments.deep, anchors, end };
-    let bar = bar();
-    let reports = verify_archive(&stores, &folder, &question, &mut |done, total, bytes| {
-        bar.set_length(total);
-        bar.set_position(done);
-        bar.set_message(size(bytes));
-    });
-    bar.finish_and_clear();
+    let period = Period { from: arguments.from, to: arguments.to };
+    let asked = format!("{} {} {period:?}", question.key, question.deep);
+    let state = arguments.resume.as_deref().map(|path| State::open(path, &asked, &stores)).transpose()?;
+    let mark = state.as_ref().map(State::mark).unwrap_or_default();
+    let mut watch = Shown { bar: bar(), state };
+    let reports = verify_part(&stores, &folder, &question, period, mark, &mut watch);
+    watch.bar.finish_and_clear();
     let reports = reports.map_err(unreadable)?;
     let text = if arguments.json { format!("{:#}\n", json(&reports)) } else { text(&reports) };
     output::write(text.as_bytes())?;
+    if let Some(state) = watch.state {
+        state.finish()?;
+    }
     Ok(exit(&reports))
+}
+
+/// The way, on the terminal and in a file.
+struct Shown {
+    bar: ProgressBar,
+    state: Option<State>,
+}
+
+impl Watch for Shown {
+    fn done(&mut self, seals: u64, of: u64, bytes: u64) {
+        self.bar.set_length(of);
+        self.bar.set_position(seals);
+        self.bar.set_message(size(bytes));
+    }
+
+    fn reached(&mut self, mark: &Mark) {
+        if let Some(Err(error)) = self.state.as_mut().map(|state| state.reached(mark)) {
+            eprintln!("warning: how far this is can be noted no more: {error}");
+            self.state = None;
+        }
+    }
+}
+
+/// One object, with the seals that speak for it.
+fn check_object(
+    arguments: &Arguments,
+    stores: &OpenStore,
+    folder: &str,
+    object: &str,
+    key: VerifyingKey,
+) -> Result<Exit, Failure> {
+    let (stream, object) = match object.find("data/dt=") {
+        Some(at) => (object[..at].trim_end_matches('/'), &object[at..]),
+        None => ("", object),
+    };
+    let stream = stream.rsplit('/').next().filter(|stream| !stream.is_empty()).unwrap_or(folder);
+    let mut readers = read_archive(stores, folder, Some(key)).map_err(sealed::unread)?;
+    let reader = readers.iter_mut().find(|(name, _)| name == stream);
+    let (_, reader) = reader.ok_or_else(|| {
+        usage(anyhow::anyhow!("the archive has no stream `{stream}`"), "`--object audit.2/data/…` names one")
+    })?;
+    let (sealed, findings) = verify_object(reader, object, arguments.deep).map_err(sealed::unread)?;
+    let exit = findings.first().map_or(Exit::Ok, |finding| Exit::from(finding.fault));
+    let text = match (arguments.json, sealed) {
+        (true, sealed) => {
+            let sealed = sealed.map(|sealed| {
+                json!({
+                    "seal": sealed.seq, "time": rfc3339(sealed.time), "bytes": sealed.bytes,
+                    "records": sealed.records,
+                })
+            });
+            let report = json!({
+                "good": findings.is_empty(), "exit": exit as u8, "stream": stream, "object": object,
+                "sealed": sealed, "findings": findings,
+            });
+            format!("{report:#}\n")
+        }
+        (false, Some(sealed)) if findings.is_empty() => format!(
+            "good: {} is the object that was sealed {} by seal {}: {}, {}\n",
+            visible(object),
+            rfc3339(sealed.time),
+            sealed.seq,
+            count(sealed.records, "record"),
+            size(sealed.bytes)
+        ),
+        _ => findings.iter().map(|found| format!("BAD: {}: {}\n", visible(&found.key), visible(&found.what))).collect(),
+    };
+    output::write(text.as_bytes())?;
+    Ok(exit)
 }
 
 /// One event, shown alone.
@@ -196,7 +295,9 @@ fn text(reports: &[Report]) -> String {
     for report in reports {
         text.push_str(&of_stream(report));
     }
+    let is_part = reports.iter().any(|report| report.passed_over.is_some());
     text.push_str(match exit(reports) {
+        Exit::Ok if is_part => "good: every object of the period is the one that was sealed, and none is missing\n",
         Exit::Ok => "good: every object is the one that was sealed, and nothing is missing\n",
         Exit::EndNotProven => "not proven: nothing was altered, but the newest objects may have been withheld\n",
         _ => "BAD: the archive is not as it was sealed\n",
@@ -228,6 +329,19 @@ fn of_stream(report: &Report) -> String {
         }
     }
     text.push('\n');
+    if let Some(passed_over) = &report.passed_over {
+        let side = |time: &Option<String>, none: &str| time.clone().unwrap_or_else(|| none.to_owned());
+        text.push_str(&format!(
+            "period       {} to {}, by whole hours\nnot read     {} of other hours, {} behind the period\n",
+            side(&passed_over.from, "the beginning"),
+            side(&passed_over.to, "the end"),
+            count(passed_over.objects, "object"),
+            count(passed_over.seals, "seal"),
+        ));
+    }
+    if report.read_before > 0 {
+        text.push_str(&format!("read before  {}\n", count(report.read_before, "object")));
+    }
     for gap in &report.gaps {
         text.push_str(&format!("gap          {}\n", visible(gap)));
     }

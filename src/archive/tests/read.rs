@@ -3,10 +3,10 @@
 use super::*;
 use crate::archive::seal::Data;
 
-const HOUR: i64 = 60 * MINUTE;
+pub(super) const HOUR: i64 = 60 * MINUTE;
 
 /// Objects in five hours, keys changed between them.
-fn hours() -> Stream {
+pub(super) fn hours() -> Stream {
     let mut stream = Stream::begin(5);
     stream.now = Time(BEGIN + MINUTE);
     for hour in 0..5 {
@@ -50,16 +50,16 @@ fn fault(read: Result<Vec<u64>, Unread>) -> (Fault, String) {
     }
 }
 
-fn from_to(from: i64, to: i64) -> Period {
+pub(super) fn from_to(from: i64, to: i64) -> Period {
     Period { from: Some(Time(BEGIN + from)), to: Some(Time(BEGIN + to)) }
 }
 
-fn object_paths(stream: &Stream) -> Vec<PathBuf> {
+pub(super) fn object_paths(stream: &Stream) -> Vec<PathBuf> {
     stream.data().into_iter().map(|(_, data)| stream.root().join(data.object)).collect()
 }
 
 impl Stream {
-    fn data(&self) -> Vec<(u64, Data)> {
+    pub(super) fn data(&self) -> Vec<(u64, Data)> {
         let data = |(_, seal): (PathBuf, Seal)| match seal.body {
             Body::Data(data) => Some((seal.seq, data)),
             _ => None,

@@ -4,7 +4,7 @@ use super::super::seal::Data;
 use super::*;
 
 /// The kinds of tampering that are seen without an anchor, each with the fault that is found first.
-const TAMPERS: [(&str, Fault); 10] = [
+pub(super) const TAMPERS: [(&str, Fault); 10] = [
     ("a byte flipped", Fault::Altered),
     ("an object deleted", Fault::Missing),
     ("an object and its seal deleted", Fault::Missing),
@@ -17,7 +17,7 @@ const TAMPERS: [(&str, Fault); 10] = [
     ("an old epoch re-signed with the present key", Fault::Signature),
 ];
 
-fn tamper(stream: &mut Stream, how: usize) {
+pub(super) fn tamper(stream: &mut Stream, how: usize) {
     let objects = stream.objects();
     let last = objects.len() - 1;
     // Not the last: without it the end would not be proved either.

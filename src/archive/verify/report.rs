@@ -3,6 +3,7 @@
 use serde::Serialize;
 use wharfinger_formats::Time;
 
+use super::part::PassedOver;
 use crate::archive::merkle::Hash;
 use crate::archive::note::VerifyingKey;
 use crate::archive::seal::{Data, Gap, Millis, Tally};
@@ -59,6 +60,12 @@ pub struct Report {
     pub last_time: Option<String>,
     pub findings: Vec<Finding>,
     pub findings_total: u64,
+    /// What was not looked at, because the question was about a period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passed_over: Option<PassedOver>,
+    /// Objects whose bytes an earlier walk has read: this one has seen that they are there.
+    #[serde(skip_serializing_if = "is_none")]
+    pub read_before: u64,
     /// Who signs next, and number and hash of the last seal, when it can be trusted.
     #[serde(skip)]
     pub(super) last: Option<(VerifyingKey, u64, Hash)>,
@@ -69,6 +76,10 @@ pub struct Report {
 pub enum Verdict {
     Good,
     Bad(Fault),
+}
+
+fn is_none(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A time as seals write it.
@@ -86,6 +97,14 @@ impl Report {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(Finding { fault, key: key.to_owned(), what: what.into() });
         }
+    }
+
+    /// The same at a place before others.
+    pub(super) fn insert(&mut self, at: usize, fault: Fault, key: &str, what: &str) {
+        self.findings_total += 1;
+        let at = at.min(self.findings.len());
+        self.findings.insert(at, Finding { fault, key: key.to_owned(), what: what.to_owned() });
+        self.findings.truncate(FINDINGS_MAX);
     }
 
     /// The end is proved by something else.

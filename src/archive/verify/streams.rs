@@ -4,11 +4,13 @@
 
 use std::io;
 
-use super::{Fault, Question, Report, verify};
+use super::part::Told;
+use super::{Fault, Mark, Question, Report, Watch, Way, walk};
 use crate::archive::chain::seal_key;
 use crate::archive::checkpoint::Checkpoint;
 use crate::archive::note::{Note, VerifyingKey};
 use crate::archive::object::OpenStore;
+use crate::archive::read::Period;
 use crate::archive::seal::{Base64, Body, Seal};
 use crate::archive::store::{NOTE_BYTES_MAX, Store, read_small};
 
@@ -25,6 +27,22 @@ pub fn verify_archive(
     question: &Question,
     progress: &mut dyn FnMut(u64, u64, u64),
 ) -> io::Result<Vec<Report>> {
+    verify_part(stores, folder, question, Period::default(), Mark::default(), &mut Told(progress))
+}
+
+/// The same of what was received in a period, by whole hours, behind what an earlier walk has read. Seals are
+/// walked from the first to the one that is behind the period; no other objects are looked at.
+///
+/// # Errors
+/// The store cannot be read: nothing is said about the archive.
+pub fn verify_part(
+    stores: &OpenStore,
+    folder: &str,
+    question: &Question,
+    period: Period,
+    mut mark: Mark,
+    watch: &mut dyn Watch,
+) -> io::Result<Vec<Report>> {
     let mut reports: Vec<Report> = Vec::new();
     let mut question = question.clone();
     let mut anchors = std::mem::take(&mut question.anchors);
@@ -40,7 +58,13 @@ pub fn verify_archive(
             question.key = key;
         }
         question.anchors = anchors.extract_if(.., |anchor| is_of(anchor, question.key.name())).collect();
-        reports.push(verify(&*store, &question, progress)?);
+        // Where a later stream has an anchor, it is to be reached.
+        let way = Way { folder: &folder, period, is_whole: !anchors.is_empty() };
+        let (report, is_left) = walk(&*store, &question, &way, &mut mark, watch)?;
+        reports.push(report);
+        if is_left {
+            break;
+        }
     }
     if let Some(last) = reports.last_mut() {
         for _ in anchors {

@@ -44,6 +44,8 @@ const TRIES: u32 = 4;
 const WAIT: Duration = Duration::from_millis(200);
 /// Requests under way at once, where there are many.
 const AT_ONCE: usize = 32;
+/// Objects that are read at once by whoever reads many.
+const READ_AT_ONCE: usize = 16;
 
 /// One folder of a bucket.
 #[derive(Clone)]
@@ -416,6 +418,10 @@ impl Store for Bucket {
         }
         keys.sort();
         Ok(keys)
+    }
+
+    fn read_at_once(&self) -> usize {
+        READ_AT_ONCE
     }
 
     fn locks(&self) -> bool {
