@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use sha2::{Digest, Sha256};
-use wharfinger::archive::{Chain, Dir, Object, OpenStore, Origin, Question, Source, Tree, Verdict, verify_archive};
+use wharfinger::archive::{
+    Chain, Dir, Object, OpenStore, Origin, Others, Question, Source, Tree, Verdict, verify_archive,
+};
 use wharfinger::part::PartContext;
 use wharfinger::sinks::archive::ArchiveConfig;
 use wharfinger::sinks::{Push, SinkConfig};
@@ -201,7 +203,10 @@ fn write(root: &Path, count: i64, object: impl Fn(u64) -> Object) -> Outcome<Wri
         now.0 += 60 * SECOND;
         chain.tick(now, false)?;
     }
-    Ok(Written { stores, question: Question { key, deep: false, anchors: Vec::new(), end: now } })
+    Ok(Written {
+        stores,
+        question: Question { key, deep: false, anchors: Vec::new(), end: now, others: Others::default() },
+    })
 }
 
 fn checked(written: &Written, deep: bool) -> Outcome<(f64, u64)> {

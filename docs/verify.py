@@ -27,7 +27,7 @@ def signed(note, key):
     return text.decode() + "\n" if own and lines.endswith(b"\n") else None
 def main(key, end, anchors):
     objects, checkpoints, expected, prev, epoch, ingest, peaks, last = files("data"), files("checkpoint"), 0, b64(bytes(32)), 0, None, [], {}
-    if odd := [c for c in checkpoints if not re.fullmatch(r"checkpoint/(?!0{12})\d{12}(\.tsr)?", c)]: fault(12, odd)
+    if odd := [c for c in checkpoints if not re.fullmatch(r"checkpoint/(?!0{12})\d{12}(\.tsr|\.witness-[0-9a-f]{8})?", c) or c[:23] not in checkpoints]: fault(12, odd)
     for name in sorted(files("seal")):
         if not re.fullmatch(r"seal/\d{12}", name): fault(12, name)
         if (seq := int(name[5:])) != expected: fault(11, f"seal {expected} is missing")

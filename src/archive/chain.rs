@@ -129,6 +129,11 @@ impl Chain {
         self.head.reached()
     }
 
+    /// Where it is kept.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
+    }
+
     /// Puts what is staged.
     ///
     /// # Errors

@@ -9,6 +9,7 @@
 
 mod chain;
 mod checkpoint;
+mod der;
 mod dir;
 mod error;
 mod head;
@@ -23,6 +24,7 @@ mod read;
 mod seal;
 mod state;
 mod store;
+mod timestamp;
 mod verify;
 
 pub use chain::Chain;
@@ -39,10 +41,11 @@ pub use read::{
     Lines, Objects, Period, Place, Reader, Reading, Sealed, Unread, read_archive, read_events, received, streams,
 };
 pub use seal::{Gap, Source, Tally};
-pub use store::{Kept, Put, Store, is_key};
+pub use store::{Kept, Put, Store, is_key, read_small};
+pub use timestamp::{STAMP_BYTES_MAX, Stamp, accept, authorities, request, stamp_key, unstamped};
 pub use verify::{
-    Fault, Finding, Mark, PassedOver, Question, Report, Verdict, Watch, verify, verify_archive, verify_object,
-    verify_part,
+    Fault, Finding, Mark, Others, PassedOver, Question, Report, Stamped, Verdict, Watch, verify, verify_archive,
+    verify_object, verify_part,
 };
 
 #[cfg(test)]

@@ -135,7 +135,7 @@ pub(super) fn inflated<'o>(key: &str, object: Box<dyn Read + 'o>) -> io::Result<
 ///
 /// # Errors
 /// The store cannot be asked, or the object is longer.
-pub(super) fn read_small(store: &dyn Store, key: &str, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+pub fn read_small(store: &dyn Store, key: &str, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
     let Some(object) = store.open(key)? else { return Ok(None) };
     let mut bytes = Vec::new();
     object.take(bytes_max + 1).read_to_end(&mut bytes)?;

@@ -48,6 +48,10 @@ fn open(dir: &Path, now: Time, stores: OpenStore) -> Result<Chain, ChainError> {
     Chain::open(dir.join("state"), origin, None, stores, now)
 }
 
+fn question(key: &VerifyingKey, end: Time) -> Question {
+    Question { key: key.clone(), deep: true, anchors: Vec::new(), end, others: Others::default() }
+}
+
 /// An object of `count` lines from number `first` on.
 fn object(first: u64, count: u64, received: Time) -> Object {
     let lines: Vec<String> = (first..first + count).map(|number| format!("{{\"n\":{number}}}")).collect();
@@ -128,12 +132,12 @@ impl Stream {
 
     fn report_at(&self, end: Time, anchors: &[String]) -> Report {
         let anchors = anchors.iter().map(|anchor| anchor.clone().into_bytes()).collect();
-        let question = Question { key: self.key.clone(), deep: true, anchors, end };
+        let question = Question { anchors, ..question(&self.key, end) };
         verify(&Dir::new(self.root()), &question, &mut |_, _, _| {}).unwrap()
     }
 
     fn archive(&self) -> Vec<Report> {
-        let question = Question { key: self.key.clone(), deep: true, anchors: Vec::new(), end: self.now };
+        let question = question(&self.key, self.now);
         verify_archive(&stores(self.dir.path()), "audit", &question, &mut |_, _, _| {}).unwrap()
     }
 
@@ -341,7 +345,7 @@ fn a_store_that_fails_anywhere_leaves_a_good_stream_and_nothing_twice() {
             Arc::new(Failing { inner, puts_left, happens })
         });
         let key = run(dir.path(), &stores, with_crash);
-        let question = Question { key, deep: true, anchors: Vec::new(), end: Time(i64::MAX) };
+        let question = question(&key, Time(i64::MAX));
         let report = verify(&Dir::new(dir.path().join("audit")), &question, &mut |_, _, _| {}).unwrap();
         assert_eq!(report.verdict(), Verdict::Good, "put {nth} {happens} {with_crash}: {:?}", report.findings);
         assert_eq!((report.objects, report.taken), (4, 40), "put {nth} {happens} {with_crash}");
@@ -406,7 +410,7 @@ fn a_renamed_machine_goes_on_and_a_second_writer_does_not_begin() {
     drop(stream.chain);
     let mut chain = begin("renamed").unwrap();
     chain.seal(&object(stream.next, 3, stream.now), Vec::new(), stream.now).unwrap();
-    let question = Question { key: stream.key.clone(), deep: true, anchors: Vec::new(), end: stream.now };
+    let question = question(&stream.key, stream.now);
     let report = verify(&Dir::new(stream.dir.path().join("audit")), &question, &mut |_, _, _| {}).unwrap();
     assert_eq!(report.verdict(), Verdict::Good, "{:?}", report.findings);
 }

@@ -8,6 +8,7 @@
 //! keys.
 
 mod ahead;
+mod beside;
 mod object;
 mod objects;
 mod one;
@@ -21,10 +22,12 @@ use std::io;
 use wharfinger_formats::Time;
 
 use self::ahead::{Later, Pool, with_pool};
+use self::beside::Beside;
+pub use self::beside::Others;
 pub use self::one::verify_object;
 use self::part::Told;
 pub use self::part::{Mark, PassedOver, Watch};
-pub use self::report::{Fault, Finding, Report, Verdict};
+pub use self::report::{Fault, Finding, Report, Stamped, Verdict};
 pub use self::streams::{verify_archive, verify_part};
 use super::chain::seal_key;
 use super::checkpoint::Checkpoint;
@@ -50,6 +53,8 @@ pub struct Question {
     pub anchors: Vec<Vec<u8>>,
     /// Until when the stream is to be complete.
     pub end: Time,
+    /// Who else vouches for it.
+    pub others: Others,
 }
 
 /// Checks a stream whole. `progress` is told how many seals of how many are done, and the bytes read.
@@ -145,6 +150,8 @@ struct Walk<'w, 's> {
     /// Objects that no seal has named yet.
     objects: HashMap<String, u64>,
     checkpoints: BTreeMap<u64, String>,
+    /// What others say of checkpoints.
+    beside: Beside,
     anchors: Vec<(Checkpoint, Vec<u8>)>,
     last: Option<(bool, Time)>,
     /// Seals whose objects are still read, and the object of the seal at hand.
@@ -168,16 +175,16 @@ impl<'w, 's> Walk<'w, 's> {
         let mut report = Report::new(question.key.name());
         report.passed_over = PassedOver::of(way.period);
         let objects = store.keys("data")?.into_iter().collect();
-        let mut checkpoints = BTreeMap::new();
+        let (mut checkpoints, mut beside) = (BTreeMap::new(), Beside::default());
         for (key, _) in store.keys("checkpoint")? {
             let size = key.strip_prefix("checkpoint/").and_then(|size| size.parse().ok());
             match size.filter(|size: &u64| key == format!("checkpoint/{size:012}")) {
                 Some(size) => drop(checkpoints.insert(size, key)),
-                // A time stamp beside a checkpoint.
-                None if key.ends_with(".tsr") => {}
+                None if beside.take(&key) => {}
                 None => report.find(Fault::Foreign, &key, "it is no checkpoint"),
             }
         }
+        beside.compare(&checkpoints, &mut report);
         let mut anchors = Vec::new();
         for bytes in &question.anchors {
             let checkpoint = Note::parse(bytes).ok().and_then(|note| Checkpoint::parse(note.text));
@@ -203,6 +210,7 @@ impl<'w, 's> Walk<'w, 's> {
             is_broken: false,
             objects,
             checkpoints,
+            beside,
             anchors,
             last: None,
             open: VecDeque::new(),
@@ -383,6 +391,7 @@ impl<'w, 's> Walk<'w, 's> {
             match Note::parse(&bytes).map(|note| (note.is_signed_by(&self.key), Checkpoint::parse(note.text))) {
                 Ok((true, Some(checkpoint))) if checkpoint.size == size && checkpoint.root == root => {
                     self.report.checkpoints += 1;
+                    self.beside.check(self.store, size, &bytes, &self.question.others, &mut self.report)?;
                 }
                 Ok((true, _)) => self.report.find(Fault::Altered, &key, "its root is not that of the seals"),
                 _ => self.report.find(Fault::Signature, &key, format!("it is not signed by {}", self.key)),

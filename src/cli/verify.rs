@@ -21,8 +21,8 @@ use super::sealed;
 use super::table::{count, grouped, size};
 use super::visible::visible;
 use crate::archive::{
-    Mark, OpenStore, Period, Proof, Question, Report, Verdict, VerifyingKey, Watch, read_archive, verify_object,
-    verify_part,
+    Mark, OpenStore, Others, Period, Proof, Question, Report, Verdict, VerifyingKey, Watch, authorities, read_archive,
+    verify_object, verify_part,
 };
 
 /// Check an archive offline: every object and seal against the public key of its first seal
@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     /// A checkpoint that was kept elsewhere: the archive must be the one it is of. May be given again
     #[arg(long, value_name = "FILE")]
     anchor: Vec<PathBuf>,
+    /// PEM file of the authorities whose time stamps count: each beside a checkpoint must be signed by one
+    #[arg(long, value_name = "FILE")]
+    tsa_ca: Option<PathBuf>,
     /// Until when the archive is to be complete; unless it is given, now
     #[arg(long, value_name = "TIME", conflicts_with = "to")]
     end: Option<String>,
@@ -60,10 +63,10 @@ pub(super) struct Arguments {
     resume: Option<PathBuf>,
     /// Check this object alone, with its seal: `data/dt=2026-11-21/hour=09/000000000042.ndjson.zst`, with the
     /// name of its stream before it where that is not the first
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["anchor", "end", "from", "to", "resume"])]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["anchor", "tsa_ca", "end", "from", "to", "resume"])]
     object: Option<String>,
     /// Check this proof of one event alone, made by `wharfinger archive prove`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "deep", "anchor", "end", "from", "to", "resume", "object"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "deep", "anchor", "tsa_ca", "end", "from", "to", "resume", "object"])]
     proof: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
@@ -90,11 +93,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         (None, Some(to)) => to.min(now()),
         (None, None) => now(),
     };
+    let others = others(arguments)?;
     let (stores, folder) = streams(arguments, path, &key)?;
     if let Some(object) = &arguments.object {
         return check_object(arguments, &stores, &folder, object, key);
     }
-    let question = Question { key, deep: arguments.deep, anchors, end };
+    let question = Question { key, deep: arguments.deep, anchors, end, others };
     let period = Period { from: arguments.from, to: arguments.to };
     let asked = format!("{} {} {period:?}", question.key, question.deep);
     let state = arguments.resume.as_deref().map(|path| State::open(path, &asked, &stores)).transpose()?;
@@ -241,6 +245,13 @@ fn anchor(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(text.into_bytes())
 }
 
+/// Who else vouches for the archive.
+fn others(arguments: &Arguments) -> Result<Others, Failure> {
+    let hint = "a PEM file with the certificate of the authority";
+    let authorities = arguments.tsa_ca.as_deref().map(authorities).transpose();
+    Ok(Others { authorities: authorities.map_err(|error| usage(anyhow::Error::from(error), hint))? })
+}
+
 fn time(text: &str) -> Result<Time, Failure> {
     let read = Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len());
     read.map(|(time, _)| time)
@@ -341,6 +352,11 @@ fn of_stream(report: &Report) -> String {
     }
     if report.read_before > 0 {
         text.push_str(&format!("read before  {}\n", count(report.read_before, "object")));
+    }
+    if let Some(stamped) = &report.stamped {
+        let how = if stamped.is_proven { "existed at" } else { "(unchecked, without --tsa-ca) existed at" };
+        let (seals, stamps) = (grouped(stamped.seals), count(report.stamps, "time stamp"));
+        text.push_str(&format!("proven time  the first {seals} seals {how} {}: {stamps}\n", stamped.time));
     }
     for gap in &report.gaps {
         text.push_str(&format!("gap          {}\n", visible(gap)));

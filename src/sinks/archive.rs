@@ -12,6 +12,8 @@ mod lines;
 mod masker;
 mod names;
 mod secrets;
+mod timestamps;
+mod vouchers;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +28,8 @@ use wharfinger_formats::{Event, Time};
 
 use self::lines::Lines;
 use self::masker::Masker;
+use self::timestamps::TimestampConfig;
+use self::vouchers::{Voucher, Vouchers};
 use super::compress::Compression;
 use super::drain::now;
 #[cfg(feature = "s3")]
@@ -76,6 +80,9 @@ pub struct ArchiveConfig {
     /// removed once the gateway has the key. Unless it is written, the gateway makes one.
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// A time stamp authority (RFC 3161) that says of each checkpoint when it was there. Nothing waits for it.
+    #[serde(default)]
+    pub timestamps: Option<TimestampConfig>,
 }
 
 const fn zstd() -> Compression {
@@ -116,6 +123,7 @@ impl SinkConfig for ArchiveConfig {
             problems.push(Problem { option: "path", message, hint: "choose another path".to_owned() });
         }
         self.check_place(&mut problems);
+        problems.extend(self.timestamps.iter().flat_map(TimestampConfig::check));
         problems
     }
 
@@ -131,7 +139,8 @@ impl SinkConfig for ArchiveConfig {
         }
         let reached = Mutex::new(chain.reached());
         let stream = Arc::new(Stream { chain: Mutex::new(chain), reached, pushed: Mutex::new(None) });
-        let watch = watch(Arc::clone(&stream), context.notices.clone());
+        let vouchers = Vouchers::spawn(self.vouchers()?, &context.name, context.notices.as_ref());
+        let watch = watch(Arc::clone(&stream), vouchers, context.notices.clone());
         let masker = (!self.keep_original).then(|| Masker::open(&state(context).join("salt"))).transpose();
         let masker = masker.map_err(|error| failed(error.to_string()))?;
         let lines = Lines::new(self.compression, masker).map_err(|error| failed(error.to_string()))?;
@@ -150,6 +159,8 @@ impl SinkConfig for ArchiveConfig {
         }
         Some(self.chain(context, now).and_then(|mut chain| {
             let checkpoint = chain.close(reason, now).map_err(|error| failed(error.to_string()))?;
+            // There may be no next start that asks for it.
+            self.vouchers()?.iter_mut().for_each(|voucher| vouchers::ask_now(voucher.as_mut(), &chain.store()));
             checkpoint.ok_or_else(|| failed("nothing was sealed yet".to_owned()))
         }))
     }
@@ -171,6 +182,15 @@ impl ArchiveConfig {
         let key = self.key.clone().map(KeyFile::new);
         let chain = Chain::open(state(context), origin, key, self.stores()?, now);
         chain.map_err(|error| failed(context, error.to_string()))
+    }
+
+    /// Who else is asked about checkpoints.
+    fn vouchers(&self) -> Result<Vec<Box<dyn Voucher>>, SetupError> {
+        let mut vouchers: Vec<Box<dyn Voucher>> = Vec::new();
+        if let Some(timestamps) = &self.timestamps {
+            vouchers.push(Box::new(timestamps.open()?));
+        }
+        Ok(vouchers)
     }
 
     #[cfg(feature = "s3")]
@@ -257,16 +277,18 @@ struct Archive {
 }
 
 /// Does what time asks for, every second, until it is aborted.
-fn watch(stream: Arc<Stream>, notices: Option<mpsc::Sender<Notice>>) -> Option<JoinHandle<()>> {
+fn watch(stream: Arc<Stream>, mut vouchers: Vouchers, notices: Option<mpsc::Sender<Notice>>) -> Option<JoinHandle<()>> {
     let runtime = tokio::runtime::Handle::try_current().ok()?;
     Some(runtime.spawn(async move {
         let mut failed = false;
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let asked = Arc::clone(&stream);
-            match on_chain(&stream, move |chain| chain.tick(now(), asked.is_silent(chain))).await {
-                Ok(checkpoint) => {
+            let tick = move |chain: &mut Chain| Ok((chain.tick(now(), asked.is_silent(chain))?, chain.store()));
+            match on_chain(&stream, tick).await {
+                Ok((checkpoint, store)) => {
                     failed = false;
+                    vouchers.look(&store, checkpoint.is_some());
                     announce(&notices, checkpoint);
                 }
                 // The requests say it too; here once, until it works again.
@@ -399,6 +421,9 @@ mod tests {
             (serde_json::json!({ "s3": { "bucket": "a", "tls": { "ca": "/nowhere" } } }), "s3.tls.ca"),
             (serde_json::json!({ "s3": { "bucket": "a", "lock": "compliance" } }), "keep"),
             (serde_json::json!({ "path": "a", "max_bytes": 0 }), "max_bytes"),
+            (serde_json::json!({ "path": "a", "timestamps": { "url": "ftp://tsa" } }), "timestamps.url"),
+            (serde_json::json!({ "path": "a", "timestamps": { "url": "http://u:p@tsa" } }), "timestamps.url"),
+            (serde_json::json!({ "path": "a", "timestamps": { "url": "http://tsa", "ca": "/none" } }), "timestamps.ca"),
         ] {
             let config: ArchiveConfig = serde_json::from_value(options).unwrap();
             assert_eq!(config.check().first().map(|problem| problem.option), Some(option));

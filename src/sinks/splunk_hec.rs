@@ -302,7 +302,7 @@ async fn read_start(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
 }
 
 /// The error with its causes, without the URL.
-fn describe(error: &reqwest::Error) -> String {
+pub(super) fn describe(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "the request failed".to_owned() };
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

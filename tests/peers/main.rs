@@ -21,6 +21,7 @@ mod support;
 mod syslog;
 mod syslog_ng;
 mod syslog_peer;
+mod timestamps;
 
 /// Whether the peers were switched off by hand. Says so, once a test.
 fn peers_are_off() -> bool {

@@ -63,7 +63,7 @@ fn base(seed: u64) -> Base {
     let dir = Dir::new(stream.root());
     let folders = ["data", "seal", "checkpoint"].map(|folder| dir.keys(folder).unwrap());
     let files = folders.into_iter().flatten().map(|(key, _)| (key.clone(), fs::read(stream.root().join(key)).unwrap()));
-    let question = Question { key: stream.key.clone(), deep: true, anchors: Vec::new(), end: stream.now };
+    let question = question(&stream.key, stream.now);
     let proof = serde_json::to_vec(&prove(&dir, number, &id).unwrap().unwrap()).unwrap();
     let store = Memory(files.collect());
     let (lines, end) = told(&store, &question);

@@ -20,7 +20,7 @@ impl Watch for Steps {
 }
 
 fn question(stream: &Stream, end: Time) -> Question {
-    Question { key: stream.key.clone(), deep: true, anchors: Vec::new(), end }
+    super::question(&stream.key, end)
 }
 
 fn part(stream: &Stream, period: Period, anchors: &[String]) -> Report {

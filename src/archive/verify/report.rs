@@ -37,6 +37,17 @@ pub struct Finding {
     pub what: String,
 }
 
+/// What a time stamp says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stamped {
+    /// So many seals existed, and all they are about.
+    pub seals: u64,
+    /// At this time.
+    pub time: String,
+    /// An authority that is trusted has signed it; else it is only what is written there.
+    pub is_proven: bool,
+}
+
 /// What was found in a stream.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
@@ -55,6 +66,9 @@ pub struct Report {
     pub silences: u64,
     pub checkpoints: u64,
     pub anchors: u64,
+    /// Time stamps beside checkpoints, and the newest of them.
+    pub stamps: u64,
+    pub stamped: Option<Stamped>,
     /// When the first and the last seal were made.
     pub first_time: Option<String>,
     pub last_time: Option<String>,
