@@ -8,6 +8,7 @@
 
 mod check;
 mod embedded;
+mod every_sink;
 mod reference;
 mod sections;
 #[cfg(test)]
@@ -20,13 +21,13 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 pub use embedded::{Embedded, LeftOut};
+pub use every_sink::EverySink;
 pub use reference::reference;
 pub use sections::{Admin, Identity, Journal, Sync, default_data_dir};
 
 use crate::document::{
     self, Entry, Language, Mistake, Mistakes, Node, Place, Table, Value, hint_for_name, list, read_options,
 };
-use crate::journal::OnFull;
 use crate::part::Kind;
 use crate::sinks::{SINKS, SinkConfig};
 use crate::sources::{SOURCES, SourceConfig};
@@ -56,8 +57,8 @@ pub struct Part<T: ?Sized> {
     /// What stands after `type:`.
     pub kind: &'static str,
     pub options: Box<T>,
-    /// Of a sink: what it does when the journal is full.
-    pub on_full: OnFull,
+    /// What every sink takes.
+    pub every: EverySink,
     /// Where its name stands.
     pub place: Place,
     node: Node,
@@ -205,34 +206,15 @@ fn read_part<T: ?Sized>(entry: &Entry, section: &str, kinds: &[Kind<T>]) -> Resu
         return one(of_type.node.place, cause, hint_for_name(&name.text, &names));
     };
     let is_sink = section == "sinks";
-    let except: &[&str] = if is_sink { &["type", "on_full"] } else { &["type"] };
+    let except: &[&str] = if is_sink { EverySink::OPTIONS } else { &["type"] };
     let table = Table { path: &path, place: entry.place, except };
-    let on_full = if is_sink { read_on_full(&entry.node, &path) } else { Ok(OnFull::Block) };
-    let options = match (read_options(&entry.node, table, kind.read), on_full) {
-        (Ok(options), Ok(on_full)) => (options, on_full),
-        (options, on_full) => return Err(options.err().into_iter().flatten().chain(on_full.err()).collect()),
+    let every = if is_sink { EverySink::read(&entry.node, &path) } else { Ok(EverySink::default()) };
+    let (options, every) = match (read_options(&entry.node, table, kind.read), every) {
+        (Ok(options), Ok(every)) => (options, every),
+        (options, every) => return Err(options.err().into_iter().chain(every.err()).flatten().collect()),
     };
-    let (options, on_full) = options;
     let (name, node) = (entry.name.clone(), entry.node.clone());
-    Ok(Part { name, kind: kind.name, options, on_full, place: entry.place, node })
-}
-
-/// What a sink does when the journal is full.
-fn read_on_full(node: &Node, path: &str) -> Result<OnFull, Mistake> {
-    const NAMES: [&str; 2] = ["block", "drop_with_gap"];
-    let Some(entry) = node.entry("on_full") else { return Ok(OnFull::GiveUp) };
-    match &entry.node.value {
-        Value::String(text) if text.text == NAMES[0] => Ok(OnFull::Block),
-        Value::String(text) if text.text == NAMES[1] => Ok(OnFull::GiveUp),
-        Value::String(text) => {
-            let cause = format!("`{path}.on_full`: unknown value `{}`", text.text);
-            Err(Mistake::new(entry.node.place, cause, hint_for_name(&text.text, &NAMES)))
-        }
-        _ => {
-            let cause = format!("`{path}.on_full`: expected a word, found {}", entry.node.kind());
-            Err(Mistake::new(entry.node.place, cause, format!("one of {}", list(&NAMES))))
-        }
-    }
+    Ok(Part { name, kind: kind.name, options, every, place: entry.place, node })
 }
 
 /// Names become folders, metric labels and fields of events.

@@ -42,7 +42,11 @@ Where events go: `sinks: {name: {type: …}}`. Every sink also takes:
 |---|---|---|---|
 | `on_full` | `block`, `drop_with_gap` | `drop_with_gap` | What happens when the journal is full because this sink \
 is behind: it loses the oldest events, counted and declared by a gap record, and no other sink is held up; or nothing \
-is lost, and all sources wait. The sink that is furthest ahead never loses any: sources wait for it. |";
+is lost, and all sources wait. The sink that is furthest ahead never loses any: sources wait for it. |
+| `when` | expression | every event | Which events the sink is sent; the others are counted as `filtered`. A part of \
+CEL: canonical fields (`wharfinger list fields`) or `fields[\"group.name\"]`; `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, \
+`&&`, `\\|\\|`, `!`, `has()`, `.startsWith()`, `.endsWith()`, `.contains()`, `timestamp(\"…\")`, `true`, `false`; at most 16 \
+KiB. A field that an event does not have is equal to nothing. Gap records come always: no loss is silent. |";
 
 /// The whole reference.
 pub fn reference() -> String {

@@ -134,7 +134,8 @@ impl Parts {
         let mut settings = sinks::Settings::new(&part.name, quarantine);
         settings.drain_max = DRAIN_MAX;
         settings.declare = Some(Arc::clone(&self.yard.custody) as Arc<dyn Declare>);
-        cursor.set_on_full(part.on_full);
+        settings.when = part.every.when.clone();
+        cursor.set_on_full(part.every.on_full);
         let stats = Arc::new(SinkStats::default());
         let stop = CancellationToken::new();
         let work = drive(cursor, sink, settings, Arc::clone(&stats), stop.clone());

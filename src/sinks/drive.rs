@@ -252,16 +252,16 @@ impl<F: Feed> Drive<F> {
         let reuse = self.reuse.take().unwrap_or_else(|| Event::new(b""));
         let id = EventId::new(record.incarnation, record.position);
         let pushed = match stored::decode(record.payload, reuse) {
-            Ok(event) if event.text(Field::ToSink).is_some_and(|sink| *sink != *self.settings.name) => {
-                self.filtered.add((record.position, record.position));
-                self.reuse = Some(event.reuse(b""));
-                self.request.next = record.position.next();
-                return taken;
-            }
             Ok(mut event) => {
                 // What is replayed brings the id it has had from the first.
                 if !event.has(Field::EventId) {
                     event.set(Field::EventId, id.text());
+                }
+                if !self.settings.wants(&event) {
+                    self.filtered.add((record.position, record.position));
+                    self.reuse = Some(event.reuse(b""));
+                    self.request.next = record.position.next();
+                    return taken;
                 }
                 let pushed = self.sink.push(&event).map_err(|refused| refused.0);
                 self.reuse = Some(event.reuse(b""));

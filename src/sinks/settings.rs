@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use wharfinger_formats::{Event, Field};
+
 use super::loss::Declare;
+use crate::filter::Filter;
 
 /// What `drive` is told.
 #[derive(Debug, Clone)]
@@ -17,6 +20,8 @@ pub struct Settings {
     pub quarantine_dir: PathBuf,
     /// Cap of this sink's quarantine file.
     pub quarantine_bytes_max: u64,
+    /// Which events it is sent; see [`Settings::wants`].
+    pub when: Filter,
     /// Who declares what this sink loses; without one it is only counted and logged.
     pub declare: Option<Arc<dyn Declare>>,
     /// How long what is left is delivered after `stop`.
@@ -34,10 +39,25 @@ impl Settings {
             name: name.into(),
             quarantine_dir,
             quarantine_bytes_max: super::quarantine::BYTES_MAX,
+            when: Filter::all(),
             declare: None,
             drain_max: Duration::from_secs(8),
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),
         }
     }
+
+    /// Whether the event is for this sink. What says that something is missing always is, unless it is
+    /// about another sink: no loss is silent.
+    pub fn wants(&self, event: &Event<'_>) -> bool {
+        match event.text(Field::ToSink) {
+            Some(sink) => *sink == *self.name,
+            None => self.when.is_all() || is_gap(event) || self.when.has(event),
+        }
+    }
+}
+
+/// Declared by the gateway itself; a line that somebody sent has a format.
+fn is_gap(event: &Event<'_>) -> bool {
+    event.text(Field::EventClass) == Some("gap") && !event.has(Field::Format)
 }
