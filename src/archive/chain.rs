@@ -57,6 +57,13 @@ impl Debug for Chain {
     }
 }
 
+/// Where a stream is kept, and who signs.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    pub store: Arc<dyn Store>,
+    pub key: VerifyingKey,
+}
+
 /// What a new stream accounts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Numbers {
@@ -129,9 +136,9 @@ impl Chain {
         self.head.reached()
     }
 
-    /// Where it is kept.
-    pub fn store(&self) -> Arc<dyn Store> {
-        Arc::clone(&self.store)
+    /// Where it is kept, and who signs now.
+    pub fn standing(&self) -> Standing {
+        Standing { store: Arc::clone(&self.store), key: self.key.verifying().clone() }
     }
 
     /// Puts what is staged.

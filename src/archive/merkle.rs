@@ -113,6 +113,54 @@ pub(super) fn root_from(leaf: Hash, index: u64, size: u64, proof: &[Hash]) -> Op
     (last == 0).then_some(root)
 }
 
+/// What proves that a tree has grown by these leaves and is otherwise the same (RFC 6962 §2.1.2).
+pub(super) fn consistency(before: &Tree, leaves: &[Hash]) -> Vec<Hash> {
+    let mut proof = Vec::new();
+    let size = before.size + leaves.len() as u64;
+    Grown { before, leaves }.subproof(before.size, 0, size, true, &mut proof);
+    proof
+}
+
+/// A tree as it was, and what it has grown by.
+struct Grown<'t> {
+    before: &'t Tree,
+    leaves: &'t [Hash],
+}
+
+impl Grown<'_> {
+    /// `SUBPROOF(old, D[from:to], is_whole)`.
+    fn subproof(&self, old: u64, from: u64, to: u64, is_whole: bool, proof: &mut Vec<Hash>) {
+        let size = to - from;
+        if old == size {
+            if !is_whole {
+                proof.extend(self.root(from, to));
+            }
+            return;
+        }
+        let middle = from + size.next_power_of_two() / 2;
+        if old <= middle - from {
+            self.subproof(old, from, middle, is_whole, proof);
+            proof.extend(self.root(middle, to));
+        } else {
+            self.subproof(old - (middle - from), middle, to, false, proof);
+            proof.extend(self.root(from, middle));
+        }
+    }
+
+    /// The root of a part: one of those that were full before, or of new leaves alone. A proof needs no other.
+    fn root(&self, from: u64, to: u64) -> Option<Hash> {
+        let size = self.before.size;
+        if from >= size {
+            let place = usize::try_from(from - size).ok()?..usize::try_from(to - size).ok()?;
+            return self.leaves.get(place).map(root_of);
+        }
+        // Parts stand in the order of the bits of the size, from the highest.
+        let part = to - from;
+        let is_full = part.is_power_of_two() && size & part != 0;
+        is_full.then(|| self.before.peaks.get((size >> part.ilog2() >> 1).count_ones() as usize).copied())?
+    }
+}
+
 fn root_of(leaves: &[Hash]) -> Hash {
     let mut tree = Tree::default();
     leaves.iter().for_each(|leaf| tree.push(*leaf));
@@ -153,6 +201,32 @@ mod tests {
         }
         assert_eq!(root_from(leaves[0], 0, 0, &[]), None);
         assert_eq!(root_from(leaves[0], 0, 1, &[leaves[1]]), None, "a proof that is too long");
+    }
+
+    /// RFC 6962 §2.1.2 as it is written there.
+    fn subproof(old: usize, leaves: &[Hash], is_whole: bool) -> Vec<Hash> {
+        if old == leaves.len() {
+            return if is_whole { Vec::new() } else { vec![by_definition(leaves)] };
+        }
+        let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
+        if old <= left.len() {
+            [subproof(old, left, is_whole), vec![by_definition(right)]].concat()
+        } else {
+            [subproof(old - left.len(), right, false), vec![by_definition(left)]].concat()
+        }
+    }
+
+    #[test]
+    fn growth_is_proved_as_the_definition_says() {
+        let leaves: Vec<Hash> = (0_u8..70).map(|byte| leaf(&[byte])).collect();
+        for old in 1..leaves.len() {
+            let mut before = Tree::default();
+            leaves[..old].iter().for_each(|leaf| before.push(*leaf));
+            for size in old..=leaves.len() {
+                let expected = subproof(old, &leaves[..size], true);
+                assert_eq!(consistency(&before, &leaves[old..size]), expected, "{old} to {size}");
+            }
+        }
     }
 
     #[test]

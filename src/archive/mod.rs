@@ -26,8 +26,9 @@ mod state;
 mod store;
 mod timestamp;
 mod verify;
+mod witness;
 
-pub use chain::Chain;
+pub use chain::{Chain, Standing};
 pub use dir::Dir;
 pub use error::ChainError;
 pub use head::Reached;
@@ -44,9 +45,10 @@ pub use seal::{Gap, Source, Tally};
 pub use store::{Kept, Put, Store, is_key, read_small};
 pub use timestamp::{STAMP_BYTES_MAX, Stamp, accept, authorities, request, stamp_key, unstamped};
 pub use verify::{
-    Fault, Finding, Mark, Others, PassedOver, Question, Report, Stamped, Verdict, Watch, verify, verify_archive,
-    verify_object, verify_part,
+    Fault, Finding, Mark, Others, PassedOver, Question, Report, Stamped, Verdict, Watch, Witnessed, verify,
+    verify_archive, verify_object, verify_part,
 };
+pub use witness::{COSIGNATURES_BYTES_MAX, LogKey, Seen, Submission, WitnessKey, unwitnessed};
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]

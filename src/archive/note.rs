@@ -109,7 +109,7 @@ impl SigningKey {
     }
 
     /// The line under a text that says this key has signed it.
-    fn line(&self, text: &str) -> String {
+    pub(super) fn line(&self, text: &str) -> String {
         let signature = self.pair.sign(text.as_bytes());
         let both = STANDARD.encode([&self.verifying.id[..], signature.as_ref()].concat());
         format!("{DASH}{} {both}\n", self.verifying.name)
@@ -146,7 +146,7 @@ impl<'a> Note<'a> {
         let signatures: Vec<_> = lines
             .split('\n')
             .take(SIGNATURES_MAX + 1)
-            .map(signature)
+            .map(signature_line)
             .collect::<Option<_>>()
             .ok_or("a line under the text is no signature")?;
         match signatures.len() > SIGNATURES_MAX {
@@ -157,12 +157,18 @@ impl<'a> Note<'a> {
 
     /// Whether the key has signed it.
     pub(super) fn is_signed_by(&self, key: &VerifyingKey) -> bool {
-        let mut own = self.signatures.iter().filter(|(name, id, _)| *name == key.name && *id == key.id).peekable();
-        own.peek().is_some() && own.all(|(.., signature)| key.accepts(self.text, signature))
+        let mut own = self.signatures_of(&key.name, key.id).peekable();
+        own.peek().is_some() && own.all(|signature| key.accepts(self.text, signature))
+    }
+
+    /// What stands under the name and id of a key.
+    pub(super) fn signatures_of(&self, name: &str, id: [u8; 4]) -> impl Iterator<Item = &[u8]> {
+        self.signatures.iter().filter(move |line| line.0 == name && line.1 == id).map(|line| &*line.2)
     }
 }
 
-fn signature(line: &str) -> Option<(&str, [u8; 4], Vec<u8>)> {
+/// One line under a text: name, id of the key, signature.
+pub(super) fn signature_line(line: &str) -> Option<(&str, [u8; 4], Vec<u8>)> {
     let (name, both) = line.strip_prefix(DASH)?.split_once(' ')?;
     let both = STANDARD.decode(both).ok()?;
     let (id, signature) = both.split_first_chunk::<4>()?;
@@ -170,11 +176,11 @@ fn signature(line: &str) -> Option<(&str, [u8; 4], Vec<u8>)> {
 }
 
 /// Neither empty nor with a space or a plus.
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|letter: char| letter.is_whitespace() || letter.is_control() || letter == '+')
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -22,12 +22,12 @@ use std::io;
 use wharfinger_formats::Time;
 
 use self::ahead::{Later, Pool, with_pool};
-use self::beside::Beside;
 pub use self::beside::Others;
+use self::beside::{Beside, Good};
 pub use self::one::verify_object;
 use self::part::Told;
 pub use self::part::{Mark, PassedOver, Watch};
-pub use self::report::{Fault, Finding, Report, Stamped, Verdict};
+pub use self::report::{Fault, Finding, Report, Stamped, Verdict, Witnessed};
 pub use self::streams::{verify_archive, verify_part};
 use super::chain::seal_key;
 use super::checkpoint::Checkpoint;
@@ -378,6 +378,7 @@ impl<'w, 's> Walk<'w, 's> {
         if self.is_broken {
             return Ok(());
         }
+        self.beside.see(size, self.last.map(|(_, time)| time), self.question.end);
         let checkpoint = self.checkpoints.remove(&size);
         if checkpoint.is_none() && self.anchors.iter().all(|(anchor, _)| anchor.size != size) {
             return Ok(());
@@ -391,7 +392,9 @@ impl<'w, 's> Walk<'w, 's> {
             match Note::parse(&bytes).map(|note| (note.is_signed_by(&self.key), Checkpoint::parse(note.text))) {
                 Ok((true, Some(checkpoint))) if checkpoint.size == size && checkpoint.root == root => {
                     self.report.checkpoints += 1;
-                    self.beside.check(self.store, size, &bytes, &self.question.others, &mut self.report)?;
+                    let good = Good { size, bytes: &bytes, time: self.last.map_or(Time(0), |(_, time)| time) };
+                    let Question { others, end, .. } = self.question;
+                    self.beside.check(self.store, good, others, *end, &mut self.report)?;
                 }
                 Ok((true, _)) => self.report.find(Fault::Altered, &key, "its root is not that of the seals"),
                 _ => self.report.find(Fault::Signature, &key, format!("it is not signed by {}", self.key)),
@@ -451,5 +454,6 @@ impl<'w, 's> Walk<'w, 's> {
             };
             self.report.find(Fault::End, &seal_key(size.saturating_sub(1)), what);
         }
+        self.beside.end(&self.question.others, &mut self.report);
     }
 }

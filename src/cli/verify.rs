@@ -21,8 +21,8 @@ use super::sealed;
 use super::table::{count, grouped, size};
 use super::visible::visible;
 use crate::archive::{
-    Mark, OpenStore, Others, Period, Proof, Question, Report, Verdict, VerifyingKey, Watch, authorities, read_archive,
-    verify_object, verify_part,
+    Mark, OpenStore, Others, Period, Proof, Question, Report, Verdict, VerifyingKey, Watch, WitnessKey, Witnessed,
+    authorities, read_archive, verify_object, verify_part,
 };
 
 /// Check an archive offline: every object and seal against the public key of its first seal
@@ -47,6 +47,10 @@ pub(super) struct Arguments {
     /// PEM file of the authorities whose time stamps count: each beside a checkpoint must be signed by one
     #[arg(long, value_name = "FILE")]
     tsa_ca: Option<PathBuf>,
+    /// The public key of a witness, or a file with it: he must have signed what is older than 70 minutes,
+    /// and each checkpoint that is older than ten. May be given again
+    #[arg(long, value_name = "KEY|FILE")]
+    witness: Vec<String>,
     /// Until when the archive is to be complete; unless it is given, now
     #[arg(long, value_name = "TIME", conflicts_with = "to")]
     end: Option<String>,
@@ -63,10 +67,10 @@ pub(super) struct Arguments {
     resume: Option<PathBuf>,
     /// Check this object alone, with its seal: `data/dt=2026-11-21/hour=09/000000000042.ndjson.zst`, with the
     /// name of its stream before it where that is not the first
-    #[arg(long, value_name = "KEY", conflicts_with_all = ["anchor", "tsa_ca", "end", "from", "to", "resume"])]
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["anchor", "tsa_ca", "witness", "end", "from", "to", "resume"])]
     object: Option<String>,
     /// Check this proof of one event alone, made by `wharfinger archive prove`
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "deep", "anchor", "tsa_ca", "end", "from", "to", "resume", "object"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["path", "deep", "anchor", "tsa_ca", "witness", "end", "from", "to", "resume", "object"])]
     proof: Option<PathBuf>,
     #[command(flatten)]
     reach: Reach,
@@ -249,7 +253,15 @@ fn anchor(path: &Path) -> Result<Vec<u8>, Failure> {
 fn others(arguments: &Arguments) -> Result<Others, Failure> {
     let hint = "a PEM file with the certificate of the authority";
     let authorities = arguments.tsa_ca.as_deref().map(authorities).transpose();
-    Ok(Others { authorities: authorities.map_err(|error| usage(anyhow::Error::from(error), hint))? })
+    let authorities = authorities.map_err(|error| usage(anyhow::Error::from(error), hint))?;
+    let witnesses = arguments.witness.iter().map(|text| witness(text)).collect::<Result<_, _>>()?;
+    Ok(Others { authorities, witnesses })
+}
+
+fn witness(text: &str) -> Result<WitnessKey, Failure> {
+    let of_file = || WitnessKey::parse(fs::read_to_string(text).ok()?.lines().next()?);
+    let no_key = || anyhow::anyhow!("`{text}` is neither the key of a witness nor a file with one");
+    WitnessKey::parse(text).or_else(of_file).ok_or_else(|| usage(no_key(), "write `name+id+base64`; its kind is 4"))
 }
 
 fn time(text: &str) -> Result<Time, Failure> {
@@ -357,6 +369,10 @@ fn of_stream(report: &Report) -> String {
         let how = if stamped.is_proven { "existed at" } else { "(unchecked, without --tsa-ca) existed at" };
         let (seals, stamps) = (grouped(stamped.seals), count(report.stamps, "time stamp"));
         text.push_str(&format!("proven time  the first {seals} seals {how} {}: {stamps}\n", stamped.time));
+    }
+    for Witnessed { name, seals, time } in &report.witnesses {
+        let seals = grouped(*seals);
+        text.push_str(&format!("witness      {} has signed the first {seals} seals at {time}\n", visible(name)));
     }
     for gap in &report.gaps {
         text.push_str(&format!("gap          {}\n", visible(gap)));

@@ -14,6 +14,7 @@ mod names;
 mod secrets;
 mod timestamps;
 mod vouchers;
+mod witnesses;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,7 @@ use self::lines::Lines;
 use self::masker::Masker;
 use self::timestamps::TimestampConfig;
 use self::vouchers::{Voucher, Vouchers};
+use self::witnesses::WitnessConfig;
 use super::compress::Compression;
 use super::drain::now;
 #[cfg(feature = "s3")]
@@ -83,6 +85,10 @@ pub struct ArchiveConfig {
     /// A time stamp authority (RFC 3161) that says of each checkpoint when it was there. Nothing waits for it.
     #[serde(default)]
     pub timestamps: Option<TimestampConfig>,
+    /// Witnesses (c2sp.org/tlog-witness), who sign each checkpoint only if the stream has grown and is otherwise
+    /// the one they know. Nothing waits for them.
+    #[serde(default)]
+    pub witnesses: Vec<WitnessConfig>,
 }
 
 const fn zstd() -> Compression {
@@ -124,6 +130,7 @@ impl SinkConfig for ArchiveConfig {
         }
         self.check_place(&mut problems);
         problems.extend(self.timestamps.iter().flat_map(TimestampConfig::check));
+        problems.extend(self.witnesses.iter().flat_map(WitnessConfig::check));
         problems
     }
 
@@ -139,7 +146,7 @@ impl SinkConfig for ArchiveConfig {
         }
         let reached = Mutex::new(chain.reached());
         let stream = Arc::new(Stream { chain: Mutex::new(chain), reached, pushed: Mutex::new(None) });
-        let vouchers = Vouchers::spawn(self.vouchers()?, &context.name, context.notices.as_ref());
+        let vouchers = Vouchers::spawn(self.vouchers(context)?, &context.name, context.notices.as_ref());
         let watch = watch(Arc::clone(&stream), vouchers, context.notices.clone());
         let masker = (!self.keep_original).then(|| Masker::open(&state(context).join("salt"))).transpose();
         let masker = masker.map_err(|error| failed(error.to_string()))?;
@@ -160,7 +167,9 @@ impl SinkConfig for ArchiveConfig {
         Some(self.chain(context, now).and_then(|mut chain| {
             let checkpoint = chain.close(reason, now).map_err(|error| failed(error.to_string()))?;
             // There may be no next start that asks for it.
-            self.vouchers()?.iter_mut().for_each(|voucher| vouchers::ask_now(voucher.as_mut(), &chain.store()));
+            self.vouchers(context)?
+                .iter_mut()
+                .for_each(|voucher| vouchers::ask_now(voucher.as_mut(), &chain.standing()));
             checkpoint.ok_or_else(|| failed("nothing was sealed yet".to_owned()))
         }))
     }
@@ -185,10 +194,13 @@ impl ArchiveConfig {
     }
 
     /// Who else is asked about checkpoints.
-    fn vouchers(&self) -> Result<Vec<Box<dyn Voucher>>, SetupError> {
+    fn vouchers(&self, context: &PartContext) -> Result<Vec<Box<dyn Voucher>>, SetupError> {
         let mut vouchers: Vec<Box<dyn Voucher>> = Vec::new();
         if let Some(timestamps) = &self.timestamps {
             vouchers.push(Box::new(timestamps.open()?));
+        }
+        for witness in &self.witnesses {
+            vouchers.push(Box::new(witness.open(&state(context))?));
         }
         Ok(vouchers)
     }
@@ -284,11 +296,11 @@ fn watch(stream: Arc<Stream>, mut vouchers: Vouchers, notices: Option<mpsc::Send
         loop {
             tokio::time::sleep(WATCH_INTERVAL).await;
             let asked = Arc::clone(&stream);
-            let tick = move |chain: &mut Chain| Ok((chain.tick(now(), asked.is_silent(chain))?, chain.store()));
+            let tick = move |chain: &mut Chain| Ok((chain.tick(now(), asked.is_silent(chain))?, chain.standing()));
             match on_chain(&stream, tick).await {
-                Ok((checkpoint, store)) => {
+                Ok((checkpoint, standing)) => {
                     failed = false;
-                    vouchers.look(&store, checkpoint.is_some());
+                    vouchers.look(&standing, checkpoint.is_some());
                     announce(&notices, checkpoint);
                 }
                 // The requests say it too; here once, until it works again.
@@ -410,6 +422,8 @@ impl Drop for Archive {
 mod tests {
     use super::*;
 
+    const WITNESS: &str = "witness.test/one+99cfedef+BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
     #[test]
     #[cfg(feature = "s3")]
     fn each_mistake_is_a_problem_with_its_option() {
@@ -424,6 +438,8 @@ mod tests {
             (serde_json::json!({ "path": "a", "timestamps": { "url": "ftp://tsa" } }), "timestamps.url"),
             (serde_json::json!({ "path": "a", "timestamps": { "url": "http://u:p@tsa" } }), "timestamps.url"),
             (serde_json::json!({ "path": "a", "timestamps": { "url": "http://tsa", "ca": "/none" } }), "timestamps.ca"),
+            (serde_json::json!({ "path": "a", "witnesses": [{ "url": "w", "vkey": WITNESS }] }), "witnesses.url"),
+            (serde_json::json!({ "path": "a", "witnesses": [{ "url": "http://w", "vkey": "k" }] }), "witnesses.vkey"),
         ] {
             let config: ArchiveConfig = serde_json::from_value(options).unwrap();
             assert_eq!(config.check().first().map(|problem| problem.option), Some(option));

@@ -1,4 +1,5 @@
-//! What others say of a checkpoint, in files of their own beside it: when it was there.
+//! What others say of a checkpoint, in files of their own beside it: when it was there, and that a witness has
+//! seen the stream grow up to it.
 //!
 //! Invariant: nothing of this makes good what the keys of the stream do not.
 
@@ -7,61 +8,114 @@ use std::io;
 
 use rustls_pki_types::CertificateDer;
 
-use super::report::{self, Fault, Report, Stamped};
+use wharfinger_formats::Time;
+
+use super::END_NANOS;
+use super::report::{self, Fault, Report, Stamped, Witnessed};
+use crate::archive::note::Note;
 use crate::archive::store::{Store, is_away, read_small};
 use crate::archive::timestamp::{STAMP_BYTES_MAX, Stamp};
+use crate::archive::witness::WitnessKey;
+
+/// How long seals may be without a checkpoint.
+const CHECKPOINT_NANOS: i64 = 3600 * 1_000_000_000;
 
 /// Who is trusted besides the key.
 #[derive(Debug, Clone, Default)]
 pub struct Others {
     /// Authorities of time stamps. None: time stamps are read, and compared with their checkpoints, alone.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
+    /// Each of them must have signed.
+    pub witnesses: Vec<WitnessKey>,
 }
 
 /// The keys of these files, by the size of the checkpoint they are beside.
 #[derive(Debug, Default)]
-pub(super) struct Beside(BTreeMap<u64, Vec<String>>);
+pub(super) struct Beside {
+    keys: BTreeMap<u64, Vec<String>>,
+    /// So many seals a witness has had time to sign.
+    due: u64,
+}
+
+/// A checkpoint that is good.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Good<'c> {
+    pub(super) size: u64,
+    pub(super) bytes: &'c [u8],
+    /// Of its last seal.
+    pub(super) time: Time,
+}
 
 impl Beside {
     /// Whether a key is of such a file.
     pub(super) fn take(&mut self, key: &str) -> bool {
-        let Some((checkpoint, "tsr")) = key.split_once('.') else { return false };
+        let Some((checkpoint, kind)) = key.split_once('.') else { return false };
+        let of_witness = |id: &str| id.len() == 8 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if kind != "tsr" && !kind.strip_prefix("witness-").is_some_and(of_witness) {
+            return false;
+        }
         let size = checkpoint.strip_prefix("checkpoint/").and_then(|size| size.parse().ok());
         let Some(size) = size.filter(|size: &u64| checkpoint == format!("checkpoint/{size:012}")) else { return false };
-        self.0.entry(size).or_default().push(key.to_owned());
+        self.keys.entry(size).or_default().push(key.to_owned());
         true
     }
 
     /// What is beside no checkpoint is nobody's.
     pub(super) fn compare(&self, checkpoints: &BTreeMap<u64, String>, report: &mut Report) {
-        for key in self.0.iter().filter(|(size, _)| !checkpoints.contains_key(*size)).flat_map(|(_, keys)| keys) {
+        for key in self.keys.iter().filter(|(size, _)| !checkpoints.contains_key(*size)).flat_map(|(_, keys)| keys) {
             report.find(Fault::Foreign, key, "it is beside no checkpoint");
         }
     }
 
-    /// Checks what is beside a checkpoint that is good.
+    /// A seal that is to be trusted. There is a checkpoint every hour.
+    pub(super) fn see(&mut self, size: u64, time: Option<Time>, end: Time) {
+        if time.is_some_and(|time| end.0.saturating_sub(time.0) >= CHECKPOINT_NANOS + END_NANOS) {
+            self.due = size;
+        }
+    }
+
+    /// Checks what is beside a checkpoint.
     pub(super) fn check(
         &mut self,
         store: &dyn Store,
-        size: u64,
-        checkpoint: &[u8],
+        good: Good<'_>,
         others: &Others,
+        end: Time,
         report: &mut Report,
     ) -> io::Result<()> {
-        for key in self.0.remove(&size).unwrap_or_default() {
+        if end.0.saturating_sub(good.time.0) >= END_NANOS {
+            self.due = self.due.max(good.size);
+        }
+        for key in self.keys.remove(&good.size).unwrap_or_default() {
             let bytes = match read_small(store, &key, STAMP_BYTES_MAX) {
                 Err(error) if is_away(&error) => return Err(error),
                 bytes => bytes.ok().flatten().unwrap_or_default(),
             };
-            stamp(&key, size, &bytes, checkpoint, others, report);
+            match key.ends_with(".tsr") {
+                true => stamp(&key, &bytes, good, others, report),
+                false => cosigned(&key, &bytes, good, others, report),
+            }
         }
         Ok(())
     }
+
+    /// Each witness must have signed what it has had time for; of a young stream anything.
+    pub(super) fn end(&self, others: &Others, report: &mut Report) {
+        for witness in &others.witnesses {
+            let signed = report.witnesses.iter().find(|one| one.name == witness.name()).map(|one| one.seals);
+            let what = match signed {
+                Some(seals) if seals >= self.due => continue,
+                Some(seals) => format!("{witness} has signed none since {seals} seals: what follows may be a fork"),
+                None => format!("{witness} has signed none: the stream may be a fork"),
+            };
+            report.find(Fault::Signature, "checkpoint", what);
+        }
+    }
 }
 
-fn stamp(key: &str, size: u64, bytes: &[u8], checkpoint: &[u8], others: &Others, report: &mut Report) {
+fn stamp(key: &str, bytes: &[u8], good: Good<'_>, others: &Others, report: &mut Report) {
     let stamp = match Stamp::read(bytes) {
-        Ok(stamp) if stamp.is_over(checkpoint) => stamp,
+        Ok(stamp) if stamp.is_over(good.bytes) => stamp,
         Ok(_) => return report.find(Fault::Altered, key, "it is the time stamp of something else"),
         Err(why) => return report.find(Fault::Altered, key, why),
     };
@@ -70,5 +124,22 @@ fn stamp(key: &str, size: u64, bytes: &[u8], checkpoint: &[u8], others: &Others,
         return report.find(Fault::Signature, key, why);
     }
     report.stamps += 1;
-    report.stamped = Some(Stamped { seals: size, time: report::time(stamp.time), is_proven: checked.is_some() });
+    report.stamped = Some(Stamped { seals: good.size, time: report::time(stamp.time), is_proven: checked.is_some() });
+}
+
+fn cosigned(key: &str, bytes: &[u8], good: Good<'_>, others: &Others, report: &mut Report) {
+    let (note, checkpoint) = (Note::parse(bytes), Note::parse(good.bytes));
+    let note = match (note, checkpoint) {
+        (Ok(note), Ok(checkpoint)) if note.text == checkpoint.text => note,
+        (Err(why), _) => return report.find(Fault::Altered, key, format!("it is no signed note: {why}")),
+        _ => return report.find(Fault::Altered, key, "it is another checkpoint"),
+    };
+    let beside = format!("checkpoint/{:012}", good.size);
+    let Some(witness) = others.witnesses.iter().find(|witness| witness.key_of(&beside) == key) else { return };
+    let Some(time) = witness.has_signed(&note) else {
+        return report.find(Fault::Signature, key, format!("it is not signed by {witness}"));
+    };
+    report.witnesses.retain(|one| one.name != witness.name());
+    let (name, time) = (witness.name().to_owned(), report::time(time));
+    report.witnesses.push(Witnessed { name, seals: good.size, time });
 }

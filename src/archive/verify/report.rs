@@ -48,6 +48,16 @@ pub struct Stamped {
     pub is_proven: bool,
 }
 
+/// How far a witness has signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Witnessed {
+    pub name: String,
+    /// So many seals.
+    pub seals: u64,
+    /// By its clock.
+    pub time: String,
+}
+
 /// What was found in a stream.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
@@ -69,6 +79,8 @@ pub struct Report {
     /// Time stamps beside checkpoints, and the newest of them.
     pub stamps: u64,
     pub stamped: Option<Stamped>,
+    /// How far each witness that was asked for has signed.
+    pub witnesses: Vec<Witnessed>,
     /// When the first and the last seal were made.
     pub first_time: Option<String>,
     pub last_time: Option<String>,

@@ -3,7 +3,6 @@
 //! Invariant: what is stored is over its checkpoint, and answers the request that was made for it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use async_trait::async_trait;
 use reqwest::{Client, Url};
@@ -11,8 +10,8 @@ use rustls::pki_types::CertificateDer;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::vouchers::{Answer, Voucher, client, keep, on_store, post, url};
-use crate::archive::{STAMP_BYTES_MAX, Store, accept, authorities, read_small, request, stamp_key, unstamped};
+use super::vouchers::{Answer, NotVouched, Voucher, client, keep, on_store, post, url};
+use crate::archive::{STAMP_BYTES_MAX, Standing, accept, authorities, read_small, request, stamp_key, unstamped};
 use crate::part::{Interval, Problem, SetupError};
 use crate::tls::ClientTls;
 
@@ -89,7 +88,7 @@ impl Voucher for Authority {
         "archive.timestamp"
     }
 
-    async fn vouch(&mut self, store: &Arc<dyn Store>) -> Result<(), String> {
+    async fn vouch(&mut self, Standing { store, .. }: &Standing) -> Result<(), NotVouched> {
         for key in on_store(store, unstamped).await? {
             let asked = key.clone();
             let read = on_store(store, move |store| read_small(store, &asked, CHECKPOINT_BYTES_MAX)).await?;

@@ -1,4 +1,4 @@
-//! Those who say something of a checkpoint once it is stored: authorities of time stamps.
+//! Those who say something of a checkpoint once it is stored: authorities of time stamps, witnesses.
 //!
 //! Each is asked in a task of its own. What is still to be asked stands in the store: a checkpoint without the
 //! file beside it. So nothing of it can be lost, and nothing is to be remembered.
@@ -15,7 +15,7 @@ use reqwest::{Client, Url, redirect};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::archive::{Put, Store};
+use crate::archive::{Put, Standing, Store};
 use crate::part::{Notice, SetupError};
 use crate::sinks::splunk_hec::describe;
 use crate::tls::ClientTls;
@@ -23,6 +23,9 @@ use crate::tls::ClientTls;
 /// Asked again after that long, then after twice that, and so on to the longest.
 const AGAIN_FIRST: Duration = Duration::from_secs(1);
 const AGAIN_LONGEST: Duration = Duration::from_secs(300);
+
+/// How severe it is that he is away.
+const AWAY: i64 = 5;
 
 /// One who is asked about the checkpoints of a stream.
 #[async_trait]
@@ -34,12 +37,31 @@ pub(super) trait Voucher: Send {
     fn class(&self) -> &'static str;
 
     /// Gets and stores what is missing.
-    async fn vouch(&mut self, store: &Arc<dyn Store>) -> Result<(), String>;
+    async fn vouch(&mut self, at: &Standing) -> Result<(), NotVouched>;
+}
+
+/// Why there is nothing of him beside a checkpoint.
+pub(super) struct NotVouched {
+    pub(super) why: String,
+    /// Of the event that says so.
+    pub(super) severity: i64,
+}
+
+impl From<String> for NotVouched {
+    fn from(why: String) -> NotVouched {
+        NotVouched { why, severity: AWAY }
+    }
+}
+
+impl From<&str> for NotVouched {
+    fn from(why: &str) -> NotVouched {
+        why.to_owned().into()
+    }
 }
 
 /// All of them, at work until this is dropped.
 pub(super) struct Vouchers {
-    stores: watch::Sender<Option<Arc<dyn Store>>>,
+    stores: watch::Sender<Option<Standing>>,
     _tasks: JoinSet<()>,
 }
 
@@ -54,7 +76,7 @@ impl Vouchers {
         let mut tasks = JoinSet::new();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             for voucher in vouchers {
-                let said = Said { archive: archive.to_owned(), notices: notices.cloned(), is_away: false };
+                let said = Said { archive: archive.to_owned(), notices: notices.cloned(), said: None };
                 tasks.spawn_on(attend(voucher, seen.clone(), said), &runtime);
             }
         }
@@ -62,11 +84,11 @@ impl Vouchers {
     }
 
     /// Where the stream is; it may have a new checkpoint.
-    pub(super) fn look(&mut self, store: &Arc<dyn Store>, is_new: bool) {
+    pub(super) fn look(&mut self, at: &Standing, is_new: bool) {
         self.stores.send_if_modified(|seen| {
             let is_new = is_new || seen.is_none();
             if is_new {
-                *seen = Some(Arc::clone(store));
+                *seen = Some(at.clone());
             }
             is_new
         });
@@ -74,7 +96,7 @@ impl Vouchers {
 }
 
 /// Asks when there is a new checkpoint, and again while it fails.
-async fn attend(mut voucher: Box<dyn Voucher>, mut stores: watch::Receiver<Option<Arc<dyn Store>>>, mut said: Said) {
+async fn attend(mut voucher: Box<dyn Voucher>, mut stores: watch::Receiver<Option<Standing>>, mut said: Said) {
     let mut again: Option<Duration> = None;
     loop {
         let changed = match again {
@@ -84,8 +106,8 @@ async fn attend(mut voucher: Box<dyn Voucher>, mut stores: watch::Receiver<Optio
         if changed.is_err() {
             return;
         }
-        let Some(store) = stores.borrow_and_update().clone() else { continue };
-        match voucher.vouch(&store).await {
+        let Some(standing) = stores.borrow_and_update().clone() else { continue };
+        match voucher.vouch(&standing).await {
             Ok(()) => {
                 again = None;
                 said.is_back(&*voucher);
@@ -98,24 +120,26 @@ async fn attend(mut voucher: Box<dyn Voucher>, mut stores: watch::Receiver<Optio
     }
 }
 
-/// What was said of one of them: that he fails once, and that he is back.
+/// What was said of one of them: once that he fails, again if it is worse, and that he is back.
 struct Said {
     archive: String,
     notices: Option<mpsc::Sender<Notice>>,
-    is_away: bool,
+    /// How severe what was said last was.
+    said: Option<i64>,
 }
 
 impl Said {
-    fn fails(&mut self, voucher: &dyn Voucher, why: &str) {
-        if !std::mem::replace(&mut self.is_away, true) {
+    fn fails(&mut self, voucher: &dyn Voucher, NotVouched { why, severity }: &NotVouched) {
+        if self.said < Some(*severity) {
+            self.said = Some(*severity);
             let text = format!("{} has not vouched for the archive `{}`: {why}", voucher.name(), self.archive);
             tracing::warn!("{text}; it is asked again");
-            self.notice(voucher, 5, text);
+            self.notice(voucher, *severity, text);
         }
     }
 
     fn is_back(&mut self, voucher: &dyn Voucher) {
-        if std::mem::replace(&mut self.is_away, false) {
+        if self.said.take().is_some() {
             let text = format!("{} vouches for the archive `{}` again", voucher.name(), self.archive);
             tracing::info!("{text}");
             self.notice(voucher, 1, text);
@@ -131,12 +155,12 @@ impl Said {
 }
 
 /// Asks once, at the end of a stream, from a thread that is entered into a runtime.
-pub(super) fn ask_now(voucher: &mut dyn Voucher, store: &Arc<dyn Store>) {
+pub(super) fn ask_now(voucher: &mut dyn Voucher, at: &Standing) {
     let asked = match tokio::runtime::Handle::try_current() {
-        Ok(runtime) => runtime.block_on(voucher.vouch(store)),
-        Err(error) => Err(error.to_string()),
+        Ok(runtime) => runtime.block_on(voucher.vouch(at)),
+        Err(error) => Err(error.to_string().into()),
     };
-    if let Err(why) = asked {
+    if let Err(NotVouched { why, .. }) = asked {
         tracing::warn!("{} has not vouched for the end of the archive: {why}", voucher.name());
     }
 }
