@@ -12,7 +12,7 @@ use std::time::Duration;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use sha2::{Digest, Sha256};
 use wharfinger::archive::{
-    Chain, Dir, Object, OpenStore, Origin, Others, Question, Source, Tree, Verdict, verify_archive,
+    Chain, Dir, Keys, Object, OpenStore, Origin, Others, Question, Source, Tree, Verdict, verify_archive,
 };
 use wharfinger::part::PartContext;
 use wharfinger::sinks::archive::ArchiveConfig;
@@ -194,7 +194,7 @@ fn write(root: &Path, count: i64, object: impl Fn(u64) -> Object) -> Outcome<Wri
     let path = root.to_owned();
     let stores: OpenStore = Arc::new(move |folder| Arc::new(Dir::new(path.join("archive").join(folder))));
     let origin = Origin { host: "bench".to_owned(), name: "audit".to_owned() };
-    let mut chain = Chain::open(root.join("state"), origin, None, stores.clone(), Time(BEGIN))?;
+    let mut chain = Chain::open(root.join("state"), origin, Keys::default(), stores.clone(), Time(BEGIN))?;
     let key = chain.first_key().ok_or("no key")?;
     let mut now = Time(BEGIN);
     for _ in 0..count {

@@ -18,6 +18,7 @@ use wharfinger_formats::Time;
 use super::checkpoint::Checkpoint;
 use super::error::ChainError;
 use super::head::{Head, Reached};
+use super::keeper::{Keeper, Keys};
 use super::key_file::{KeyError, KeyFile};
 use super::merkle::{Tree, leaf, sha256};
 use super::note::{SigningKey, VerifyingKey, sign};
@@ -43,6 +44,7 @@ pub struct Chain {
     open: OpenStore,
     store: Arc<dyn Store>,
     key: SigningKey,
+    keeper: Option<Arc<dyn Keeper>>,
     head: Head,
     outbox: Outbox,
     /// A checkpoint that was written and not answered yet.
@@ -90,35 +92,37 @@ impl Chain {
     pub fn open(
         state: PathBuf,
         mut origin: Origin,
-        first_key: Option<KeyFile>,
+        Keys { first, keeper }: Keys,
         open: OpenStore,
         now: Time,
     ) -> Result<Chain, ChainError> {
         let (outbox, head) = Outbox::open(&state)?;
         let lock = lock(&state)?;
-        let given = first_key.clone();
+        let given = first.clone();
         let head = match head {
             Some(head) => head,
             None => {
                 let head = Head::new(1, now);
-                first_of(&key_file(&state, &head), first_key, &origin.key_name(1))?;
-                note_key(&state, 1, &key_file(&state, &head).read()?)?;
+                let file = key_file(&state, &head, keeper.as_ref());
+                first_of(&file, first, &origin.key_name(1))?;
+                note_key(&state, 1, &file.read()?)?;
                 head
             }
         };
-        let key = key_file(&state, &head).read()?;
+        let file = key_file(&state, &head, keeper.as_ref());
+        let key = file.read()?;
         let name = origin.key_name(head.stream);
         match key.verifying().name().rsplit_once('/') {
             // A machine that was renamed goes on under the name that its seals began with.
             Some((host, folder)) if folder == origin.folder(head.stream) => host.clone_into(&mut origin.host),
             _ => {
-                let (path, found) = (key_file(&state, &head).path().to_owned(), key.verifying().name().to_owned());
+                let (path, found) = (file.path().to_owned(), key.verifying().name().to_owned());
                 return Err(KeyError::OtherName { path, found, wanted: name }.into());
             }
         }
         let store = open(&origin.folder(head.stream));
         let unannounced = outbox.checkpoint();
-        let mut chain = Chain { state, origin, open, store, key, head, outbox, unannounced, _lock: lock };
+        let mut chain = Chain { state, origin, open, store, key, keeper, head, outbox, unannounced, _lock: lock };
         chain.tree()?;
         chain.take_over(given)?;
         chain.destroy_old_keys()?;
@@ -155,7 +159,7 @@ impl Chain {
                 Flushed::Occupied { key, before } => (key, *before),
             };
             self.outbox.forget(&before)?;
-            self.key = key_file(&self.state, &before).read()?;
+            self.key = key_file(&self.state, &before, self.keeper.as_ref()).read()?;
             self.head = before;
             let why = format!("`{key}` holds something else");
             self.begin_stream(&why, Numbers::GoOn, Time(self.head.time.saturating_mul(1_000_000)))?;
@@ -293,11 +297,10 @@ impl Chain {
     /// As [`flush`](Self::flush).
     pub fn rotate(&mut self, now: Time) -> Result<(), ChainError> {
         self.flush()?;
-        let file = KeyFile::new(self.state.join(format!("key-{}-{}", self.head.stream, self.head.epoch + 1)));
+        let file = self.key_file(&format!("key-{}-{}", self.head.stream, self.head.epoch + 1));
         // Left behind by a crash before the seal was staged: nothing was ever signed with it.
         file.destroy()?;
-        let next = SigningKey::generate(self.key.verifying().name())?;
-        file.create(&next)?;
+        let next = file.generate(self.key.verifying().name())?;
         let mut draft = self.draft()?;
         let body = Body::Rotate { next: next.verifying().to_string() };
         self.add(&mut draft, body, now, &[&self.key, &next])?;
@@ -322,7 +325,7 @@ impl Chain {
     fn checkpoint(&mut self, now: Time) -> Result<(), ChainError> {
         let (origin, size) = (self.key.verifying().name().to_owned(), self.head.size());
         let text = Checkpoint { origin, size, root: self.tree()?.root() }.to_string();
-        let note = sign(&text, &[&self.key]);
+        let note = sign(&text, &[&self.key])?;
         let key = format!("checkpoint/{size:012}");
         let mut draft = self.draft()?;
         draft.items.push(Item { key, note: Some(note.clone()) });
@@ -344,10 +347,9 @@ impl Chain {
             }
         }
         let name = self.origin.key_name(stream);
-        let file = KeyFile::new(self.state.join(format!("key-{stream}-0")));
+        let file = self.key_file(&format!("key-{stream}-0"));
         file.destroy()?;
-        let key = SigningKey::generate(&name)?;
-        file.create(&key)?;
+        let key = file.generate(&name)?;
         note_key(&self.state, stream, &key)?;
         let last = Base64(&before.prev().map_err(|cause| self.damaged(cause))?).to_string();
         let old = self.origin.key_name(before.stream);
@@ -396,6 +398,10 @@ impl Chain {
         Ok(!(self.open)(&self.origin.folder(stream)).keys("seal")?.is_empty())
     }
 
+    fn key_file(&self, name: &str) -> KeyFile {
+        KeyFile::kept(self.state.join(name), self.keeper.as_ref())
+    }
+
     fn tree(&self) -> Result<Tree, ChainError> {
         self.head.tree().map_err(|cause| self.damaged(cause))
     }
@@ -426,7 +432,7 @@ impl Chain {
         let text = Seal { origin: origin.to_owned(), seq, prev, epoch, time: now, body }.to_string();
         // Nothing is signed that a verifier would not read.
         Seal::parse(&text).map_err(ChainError::Unsound)?;
-        draft.items.push(Item { key: seal_key(seq), note: Some(sign(&text, keys)) });
+        draft.items.push(Item { key: seal_key(seq), note: Some(sign(&text, keys)?) });
         draft.tree.push(leaf(text.as_bytes()));
         draft.head.add(&sha256(text.as_bytes()), &draft.tree, now);
         Ok(())
@@ -451,11 +457,10 @@ impl Chain {
             let Some(name) = name.to_str().filter(|name| name.starts_with("key-") && *name != current) else {
                 continue;
             };
-            if name.ends_with(".part") {
+            match name.strip_suffix(".part") {
                 // Left behind by a crash: it may be a second name of the key in force.
-                std::fs::remove_file(entry.path())?;
-            } else {
-                KeyFile::new(entry.path()).destroy()?;
+                Some(whole) => self.key_file(whole).forget_part()?,
+                None => self.key_file(name).destroy()?,
             }
         }
         Ok(())

@@ -52,7 +52,7 @@ mod tests {
         let checkpoint = Checkpoint { origin: "gw-01.example/audit".to_owned(), size: 1, root: tree.root() };
         assert_eq!(Base64(&checkpoint.root).to_string(), "mWz5FV8YIX0w4qRXaNtc0BBgFk1kSZthZEY2URdnE7k=");
         let key = SigningKey::from_seed("gw-01.example/audit", [1; 32]).unwrap();
-        let note = sign(&checkpoint.to_string(), &[&key]);
+        let note = sign(&checkpoint.to_string(), &[&key]).unwrap();
         let signature = "I6yl2p8LSH/zmHasdrnaMFB7NDpa0JhadmamrQFKHhhMlBBuDjxDm6NUylAzAlE3GhdrF7zvi0ww5uZvd60qZxuRLgw=";
         assert!(note.ends_with(&format!("\u{2014} gw-01.example/audit {signature}\n")), "{note}");
         assert_eq!(Checkpoint::parse(&checkpoint.to_string()), Some(checkpoint.clone()));

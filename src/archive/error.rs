@@ -25,6 +25,7 @@ impl ChainError {
     pub fn is_for_people(&self) -> bool {
         match self {
             ChainError::Io(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            ChainError::Key(KeyError::Away(_)) => false,
             ChainError::Key(_) | ChainError::Damaged { .. } | ChainError::Unsound(_) => true,
             ChainError::Occupied { .. } => false,
         }

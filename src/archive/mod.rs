@@ -14,6 +14,7 @@ mod dir;
 mod error;
 mod head;
 mod hold;
+mod keeper;
 mod key_file;
 mod merkle;
 mod note;
@@ -25,6 +26,8 @@ mod seal;
 mod state;
 mod store;
 mod timestamp;
+#[cfg(feature = "pkcs11")]
+mod token;
 mod verify;
 mod witness;
 
@@ -33,6 +36,7 @@ pub use dir::Dir;
 pub use error::ChainError;
 pub use head::Reached;
 pub use hold::{Day, Hold, Said, clear_hold, holds, retention, set_hold};
+pub use keeper::{Keeper, KeyId, Keys};
 pub use key_file::{KeyError, KeyFile};
 pub use merkle::Tree;
 pub use note::{SigningKey, VerifyingKey};
@@ -44,6 +48,8 @@ pub use read::{
 pub use seal::{Gap, Source, Tally};
 pub use store::{Kept, Put, Store, is_key, read_small};
 pub use timestamp::{STAMP_BYTES_MAX, Stamp, accept, authorities, request, stamp_key, unstamped};
+#[cfg(feature = "pkcs11")]
+pub use token::Token;
 pub use verify::{
     Fault, Finding, Mark, Others, PassedOver, Question, Report, Stamped, Verdict, Watch, Witnessed, verify,
     verify_archive, verify_object, verify_part,

@@ -10,12 +10,15 @@
 //! counts only under a key the caller has; those of other keys are passed over.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::keeper::{Keeper, KeyId};
+use super::key_file::KeyError;
 use super::merkle::sha256;
 
 /// The kind of key: Ed25519.
@@ -55,6 +58,11 @@ impl VerifyingKey {
         &self.name
     }
 
+    #[cfg(test)]
+    pub(super) fn public(&self) -> [u8; 32] {
+        self.public
+    }
+
     fn accepts(&self, text: &str, signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.public).verify(text.as_bytes(), signature).is_ok()
     }
@@ -69,9 +77,14 @@ impl fmt::Display for VerifyingKey {
 
 /// A private key with its name. Never printed, and overwritten in memory when it is no longer needed.
 pub struct SigningKey {
-    seed: Zeroizing<[u8; 32]>,
-    pair: Ed25519KeyPair,
+    secret: Secret,
     verifying: VerifyingKey,
+}
+
+/// Where the private half is.
+enum Secret {
+    Here { seed: Zeroizing<[u8; 32]>, pair: Ed25519KeyPair },
+    Kept { keeper: Arc<dyn Keeper>, id: KeyId },
 }
 
 impl fmt::Debug for SigningKey {
@@ -86,7 +99,14 @@ impl SigningKey {
         let seed = seed.into();
         let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).ok()?;
         let public = pair.public_key().as_ref().try_into().ok()?;
-        is_name(name).then(|| SigningKey { seed, verifying: VerifyingKey::new(name, public), pair })
+        let verifying = VerifyingKey::new(name, public);
+        is_name(name).then_some(SigningKey { secret: Secret::Here { seed, pair }, verifying })
+    }
+
+    /// A key that somebody keeps.
+    pub(super) fn kept(name: &str, public: [u8; 32], keeper: Arc<dyn Keeper>, id: KeyId) -> Option<SigningKey> {
+        let verifying = VerifyingKey::new(name, public);
+        is_name(name).then_some(SigningKey { secret: Secret::Kept { keeper, id }, verifying })
     }
 
     /// A new key.
@@ -99,8 +119,12 @@ impl SigningKey {
         SigningKey::from_seed(name, seed).ok_or_else(|| std::io::Error::other("this is no name of a key"))
     }
 
-    pub(super) fn seed(&self) -> &[u8; 32] {
-        &self.seed
+    /// What a file of it holds; none if somebody keeps it.
+    pub(super) fn seed(&self) -> Option<&[u8; 32]> {
+        match &self.secret {
+            Secret::Here { seed, .. } => Some(seed),
+            Secret::Kept { .. } => None,
+        }
     }
 
     /// What others check its signatures with.
@@ -108,18 +132,40 @@ impl SigningKey {
         &self.verifying
     }
 
+    /// What a keeper answers.
+    #[cfg(test)]
+    pub(super) fn signature(&self, bytes: &[u8]) -> [u8; 64] {
+        match &self.secret {
+            Secret::Here { pair, .. } => pair.sign(bytes).as_ref().try_into().unwrap_or([0; 64]),
+            Secret::Kept { .. } => [0; 64],
+        }
+    }
+
     /// The line under a text that says this key has signed it.
-    pub(super) fn line(&self, text: &str) -> String {
-        let signature = self.pair.sign(text.as_bytes());
-        let both = STANDARD.encode([&self.verifying.id[..], signature.as_ref()].concat());
-        format!("{DASH}{} {both}\n", self.verifying.name)
+    ///
+    /// # Errors
+    /// Who keeps it does not sign.
+    pub(super) fn line(&self, text: &str) -> Result<String, KeyError> {
+        let signature = match &self.secret {
+            Secret::Here { pair, .. } => pair.sign(text.as_bytes()).as_ref().to_vec(),
+            Secret::Kept { keeper, id } => keeper.sign(id, text.as_bytes())?.to_vec(),
+        };
+        // What nobody can check is not stored.
+        if matches!(self.secret, Secret::Kept { .. }) && !self.verifying.accepts(text, &signature) {
+            return Err(KeyError::Refused(format!("what was signed is not signed by {}", self.verifying)));
+        }
+        let both = STANDARD.encode([&self.verifying.id[..], &signature].concat());
+        Ok(format!("{DASH}{} {both}\n", self.verifying.name))
     }
 }
 
 /// The note that some keys sign. The text ends with a line end.
-pub(super) fn sign(text: &str, keys: &[&SigningKey]) -> String {
-    let lines: String = keys.iter().map(|key| key.line(text)).collect();
-    format!("{text}\n{lines}")
+///
+/// # Errors
+/// Who keeps a key does not sign.
+pub(super) fn sign(text: &str, keys: &[&SigningKey]) -> Result<String, KeyError> {
+    let lines: String = keys.iter().map(|key| key.line(text)).collect::<Result<_, _>>()?;
+    Ok(format!("{text}\n{lines}"))
 }
 
 /// A note as it was read.
@@ -194,7 +240,7 @@ mod tests {
         let (one, other) =
             (SigningKey::from_seed("a/b", [1; 32]).unwrap(), SigningKey::from_seed("a/b", [2; 32]).unwrap());
         let text = "first\n\nthird\n";
-        let note = sign(text, &[&one, &other]);
+        let note = sign(text, &[&one, &other]).unwrap();
         let read = Note::parse(note.as_bytes()).unwrap();
         assert_eq!(read.text, text);
         assert!(read.is_signed_by(one.verifying()) && read.is_signed_by(other.verifying()));
@@ -202,7 +248,7 @@ mod tests {
         assert!(!read.is_signed_by(elsewhere.verifying()), "another name");
         let edited = note.replace("first", "First");
         assert!(!Note::parse(edited.as_bytes()).unwrap().is_signed_by(one.verifying()));
-        let alone = sign(text, &[&other]);
+        let alone = sign(text, &[&other]).unwrap();
         assert!(!Note::parse(alone.as_bytes()).unwrap().is_signed_by(one.verifying()));
     }
 
@@ -224,13 +270,13 @@ mod tests {
     #[test]
     fn what_is_no_note_is_told() {
         let key = SigningKey::from_seed("k", [1; 32]).unwrap();
-        let note = sign("text\n", &[&key]);
+        let note = sign("text\n", &[&key]).unwrap();
         for (wrong, why) in [
             (note[..note.len() - 1].to_owned(), "its end is cut off"),
             (note.replace('\u{2014}', "-"), "a line under the text is no signature"),
             (note.replace("text", "te\tt"), "it holds a control character"),
             ("text\n".to_owned(), "no empty line stands before signatures"),
-            ("text\n\n".to_owned() + &key.line("text\n").repeat(65), "it has too many signatures"),
+            ("text\n\n".to_owned() + &key.line("text\n").unwrap().repeat(65), "it has too many signatures"),
         ] {
             assert_eq!(Note::parse(wrong.as_bytes()).map(|_| ()), Err(why));
         }

@@ -5,10 +5,12 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::error::ChainError;
 use super::head::Head;
+use super::keeper::Keeper;
 use super::key_file::{KeyError, KeyFile};
 use super::note::SigningKey;
 use super::outbox::write_whole;
@@ -22,9 +24,9 @@ pub(super) fn first_of(file: &KeyFile, given: Option<KeyFile>, name: &str) -> Re
     if file.exists() {
         return Ok(());
     }
-    let key = match &given {
-        Some(given) => given.read()?,
-        None => SigningKey::generate(name)?,
+    let Some(key) = given.as_ref().map(KeyFile::read).transpose()? else {
+        file.generate(name)?;
+        return Ok(());
     };
     if key.verifying().name() != name {
         let path = given.map_or_else(PathBuf::new, |given| given.path().to_owned());
@@ -41,8 +43,8 @@ pub(super) fn note_key(state: &Path, stream: u64, key: &SigningKey) -> io::Resul
 }
 
 /// The file of the key that signs behind a head.
-pub(super) fn key_file(state: &Path, head: &Head) -> KeyFile {
-    KeyFile::new(state.join(format!("key-{}-{}", head.stream, head.epoch)))
+pub(super) fn key_file(state: &Path, head: &Head, keeper: Option<&Arc<dyn Keeper>>) -> KeyFile {
+    KeyFile::kept(state.join(format!("key-{}-{}", head.stream, head.epoch)), keeper)
 }
 
 /// Waits a moment for a writer that is just ending: a reload opens the sink again.

@@ -1,5 +1,4 @@
-//! Whole streams: written, tampered with in every known way, and verified; and streams that go on after
-//! a store failed in the middle.
+//! Whole streams: written, tampered with in every known way, and verified; and going on after a store failed.
 
 use std::fs;
 use std::io::{self, Read};
@@ -15,6 +14,7 @@ use super::seal::{Body, Seal};
 use super::*;
 
 mod faults;
+mod kept;
 mod mutate;
 mod part;
 mod read;
@@ -45,7 +45,7 @@ fn stores(root: &Path) -> OpenStore {
 
 fn open(dir: &Path, now: Time, stores: OpenStore) -> Result<Chain, ChainError> {
     let origin = Origin { host: "gw".to_owned(), name: "audit".to_owned() };
-    Chain::open(dir.join("state"), origin, None, stores, now)
+    Chain::open(dir.join("state"), origin, Keys::default(), stores, now)
 }
 
 fn question(key: &VerifyingKey, end: Time) -> Question {
@@ -403,7 +403,7 @@ fn a_renamed_machine_goes_on_and_a_second_writer_does_not_begin() {
     stream.object();
     let begin = |host: &str| {
         let origin = Origin { host: host.to_owned(), name: "audit".to_owned() };
-        Chain::open(stream.dir.path().join("state"), origin, None, stores(stream.dir.path()), stream.now)
+        Chain::open(stream.dir.path().join("state"), origin, Keys::default(), stores(stream.dir.path()), stream.now)
     };
     let error = begin("gw").unwrap_err();
     assert!(error.to_string().starts_with("another writer has `"), "{error}");
@@ -419,11 +419,11 @@ fn a_renamed_machine_goes_on_and_a_second_writer_does_not_begin() {
 fn the_key_that_is_given_is_taken_over() {
     let dir = scratch();
     let given = KeyFile::new(dir.path().join("given"));
+    let keys = Keys { first: Some(given.clone()), keeper: None };
     let key = SigningKey::generate("gw/audit").unwrap();
     given.create(&key).unwrap();
     let origin = || Origin { host: "gw".to_owned(), name: "audit".to_owned() };
-    let begin =
-        || Chain::open(dir.path().join("state"), origin(), Some(given.clone()), stores(dir.path()), Time(BEGIN));
+    let begin = || Chain::open(dir.path().join("state"), origin(), keys.clone(), stores(dir.path()), Time(BEGIN));
     let chain = begin().unwrap();
     assert_eq!(chain.first_key().as_ref(), Some(key.verifying()));
     assert!(!given.exists());
@@ -457,7 +457,7 @@ fn a_proof_of_another_epoch_is_refused() {
         [(0, seal.seq, seal.time), (seal.epoch, 0, seal.time), (seal.epoch, seal.seq, Time(BEGIN))]
     {
         let text = Seal { epoch, seq, time, ..seal.clone() }.to_string();
-        let forged = Proof { seal: sign(&text, &[&key]), ..proof.clone() };
+        let forged = Proof { seal: sign(&text, &[&key]).unwrap(), ..proof.clone() };
         assert!(forged.check(&stream.key).is_err(), "{epoch} {seq} {time:?}");
     }
 }

@@ -119,7 +119,7 @@ pub fn unwitnessed(
         Checkpoint::parse(note.text).filter(|one| one.origin == signer.name() && note.is_signed_by(signer));
     let Some(Checkpoint { origin, size, .. }) = checkpoint else { return Ok(None) };
     let text = note.text.to_owned();
-    let note = format!("{}{}", String::from_utf8_lossy(&bytes), log.0.line(&text));
+    let note = format!("{}{}", String::from_utf8_lossy(&bytes), log.0.line(&text).map_err(io::Error::other)?);
     Ok(Some(Submission { key: newest.clone(), origin, size, text, note }))
 }
 

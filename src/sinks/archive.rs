@@ -13,10 +13,12 @@ mod masker;
 mod names;
 mod secrets;
 mod timestamps;
+#[cfg(feature = "pkcs11")]
+mod tokens;
 mod vouchers;
 mod witnesses;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,7 +39,7 @@ use super::drain::now;
 #[cfg(feature = "s3")]
 use super::s3::{Bucket, BucketConfig};
 use super::{Absent, Limits, Outcome, Push, Refused, Sink, SinkConfig};
-use crate::archive::{Chain, ChainError, Dir, KeyFile, OpenStore, Origin, Reached};
+use crate::archive::{Chain, ChainError, Dir, KeyFile, Keys, OpenStore, Origin, Reached};
 use crate::journal::Position;
 use crate::part::{ByteSize, Interval, Kind, Notice, PartContext, Problem, SetupError};
 
@@ -82,6 +84,11 @@ pub struct ArchiveConfig {
     /// removed once the gateway has the key. Unless it is written, the gateway makes one.
     #[serde(default)]
     pub key: Option<PathBuf>,
+    /// A token that makes and keeps the private keys, and signs (PKCS#11). Unless it is written, they are in
+    /// files that their owner alone can read.
+    #[cfg(feature = "pkcs11")]
+    #[serde(default)]
+    pub pkcs11: Option<tokens::TokenConfig>,
     /// A time stamp authority (RFC 3161) that says of each checkpoint when it was there. Nothing waits for it.
     #[serde(default)]
     pub timestamps: Option<TimestampConfig>,
@@ -129,6 +136,8 @@ impl SinkConfig for ArchiveConfig {
             problems.push(Problem { option: "path", message, hint: "choose another path".to_owned() });
         }
         self.check_place(&mut problems);
+        #[cfg(feature = "pkcs11")]
+        problems.extend(self.pkcs11.iter().flat_map(|token| token.check(self.key.is_some())));
         problems.extend(self.timestamps.iter().flat_map(TimestampConfig::check));
         problems.extend(self.witnesses.iter().flat_map(WitnessConfig::check));
         problems
@@ -188,9 +197,20 @@ impl ArchiveConfig {
     fn chain(&self, context: &PartContext, now: Time) -> Result<Chain, SetupError> {
         let host: String = context.hostname.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect();
         let origin = Origin { host, name: context.name.clone() };
-        let key = self.key.clone().map(KeyFile::new);
-        let chain = Chain::open(state(context), origin, key, self.stores()?, now);
+        let keys = self.keys(&state(context));
+        let chain = Chain::open(state(context), origin, keys, self.stores()?, now);
         chain.map_err(|error| failed(context, error.to_string()))
+    }
+
+    #[cfg(feature = "pkcs11")]
+    fn keys(&self, state: &Path) -> Keys {
+        let keeper = self.pkcs11.as_ref().map(|token| token.open(state));
+        Keys { first: self.key.clone().map(KeyFile::new), keeper }
+    }
+
+    #[cfg(not(feature = "pkcs11"))]
+    fn keys(&self, _: &Path) -> Keys {
+        Keys { first: self.key.clone().map(KeyFile::new), keeper: None }
     }
 
     /// Who else is asked about checkpoints.

@@ -22,6 +22,7 @@ mod syslog;
 mod syslog_ng;
 mod syslog_peer;
 mod timestamps;
+mod tokens;
 mod witnesses;
 
 /// Whether the peers were switched off by hand. Says so, once a test.

@@ -185,7 +185,7 @@ fn forge(base: &Base, store: &mut Memory, random: &mut fastrand::Rng) {
     });
     let text = seal.to_string();
     let text = if random.bool() { text } else { text.replace("ingest", "\u{85}ingest") };
-    store.0.insert(format!("seal/{:012}", seal.seq), sign(&text, &[&base.stolen]).into_bytes());
+    store.0.insert(format!("seal/{:012}", seal.seq), sign(&text, &[&base.stolen]).unwrap().into_bytes());
     store.0.insert(object, stored);
 }
 

@@ -60,13 +60,13 @@ pub(super) fn tamper(stream: &mut Stream, how: usize) {
         }
         8 => {
             let key = SigningKey::generate(stream.key.name()).unwrap();
-            fs::write(seal, sign(&read.to_string(), &[&key])).unwrap();
+            fs::write(seal, sign(&read.to_string(), &[&key]).unwrap()).unwrap();
         }
         9 => {
             let key = stolen(stream);
             let old: Vec<_> = objects.iter().filter(|(.., seal)| seal.epoch == 0).collect();
             let (path, _, seal) = old[stream.random.usize(..old.len())];
-            fs::write(path, sign(&seal.to_string(), &[&key])).unwrap();
+            fs::write(path, sign(&seal.to_string(), &[&key]).unwrap()).unwrap();
         }
         _ => unreachable!(),
     }
@@ -124,7 +124,7 @@ fn a_signed_seal_that_does_not_go_on_is_missing_its_neighbour() {
     let Body::Data(data) = seal.body.clone() else { panic!("{seal:?}") };
     let later = Data { ingest: (data.ingest.0 + 1, data.ingest.1 + 1), ..data };
     for forged in [Seal { prev: [9; 32], ..seal.clone() }, Seal { body: Body::Data(later), ..seal.clone() }] {
-        fs::write(&path, sign(&forged.to_string(), &[&key])).unwrap();
+        fs::write(&path, sign(&forged.to_string(), &[&key]).unwrap()).unwrap();
         assert_eq!(faults(&stream.report(&[])), [Fault::Missing], "{forged}");
     }
 }
