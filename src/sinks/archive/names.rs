@@ -31,6 +31,8 @@ pub(super) const MASK: &str = "[masked/";
 /// No stand-in is longer.
 pub(super) const STAND_IN_BYTES_MAX: usize = 64;
 const HASH_DIGITS: usize = 16;
+/// So much of the end of a name is looked at: the longest ending is shorter.
+pub(super) const NAME_BYTES_MAX: usize = 24;
 
 /// The bytes of the stand-in that a text begins with, `[masked/RULE/BYTES/HASH]`: nothing less is one.
 pub(super) fn stand_in_len(text: &[u8]) -> Option<usize> {
@@ -74,6 +76,30 @@ fn unnumbered(name: &[u8]) -> &[u8] {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let name = &name[..name.len() - digits];
     if digits > 0 { name.strip_suffix(b"_").unwrap_or(name) } else { name }
+}
+
+/// For the last letter but one, by its lower five bits, those that may follow in the names of secrets.
+const LAST_TWO: [u32; 32] = {
+    let (mut table, mut at) = ([0_u32; 32], 0);
+    while at < LAST_FOUR.len() {
+        let four = LAST_FOUR[at];
+        table[(four[2] & 31) as usize] |= 1 << (four[3] & 31);
+        at += 1;
+    }
+    table
+};
+
+/// Whether the name of a secret may end there: of most others the last two letters tell.
+pub(super) fn may_end(text: &[u8], name_end: usize) -> bool {
+    let mut end = name_end;
+    // As in `unnumbered`.
+    while end > 0 && text[end - 1].is_ascii_digit() && name_end - end < NAME_BYTES_MAX {
+        end -= 1;
+    }
+    if end < name_end && end > 0 && text[end - 1] == b'_' {
+        end -= 1;
+    }
+    end >= 2 && LAST_TWO[(text[end - 2] & 31) as usize] >> (text[end - 1] & 31) & 1 == 1
 }
 
 /// Whether a name ends like those of secrets, with one look at most others.

@@ -2,15 +2,17 @@
 //! that show by themselves what they are.
 //!
 //! Two looks: [`is_suspect`] is run over every line and allocates nothing; [`find`] over the texts of the few
-//! that are. Both are linear. Invariant: what is found begins and ends at an ASCII letter or an end of the
+//! that are. Both are linear, and of most lines look only at what stands before each sign, and once for all
+//! the rest. Invariant: what is found begins and ends at an ASCII letter or an end of the
 //! text, so that UTF-8 stays UTF-8.
 
 use std::ops::Range;
 use std::sync::LazyLock;
 
+use aho_corasick::packed::Searcher;
 use memchr::memmem::Finder;
 
-use super::names::{AUTHORIZATION, ends_like_one, is_value, rule_of, stand_in_len};
+use super::names::{AUTHORIZATION, NAME_BYTES_MAX, ends_like_one, is_value, may_end, rule_of, stand_in_len};
 
 /// Secrets that begin so: the rule, how many letters of their kind follow at least.
 const SHAPES: &[(&str, &str, usize)] = &[
@@ -25,6 +27,10 @@ const SHAPES: &[(&str, &str, usize)] = &[
 ];
 static SHAPE_FINDERS: LazyLock<Vec<Finder<'static>>> =
     LazyLock::new(|| SHAPES.iter().map(|(_, beginning, _)| Finder::new(*beginning)).collect());
+/// Finds any of what [`SHAPE_FINDERS`], [`FLAGS`] and [`KEY_BLOCKS`] find, in one pass: most texts have none.
+/// None: it cannot be made, and each of them has to look.
+static ANY: LazyLock<Option<Searcher>> =
+    LazyLock::new(|| Searcher::new(SHAPES.iter().map(|(_, beginning, _)| *beginning).chain(["--"])));
 static FLAGS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("--"));
 static KEY_BLOCKS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY_BEGIN));
 
@@ -37,8 +43,6 @@ const FLAG_BYTES_MAX: usize = 4096;
 const SCHEMES: &[&str] = &["basic", "bearer", "digest", "token", "negotiate", "apikey"];
 /// How far the name may stand before `=` or `:`: quotes with their backslashes, spaces.
 const BEFORE_MAX: usize = 16;
-/// So much of the end of a name is looked at.
-const NAME_BYTES_MAX: usize = 24;
 /// How far a value may stand behind the sign, and the quote of a text before the name it begins with.
 const APART_MAX: usize = 128;
 /// A secret in a text.
@@ -50,41 +54,45 @@ pub(super) struct Secret {
     pub(super) quotes: Option<usize>,
 }
 
-/// Whether there may be a secret in it.
+/// Whether there may be a secret in it, or in a text that stands in it with backslashes.
 pub(super) fn is_suspect(text: &[u8]) -> bool {
-    let is_named = |at: usize| match name_before(text, at) {
+    let is_named = |at: usize| match name_before(text, at, 2 * BEFORE_MAX, may_end) {
         Some(name) if ends_like_one(&text[name.clone()]) => true,
-        _ => is_url(text, at) && user_info(text, at + 3).is_some(),
+        _ => is_url(text, at) && may_be_user_info(&text[at + 3..]),
     };
     memchr::memchr2_iter(b'=', b':', text).any(is_named)
-        || FLAGS.find_iter(text).any(|at| ends_like_one(&text[word(text, at)]))
-        || KEY_BLOCKS.find(text).is_some()
-        || SHAPE_FINDERS.iter().any(|finder| finder.find(text).is_some())
+        || has_others(text)
+            && (FLAGS.find_iter(text).any(|at| ends_like_one(&text[word(text, at)]))
+                || KEY_BLOCKS.find(text).is_some()
+                || SHAPES
+                    .iter()
+                    .zip(&*SHAPE_FINDERS)
+                    .any(|(shape, finder)| finder.find_iter(text).any(|at| is_long(text, shape, at))))
+}
+
+/// Whether there is anything but signs behind names to be looked at.
+fn has_others(text: &[u8]) -> bool {
+    ANY.as_ref().is_none_or(|any| any.find(text).is_some())
 }
 
 /// All secrets of a text, in order; none overlaps another.
 pub(super) fn find(text: &[u8]) -> Vec<Secret> {
+    find_where(text, may_end, has_others(text))
+}
+
+/// All secrets, where names that may not end so, and others if there are none, need no look.
+fn find_where(text: &[u8], may_end: impl Fn(&[u8], usize) -> bool, has_others: bool) -> Vec<Secret> {
     let mut found = Found { secrets: Vec::new(), covered: 0 };
     for at in memchr::memchr2_iter(b'=', b':', text) {
-        found.look(at, || match name_before(text, at).and_then(|name| Some((rule_of(&text[name.clone()])?, name))) {
+        let name = name_before(text, at, BEFORE_MAX, &may_end);
+        found.look(at, || match name.and_then(|name| Some((rule_of(&text[name.clone()])?, name))) {
             Some((rule, name)) => value(text, rule, name, at + 1),
             None if is_url(text, at) => user_info(text, at + 3),
             None => None,
         });
     }
-    found.covered = 0;
-    for at in FLAGS.find_iter(text) {
-        found.look(at, || behind_flag(text, at));
-    }
-    found.covered = 0;
-    for at in KEY_BLOCKS.find_iter(text) {
-        found.look(at, || key_block(text, at));
-    }
-    for (shape, finder) in SHAPES.iter().zip(&*SHAPE_FINDERS) {
-        found.covered = 0;
-        for at in finder.find_iter(text) {
-            found.look(at, || shaped(text, shape, at));
-        }
+    if has_others {
+        found.look_for_others(text);
     }
     let mut found = found.secrets;
     found.retain(|secret| {
@@ -108,6 +116,24 @@ struct Found {
 }
 
 impl Found {
+    /// What stands behind flags, and what shows by itself what it is.
+    fn look_for_others(&mut self, text: &[u8]) {
+        self.covered = 0;
+        for at in FLAGS.find_iter(text) {
+            self.look(at, || behind_flag(text, at));
+        }
+        self.covered = 0;
+        for at in KEY_BLOCKS.find_iter(text) {
+            self.look(at, || key_block(text, at));
+        }
+        for (shape, finder) in SHAPES.iter().zip(&*SHAPE_FINDERS) {
+            self.covered = 0;
+            for at in finder.find_iter(text) {
+                self.look(at, || shaped(text, shape, at));
+            }
+        }
+    }
+
     fn look(&mut self, at: usize, look: impl FnOnce() -> Option<Secret>) {
         if at < self.covered {
             return;
@@ -123,15 +149,39 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-'
 }
 
-/// The last part of the name before a sign, behind which only quotes and spaces stand.
-fn name_before(text: &[u8], sign: usize) -> Option<Range<usize>> {
-    let before = &text[sign.saturating_sub(BEFORE_MAX)..sign];
-    let gap = before.iter().rev().take_while(|byte| b"\"'\\ \t".contains(byte)).count();
-    let end = sign - gap;
-    // The longest ending is shorter than this.
+/// The last part of the name before a sign, behind which only quotes and spaces stand, if it may be that of a
+/// secret.
+fn name_before(
+    text: &[u8],
+    sign: usize,
+    gap_max: usize,
+    may_end: impl Fn(&[u8], usize) -> bool,
+) -> Option<Range<usize>> {
+    let (mut end, least) = (sign, sign.saturating_sub(gap_max));
+    while end > least {
+        match text[end - 1] {
+            b'"' | b'\'' | b'\\' | b' ' | b'\t' => end -= 1,
+            // As texts in texts write it.
+            b't' if end >= 2 && text[end - 2] == b'\\' => end -= 2,
+            _ => break,
+        }
+    }
+    if !may_end(text, end) {
+        return None;
+    }
     let from = end.saturating_sub(NAME_BYTES_MAX);
     let len = text[from..end].iter().rev().take_while(|byte| is_name(**byte)).count();
-    (len > 0).then_some(end - len..end)
+    let name = end - len + escape_len(text, end - len)..end;
+    (name.start < name.end).then_some(name)
+}
+
+/// The bytes of the name that are the rest of an escape before it: in a text of JSON a new line is `\n`.
+fn escape_len(text: &[u8], at: usize) -> usize {
+    match (at.checked_sub(1).map(|before| text[before]), text[at..].first()) {
+        (Some(b'\\'), Some(b'n' | b'r' | b't' | b'b' | b'f')) => 1,
+        (Some(b'\\'), Some(b'u')) if text[at..].len() >= 5 => 5,
+        _ => 0,
+    }
 }
 
 /// The word that begins there.
@@ -152,6 +202,13 @@ fn user_info(text: &[u8], from: usize) -> Option<Secret> {
     let host = memchr::memrchr(b'@', rest)?;
     let colon = memchr::memchr(b':', &rest[..host])?;
     Some(Secret { range: from + colon + 1..from + host, rule: "url", quotes: None })
+}
+
+/// Whether `user:password@` may begin there, also with escapes in it.
+fn may_be_user_info(text: &[u8]) -> bool {
+    let end = text.iter().position(|byte| byte.is_ascii_whitespace() || b"/?#\"'<>".contains(byte));
+    let text = &text[..end.unwrap_or(text.len())];
+    memchr::memrchr(b'@', text).is_some_and(|host| memchr::memchr(b':', &text[..host]).is_some())
 }
 
 /// The value behind `name=` or `"name":`.
@@ -332,9 +389,18 @@ fn shaped(text: &[u8], (rule, beginning, len_min): &(&'static str, &str, usize),
     if from == at && at > 0 && text[at - 1].is_ascii_alphanumeric() && !is_escape {
         return None;
     }
-    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(byte);
-    let len = text[behind..].iter().take_while(is_part).count();
+    let len = text[behind..].iter().take_while(|byte| is_credential(**byte)).count();
     (len >= *len_min).then_some(Secret { range: from..behind + len, rule, quotes: None })
+}
+
+/// Whether enough follows for such a secret, whatever stands before it.
+fn is_long(text: &[u8], (_, beginning, len_min): &(&'static str, &str, usize), at: usize) -> bool {
+    let behind = &text[at + beginning.len()..];
+    behind.get(..*len_min).is_some_and(|behind| behind.iter().all(|byte| is_credential(*byte)))
+}
+
+fn is_credential(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.~+/=".contains(&byte)
 }
 
 #[cfg(test)]
@@ -388,6 +454,9 @@ mod tests {
             ("Authorization: Basic YTpi", "authorization", "YTpi"),
             (r#"{"log":"x\nAKIAIOSFODNN7EXAMPLE"}"#, "aws_key", "AKIAIOSFODNN7EXAMPLE"),
             ("password=[masked/hunter2", "password", "[masked/hunter2"),
+            ("passwd\t= hunter2", "password", "hunter2"),
+            (r#"{"log":"passwd\t= hunter2"}"#, "password", "hunter2"),
+            (r#"{"log":"a\npwd=hunter2\u0007pwd=-"}"#, "password", r"hunter2\u0007pwd=-"),
         ] {
             assert_eq!(shown(text), [(rule, secret)], "{text}");
         }
@@ -425,6 +494,79 @@ mod tests {
         ] {
             assert_eq!(shown(text), [], "{text}");
         }
+    }
+
+    /// The short looks pass over nothing that the rules would find.
+    #[test]
+    fn nothing_is_passed_over() {
+        const PIECES: &[&str] = &[
+            "password",
+            "PASSWD",
+            "=",
+            ":",
+            "\"",
+            "\\\"",
+            "\\\\\\\"",
+            " ",
+            "--",
+            "--token",
+            "pwd",
+            "_1",
+            "9",
+            "://u:p@h",
+            "eyJ",
+            "AKIA",
+            "earer ",
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+            "-----BEGIN ",
+            "PRIVATE KEY-----",
+            "auth",
+            "_auth",
+            "Authorization",
+            "secret_key_base",
+            "key",
+            "_key",
+            "[masked/",
+            "\n",
+            "\\n",
+            "xoxb--",
+            "ghp_",
+            "github_pat_",
+            "_",
+            "-",
+            "'",
+            ",",
+            "{",
+            "}",
+            "ä",
+            "a",
+            "Z",
+            "\t",
+            "version",
+            "class",
+            "dXNlcjpwYXNz1",
+            "\u{1}",
+            "\r",
+            "://u:",
+            "@h",
+        ];
+        let seed = fastrand::u64(..);
+        eprintln!("seed {seed}");
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut with_secrets = 0;
+        for _ in 0..60_000 {
+            let text: String = (0..random.usize(1..14)).filter_map(|_| random.choice(PIECES)).copied().collect();
+            let text = text.as_bytes();
+            let all = find_where(text, |_, end| end > 0, true);
+            assert_eq!(find(text), all, "{:?}", String::from_utf8_lossy(text));
+            // As it stands in a line, behind escapes.
+            let line = serde_json::to_string(&*String::from_utf8_lossy(text)).unwrap();
+            for text in [text, line.as_bytes()] {
+                assert!(all.is_empty() || is_suspect(text), "{:?}", String::from_utf8_lossy(text));
+            }
+            with_secrets += usize::from(!all.is_empty());
+        }
+        assert!(with_secrets > 5_000, "{with_secrets}");
     }
 
     /// A line made to be slow costs as much as any other.
