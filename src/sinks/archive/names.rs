@@ -89,6 +89,21 @@ const LAST_TWO: [u32; 32] = {
     table
 };
 
+/// Whether the letters before a sign, or before a quote and a sign, end no name of a secret: most do not.
+#[inline]
+pub(super) fn is_other(before: &[u8]) -> bool {
+    match before {
+        [.., one, two, b'"'] | [.., one, two] if one.is_ascii_alphabetic() && two.is_ascii_alphabetic() => {
+            !is_end(*one, *two)
+        }
+        _ => false,
+    }
+}
+
+fn is_end(one: u8, two: u8) -> bool {
+    LAST_TWO[usize::from(one & 31)] >> (two & 31) & 1 == 1
+}
+
 /// Whether the name of a secret may end there: of most others the last two letters tell.
 pub(super) fn may_end(text: &[u8], name_end: usize) -> bool {
     let mut end = name_end;
@@ -99,7 +114,7 @@ pub(super) fn may_end(text: &[u8], name_end: usize) -> bool {
     if end < name_end && end > 0 && text[end - 1] == b'_' {
         end -= 1;
     }
-    end >= 2 && LAST_TWO[(text[end - 2] & 31) as usize] >> (text[end - 1] & 31) & 1 == 1
+    end >= 2 && is_end(text[end - 2], text[end - 1])
 }
 
 /// Whether a name ends like those of secrets, with one look at most others.

@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use aho_corasick::packed::Searcher;
 use memchr::memmem::Finder;
 
-use super::names::{AUTHORIZATION, NAME_BYTES_MAX, ends_like_one, is_value, may_end, rule_of, stand_in_len};
+use super::names::{AUTHORIZATION, NAME_BYTES_MAX, ends_like_one, is_other, is_value, may_end, rule_of, stand_in_len};
 
 /// Secrets that begin so: the rule, how many letters of their kind follow at least.
 const SHAPES: &[(&str, &str, usize)] = &[
@@ -56,10 +56,12 @@ pub(super) struct Secret {
 
 /// Whether there may be a secret in it, or in a text that stands in it with backslashes.
 pub(super) fn is_suspect(text: &[u8]) -> bool {
-    let is_named = |at: usize| match name_before(text, at, 2 * BEFORE_MAX, may_end) {
-        Some(name) if ends_like_one(&text[name.clone()]) => true,
-        _ => is_url(text, at) && may_be_user_info(&text[at + 3..]),
+    let is_name = |at: usize| {
+        let name = name_before(text, at, 2 * BEFORE_MAX, may_end);
+        name.is_some_and(|name| ends_like_one(&text[name]))
     };
+    let is_named =
+        |at: usize| (!is_other(&text[..at]) && is_name(at)) || (is_url(text, at) && may_be_user_info(&text[at + 3..]));
     memchr::memchr2_iter(b'=', b':', text).any(is_named)
         || has_others(text)
             && (FLAGS.find_iter(text).any(|at| ends_like_one(&text[word(text, at)]))
