@@ -25,6 +25,7 @@ pub mod tls;
 /// What fuzz targets see of the inside.
 #[cfg(fuzzing)]
 pub mod fuzzing {
+    pub use crate::archive::fuzzing as archive;
     pub use crate::cli::input::lines_of;
     pub use crate::sources::hec::body::inflated;
 }

@@ -6,6 +6,7 @@ use wharfinger_formats::{
     Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, Value, native, parse, stored,
 };
 
+pub mod archive;
 pub mod decompress;
 mod planted;
 pub mod siem;

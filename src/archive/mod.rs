@@ -12,6 +12,9 @@ mod checkpoint;
 mod der;
 mod dir;
 mod error;
+#[cfg(fuzzing)]
+#[allow(clippy::expect_used)]
+pub mod fuzzing;
 mod head;
 mod hold;
 mod keeper;

@@ -254,3 +254,57 @@ fn radosgw_holds_what_is_to_be_held() {
     agree(&server, bucket, &key(folder.path()), 0);
     server.delete_version(bucket, object).unwrap();
 }
+
+/// What is in a bucket is read like what is in a folder: shown, brought back with its ids, and compared.
+#[test]
+fn radosgw_gives_a_period_back_and_says_what_a_siem_lacks() {
+    if peers_are_off() {
+        return;
+    }
+    let (server, bucket) = (s3::radosgw(), "custody-read");
+    server.create_locking_bucket(bucket);
+    let folder = tempfile::tempdir().unwrap();
+    let again = folder.path().join("again.ndjson");
+    let config = config(&server, bucket, "1s", "lock: governance")
+        + &format!("  again: {{type: file, path: {}}}\n", again.display());
+    let gateway = Gateway::start(folder.path(), &config);
+    send(&gateway, 0..60);
+    wait_sealed(&gateway);
+    send(&gateway, 60..200);
+    wait_sealed(&gateway);
+    gateway.stop();
+    let key = key(folder.path());
+    let is_in = |event: &serde_json::Value| event["source"] == "in";
+    let id = |event: &serde_json::Value| event["event_id"].as_str().unwrap().to_owned();
+    let sealed: Vec<_> = events(&server.objects(bucket)).filter(is_in).collect();
+    assert_eq!(sealed.len(), 200);
+    let (stream, config) = (format!("s3://{bucket}/wharf/a/audit"), folder.path().join("wharfinger.yaml"));
+    let config = config.to_str().unwrap();
+
+    let shown = run(&["archive", "cat", &stream, "--key", &key, "--source", "in", "--config", config], &server);
+    assert!(shown.status.success(), "{shown:?}");
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let shown: Vec<serde_json::Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(shown, sealed);
+
+    let before = fs::read_to_string(&again).unwrap().lines().count();
+    let done = run(&["replay", "--config", config, "--to-sink", "again", "--source", "in", "--json"], &server);
+    assert!(done.status.success(), "{done:?}");
+    let text = fs::read_to_string(&again).unwrap();
+    let replayed: Vec<serde_json::Value> =
+        text.lines().skip(before).map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(replayed.iter().map(id).collect::<Vec<_>>(), sealed.iter().map(id).collect::<Vec<_>>());
+    assert!(replayed.iter().all(|event| event["replayed"] == true), "{text}");
+
+    let (export, missing) = (folder.path().join("export"), folder.path().join("missing"));
+    let (gone, kept): (Vec<_>, Vec<_>) = sealed.iter().map(id).enumerate().partition(|(at, _)| at % 4 == 1);
+    let ids = |of: Vec<(usize, String)>| of.into_iter().map(|(_, id)| id).collect::<Vec<_>>();
+    fs::write(&export, ids(kept).join("\n")).unwrap();
+    let (export, named) = (export.to_str().unwrap(), missing.to_str().unwrap());
+    let options = ["--archive", &stream, "--key", &key, "--source", "in", "--missing", named, "--config", config];
+    let report = run(&[&["reconcile", export], &options[..]].concat(), &server);
+    assert_eq!(report.status.code(), Some(1), "{report:?}");
+    let mut named: Vec<_> = fs::read_to_string(missing).unwrap().lines().map(str::to_owned).collect();
+    named.sort();
+    assert_eq!(named, ids(gone));
+}

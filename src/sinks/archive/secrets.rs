@@ -64,7 +64,7 @@ pub(super) fn is_suspect(text: &[u8]) -> bool {
         |at: usize| (!is_other(&text[..at]) && is_name(at)) || (is_url(text, at) && may_be_user_info(&text[at + 3..]));
     memchr::memchr2_iter(b'=', b':', text).any(is_named)
         || has_others(text)
-            && (FLAGS.find_iter(text).any(|at| ends_like_one(&text[word(text, at)]))
+            && (flags(text).any(|at| ends_like_one(&text[word(text, at)]))
                 || KEY_BLOCKS.find(text).is_some()
                 || SHAPES
                     .iter()
@@ -121,7 +121,7 @@ impl Found {
     /// What stands behind flags, and what shows by itself what it is.
     fn look_for_others(&mut self, text: &[u8]) {
         self.covered = 0;
-        for at in FLAGS.find_iter(text) {
+        for at in flags(text) {
             self.look(at, || behind_flag(text, at));
         }
         self.covered = 0;
@@ -184,6 +184,11 @@ fn escape_len(text: &[u8], at: usize) -> usize {
         (Some(b'\\'), Some(b'u')) if text[at..].len() >= 5 => 5,
         _ => 0,
     }
+}
+
+/// Where `--name` may begin: of a row of dashes the last two.
+fn flags(text: &[u8]) -> impl Iterator<Item = usize> {
+    FLAGS.find_iter(text).filter(|at| !text[at + 2..].starts_with(b"--"))
 }
 
 /// The word that begins there.
