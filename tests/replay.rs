@@ -403,3 +403,43 @@ fn a_part_of_an_archive_is_verified_and_one_that_was_stopped_goes_on() {
         assert!(code == 2 && said.contains("the state `"), "{wrong}: {said}");
     }
 }
+
+/// Whatever is done with an archive, its beginning and its end are recorded, under the name of what was done.
+#[test]
+fn every_act_is_recorded_whatever_it_is() {
+    let sealed = Sealed::of(5);
+    let event = ids(&sealed.sealed()).remove(0);
+    let archive = sealed.path("archive").display().to_string();
+    let (stream, key) = (format!("{archive}/audit"), sealed.path("data/sealing/audit/vkey-1").display().to_string());
+    let (export, parquet) =
+        (sealed.path("out.ndjson").display().to_string(), sealed.path("parquet").display().to_string());
+    let set = sealed.text(&["archive", "hold", "set", &stream, "--reason", "case 7", "--json"]);
+    let hold = serde_json::from_str::<Value>(&set).unwrap()["id"].as_str().unwrap().to_owned();
+    let log = || fs::read_to_string(sealed.path("data/custody-log.ndjson")).unwrap();
+    // Showing all, and the hold.
+    let mut told = log().lines().count();
+    assert_eq!(told, 4);
+    let acts: &[(&str, &[&str])] = &[
+        ("read", &["archive", "ls", &archive]),
+        ("read", &["archive", "stat", &archive]),
+        ("read", &["archive", "cat", &archive]),
+        ("export", &["archive", "prove", &stream, &event]),
+        ("export", &["archive", "compact", &archive, "--out", &parquet]),
+        ("verify", &["verify", &archive, "--key", &key]),
+        ("verify", &["verify", &archive, "--key", "no key"]),
+        ("reconcile", &["reconcile", &export, "--archive", &archive]),
+        ("replay", &["replay", "--to-sink", "again", "--dry-run"]),
+        ("replay", &["replay", "--to-sink", "again"]),
+        ("hold", &["archive", "hold", "clear", &stream, &hold, "--reason", "settled"]),
+        ("close", &["archive", "close", "--sink", "audit", "--reason", "the end"]),
+    ];
+    for (action, arguments) in acts {
+        let output = sealed.run(arguments);
+        let log = log();
+        let new: Vec<Value> = log.lines().skip(told).map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(new.len(), 2, "{arguments:?}: {output:?}: {new:#?}");
+        assert!(new.iter().all(|act| act["action"] == *action && act["id"] == new[0]["id"]), "{arguments:?}: {new:#?}");
+        assert_eq!((&new[0]["exit"], &new[1]["exit"]), (&Value::Null, &output.status.code().into()), "{arguments:?}");
+        told += 2;
+    }
+}

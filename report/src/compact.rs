@@ -67,6 +67,9 @@ impl Compact {
                 bail!("the input ends in the middle: what was read is not listed");
             }
             if let Some((&MARK, said)) = line.split_first() {
+                if let Some(Object { object, records, .. }) = object.as_ref().filter(|of| of.records != number as u64) {
+                    bail!("`{object}` has {number} lines here, and {records} were sealed");
+                }
                 if said.is_empty() {
                     break;
                 }
@@ -184,9 +187,11 @@ impl Open {
 mod tests {
     use super::*;
 
-    fn object(seal: u64, hour: &str) -> String {
+    fn object(seal: u64, hour: &str, records: u64) -> String {
         let key = format!("data/dt=2026-11-21/hour={hour}/{seal:012}.ndjson.zst");
-        format!("\u{1e}{{\"stream\":\"audit\",\"seal\":{seal},\"object\":\"{key}\",\"sha256\":\"aa\",\"records\":2}}\n")
+        format!(
+            "\u{1e}{{\"stream\":\"audit\",\"seal\":{seal},\"object\":\"{key}\",\"sha256\":\"aa\",\"records\":{records}}}\n"
+        )
     }
 
     #[test]
@@ -195,7 +200,8 @@ mod tests {
         let late = "{\"time\":\"2026-11-21T09:00:02.000000000Z\",\"severity\":3,\"msg\":\"late\"}\n";
         let early = "{\"time\":\"2026-11-21T09:00:01.000000000Z\",\"raw\":\"early\"}\n";
         let input =
-            [&object(0, "09"), late, early, &object(1, "09"), late, &object(2, "10"), early, "\u{1e}\n"].concat();
+            [&object(0, "09", 2), late, early, &object(1, "09", 1), late, &object(2, "10", 1), early, "\u{1e}\n"]
+                .concat();
         let report = Compact::new(folder.path().to_owned()).run(input.as_bytes()).unwrap();
         let rows: Vec<_> = report.files.iter().map(|file| (file.rows, file.objects.len())).collect();
         assert_eq!((rows, report.rows), (vec![(3, 2), (1, 1)], 4));
@@ -211,9 +217,11 @@ mod tests {
             "{}\n",
             "\u{1e}{}\n",
             "\u{1e}\n\n",
-            &object(0, "09"),
-            &(object(0, "09") + "{}"),
-            &(object(0, "../x") + "\u{1e}\n"),
+            &object(0, "09", 0),
+            &(object(0, "09", 1) + "{}"),
+            &(object(0, "../x", 0) + "\u{1e}\n"),
+            &(object(0, "09", 2) + "{\"raw\":\"one\"}\n\u{1e}\n"),
+            &(object(0, "09", 1) + &object(1, "09", 0) + "\u{1e}\n"),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let done = Compact::new(folder.path().to_owned()).run(wrong.as_bytes());
