@@ -1,6 +1,7 @@
 //! What the archive costs on one core: `taskset -c 0 cargo bench --bench archive`.
 //!
-//! Hash and signature of what is written, masking, the levels of zstd, and what `verify` reads a second.
+//! Hash and signature of what is written, masking, the levels of zstd, what `verify` reads a second, and what
+//! `replay` brings into a file. `BENCH=mask,levels` runs these alone, `MINUTES=525600` verifies a whole year.
 //! Events are those of `fixtures/`, received again and again; archives stand in `ARCHIVE_BENCH_DIR`, or in
 //! memory (`/dev/shm`). Figures are of the CPU time of this process, so that neighbours matter less.
 
@@ -11,11 +12,16 @@ use std::time::Duration;
 
 use aws_lc_rs::signature::Ed25519KeyPair;
 use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
 use wharfinger::archive::{
     Chain, Dir, Keys, Object, OpenStore, Origin, Others, Question, Source, Tree, Verdict, verify_archive,
 };
+use wharfinger::archive::{Period, read_archive};
+use wharfinger::filter::Filter;
 use wharfinger::part::PartContext;
+use wharfinger::replay::{Ended, Job, Progress, StateFile, replay};
 use wharfinger::sinks::archive::ArchiveConfig;
+use wharfinger::sinks::file::FileConfig;
 use wharfinger::sinks::{Push, SinkConfig};
 use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Offset, Time, native, parse};
 
@@ -39,11 +45,28 @@ fn all(dir: &Path) -> Outcome<()> {
     let lines = lines()?;
     let bytes: usize = lines.iter().map(|line| line.len() + 1).sum();
     println!("{} lines, {} bytes each", lines.len(), bytes / lines.len());
-    hash_and_sign(&lines)?;
-    push(dir, &lines)?;
-    let stored = levels(&lines)?;
-    read(dir, &lines, &stored)?;
-    year(dir)
+    let wanted = std::env::var("BENCH").unwrap_or_default();
+    let is_wanted = |name: &str| wanted.is_empty() || wanted.split(',').any(|wanted| wanted == name);
+    let stored = compressed(&lines, 1)?;
+    if is_wanted("hash") {
+        hash_and_sign(&lines)?;
+    }
+    if is_wanted("mask") {
+        push(dir, &lines)?;
+    }
+    if is_wanted("levels") {
+        levels(&lines)?;
+    }
+    if is_wanted("verify") {
+        read(dir, &lines, &stored)?;
+    }
+    if is_wanted("replay") {
+        bring_back(dir, &lines, &stored)?;
+    }
+    if is_wanted("year") {
+        year(dir)?;
+    }
+    Ok(())
 }
 
 /// The CPU time of this process.
@@ -168,10 +191,11 @@ fn compressed(lines: &[Vec<u8>], level: i32) -> Outcome<Vec<u8>> {
     Ok(zstd::encode_all(&*joined(lines), level)?)
 }
 
-/// Size and speed of the levels; answers what level 1 makes.
-fn levels(lines: &[Vec<u8>]) -> Outcome<Vec<u8>> {
-    let text = joined(lines);
-    for level in [1, 2, 3, 5, 7, 9, 12, 15] {
+/// Size and speed of the levels, of a minute of a small machine: each line is another one.
+fn levels(lines: &[Vec<u8>]) -> Outcome<()> {
+    let text = varied(lines)?;
+    println!("{} MB of lines of which each is another one", text.len() / 1_000_000);
+    for level in [1, 2, 3, 6, 9, 12, 15, 19] {
         let (seconds, stored) = measured(|| Ok(zstd::encode_all(&*text, level)?))?;
         let (back, _) = measured(|| Ok(zstd::decode_all(&*stored)?))?;
         println!(
@@ -181,7 +205,51 @@ fn levels(lines: &[Vec<u8>]) -> Outcome<Vec<u8>> {
             text.len() as f64 / back / 1e6,
         );
     }
-    compressed(lines, 1)
+    Ok(())
+}
+
+/// Lines that repeat would compress to nothing. So ids, hashes, addresses and times are made new in each: every
+/// row of eight or more digits and letters a to f, and every number of two digits or more, by the same rule in
+/// all of a line.
+fn varied(lines: &[Vec<u8>]) -> Outcome<Vec<u8>> {
+    const BYTES: usize = 24 << 20;
+    let mut text = Vec::with_capacity(BYTES);
+    for (number, line) in lines.iter().enumerate().take_while(|(number, _)| number * 500 < BYTES) {
+        let line = std::str::from_utf8(line)?;
+        let mut rest = line;
+        while let Some(at) = rest.find(|letter: char| letter.is_ascii_hexdigit()) {
+            let (before, from) = rest.split_at(at);
+            let len = from.find(|letter: char| !letter.is_ascii_hexdigit()).unwrap_or(from.len());
+            let (word, behind) = from.split_at(len);
+            text.extend_from_slice(before.as_bytes());
+            let is_number = word.len() >= 2 && word.bytes().all(|byte| byte.is_ascii_digit());
+            let is_id = word.len() >= 8 && word.bytes().any(|byte| byte.is_ascii_digit());
+            match is_number || is_id {
+                true => new_word(word, number, &mut text),
+                false => text.extend_from_slice(word.as_bytes()),
+            }
+            rest = behind;
+        }
+        text.extend_from_slice(rest.as_bytes());
+        text.push(b'\n');
+    }
+    Ok(text)
+}
+
+/// Numbers keep their first half, as those of events that follow one another do; ids are those of one of a
+/// hundred containers.
+fn new_word(word: &str, line: usize, text: &mut Vec<u8>) {
+    let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
+    let of = if is_number { line } else { line % 100 };
+    let hash = Sha256::digest(format!("{word} {of}"));
+    let digits = hash.iter().cycle().flat_map(|byte| [byte >> 4, byte & 15]);
+    for (at, (old, digit)) in word.bytes().zip(digits).enumerate() {
+        text.push(match is_number {
+            true if at < word.len() / 2 => old,
+            true => b'0' + digit % 10,
+            false => b"0123456789abcdef"[usize::from(digit)],
+        });
+    }
 }
 
 struct Written {
@@ -263,6 +331,38 @@ fn read(dir: &Path, lines: &[Vec<u8>], stored: &[u8]) -> Outcome<()> {
     let (seconds, bytes) = checked(&written, true)?;
     println!("verify --deep, without compression: {:.0} MB/s stored", bytes as f64 / seconds / 1e6);
     Ok(fs::remove_dir_all(dir.join("plain"))?)
+}
+
+/// What `replay` brings into a file of NDJSON: sealed lines become events, and these lines again.
+fn bring_back(dir: &Path, lines: &[Vec<u8>], stored: &[u8]) -> Outcome<()> {
+    let dir = dir.join("replay");
+    let written = write(&dir, 3, |first| object_of(lines, stored, first))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let config: FileConfig = serde_json::from_value(serde_json::json!({ "path": dir.join("out.ndjson") }))?;
+    let context =
+        PartContext { name: "out".to_owned(), data_dir: dir.clone(), hostname: "bench".to_owned(), notices: None };
+    let mut wall = f64::MAX;
+    let (seconds, delivered) = measured(|| {
+        let start = std::time::Instant::now();
+        let job = Job {
+            readers: read_archive(&written.stores, "audit", Some(written.question.key.clone()))?,
+            period: Period::default(),
+            filter: Filter::all(),
+            rate: None,
+            sink: "out".to_owned(),
+            refused_dir: dir.join("refused"),
+        };
+        let state = Arc::new(StateFile::open(&dir.join("state-of-replay"), "bench", true)?);
+        let progress = Arc::new(Progress::default());
+        let done = replay(job, state, || config.open(&context), progress, CancellationToken::new());
+        let Ended::Finished(passed) = runtime.block_on(done)? else { return Err("it was stopped".into()) };
+        wall = wall.min(start.elapsed().as_secs_f64());
+        fs::remove_file(dir.join("out.ndjson"))?;
+        Ok(passed.delivered)
+    })?;
+    let nanos = seconds * 1e9 / delivered as f64;
+    println!("replay: {:.0} events/s, {nanos:.0} ns CPU an event, {delivered} events", delivered as f64 / wall);
+    Ok(fs::remove_dir_all(dir)?)
 }
 
 /// Small objects, one a minute: a year has 525,600 of them.

@@ -1,8 +1,8 @@
 //! Archives changed at random, by people without the key and by one who has it: `verify` and `archive prove`
 //! end, panic at nothing, and are misled by nobody who has no key.
 //!
-//! A fuzz target would have to build the whole program with its TLS for every push; here the mutations know
-//! what an archive looks like, and what must come out.
+//! The fuzz target `archive` asks this of any bytes; here the mutations know what an archive looks like, and what
+//! must come out.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
