@@ -181,7 +181,10 @@ fn name_before(
 fn escape_len(text: &[u8], at: usize) -> usize {
     match (at.checked_sub(1).map(|before| text[before]), text[at..].first()) {
         (Some(b'\\'), Some(b'n' | b'r' | b't' | b'b' | b'f')) => 1,
-        (Some(b'\\'), Some(b'u')) if text[at..].len() >= 5 => 5,
+        (Some(b'\\'), Some(b'u')) => {
+            let digits = text.get(at + 1..at + 5).unwrap_or_default();
+            if !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit) { 5 } else { 0 }
+        }
         _ => 0,
     }
 }
@@ -462,6 +465,7 @@ mod tests {
             (r#"{"log":"x\nAKIAIOSFODNN7EXAMPLE"}"#, "aws_key", "AKIAIOSFODNN7EXAMPLE"),
             ("password=[masked/hunter2", "password", "[masked/hunter2"),
             ("passwd\t= hunter2", "password", "hunter2"),
+            (r"C:\u_pwd=hunter2", "password", "hunter2"),
             (r#"{"log":"passwd\t= hunter2"}"#, "password", "hunter2"),
             (r#"{"log":"a\npwd=hunter2\u0007pwd=-"}"#, "password", r"hunter2\u0007pwd=-"),
         ] {
