@@ -443,3 +443,27 @@ fn every_act_is_recorded_whatever_it_is() {
         told += 2;
     }
 }
+
+/// Of one that was killed some events come twice, which would hide a beginning that is too late; of one that
+/// was stopped none does.
+#[test]
+fn a_replay_that_was_stopped_goes_on_with_the_very_next_event() {
+    let sealed = Sealed::of(2_000);
+    let expected = ids(&sealed.sealed());
+    let file = sealed.path("again.ndjson");
+    fs::remove_file(&file).unwrap();
+    let lines = || fs::read_to_string(&file).unwrap_or_default().lines().count();
+    let arguments = ["replay", "--to-sink", "again", "--rate", "1500/s"];
+    let mut stops = 0;
+    for _ in 0..3 {
+        let before = lines();
+        let child = sealed.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        eventually("some more events", WITHIN, || (lines() > before + 200).then_some(()));
+        rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
+        let output = child.wait_with_output().unwrap();
+        stops += usize::from(output.status.code() == Some(69));
+    }
+    assert!(stops > 1, "{stops}");
+    sealed.text(&arguments);
+    assert_eq!(ids(&events(&fs::read_to_string(&file).unwrap())), expected);
+}
