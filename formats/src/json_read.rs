@@ -142,6 +142,11 @@ impl<'a> JsonReader<'a> {
         self.peek() == Some(b'{')
     }
 
+    /// Bytes that were read.
+    pub(crate) fn used(&self) -> usize {
+        self.at
+    }
+
     /// What follows what was read.
     pub(crate) fn rest(&mut self) -> &'a [u8] {
         self.peek();

@@ -6,7 +6,7 @@
 //! Invariant: every line is accepted, and every byte of it is in a field or part of what was
 //! recognised.
 
-mod emit;
+pub(crate) mod emit;
 mod timestamp;
 
 use nom::Parser;

@@ -130,6 +130,31 @@ fn every_fault_of_the_lines_of_others() {
     assert!(found == expected, "{different:?}\nhint: look at each, then run with BLESS=1");
 }
 
+/// What we write of every fixture, the linter of its format has nothing to say about: not even a warning.
+/// Keys that a sender of CEF chose are still its own when the line is relayed.
+#[test]
+fn lines_of_our_own_are_as_they_should_be() {
+    let folders = fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let mut paths: Vec<_> =
+        folders.flat_map(|path| fs::read_dir(path).unwrap()).map(|file| file.unwrap().path()).collect();
+    paths.retain(|path| path.to_str().is_some_and(|path| path.ends_with(".cef.expected")));
+    paths.sort();
+    let (mut lines, mut wrong) = (0, String::new());
+    for path in paths {
+        let text = fs::read(&path).unwrap();
+        for line in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            lines += 1;
+            let of_sender = |id: &str| path.parent().unwrap().ends_with("cef") && id == "cef-key-unknown";
+            for finding in linter("cef").unwrap().check(line).iter().filter(|finding| !of_sender(finding.rule.id)) {
+                let piece = String::from_utf8_lossy(&line[finding.range.clone()]).into_owned();
+                writeln!(wrong, "{}: {} `{piece}`: {}", path.display(), finding.rule.id, finding.message).unwrap();
+            }
+        }
+    }
+    assert!(lines > 500, "only {lines} lines");
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
 proptest! {
     #[test]
     fn any_line_is_looked_at(

@@ -8,7 +8,20 @@ use crate::json_read::{JsonReader, Quoted};
 /// The row of this linter.
 pub(super) const LINTER: Linter = Linter {
     name: "hec",
-    rules: &[&JSON, &ARRAY, &KEY, &KEY_AGAIN, &EVENT, &EVENT_BLANK, &TIME, &TIME_UNIT, &TEXT, &FIELDS, &FIELDS_FLAT],
+    rules: &[
+        &JSON,
+        &ARRAY,
+        &BETWEEN,
+        &KEY,
+        &KEY_AGAIN,
+        &EVENT,
+        &EVENT_BLANK,
+        &TIME,
+        &TIME_UNIT,
+        &TEXT,
+        &FIELDS,
+        &FIELDS_FLAT,
+    ],
     find: |line| matches!(line.trim_ascii_start().first(), Some(b'{' | b'[')).then_some(0),
     check,
 };
@@ -16,6 +29,8 @@ pub(super) const LINTER: Linter = Linter {
 static JSON: Rule = error("hec-json", "Splunk HEC, Format events: JSON; the answer is code 6, Invalid data format");
 static ARRAY: Rule =
     error("hec-array", "Splunk HEC, Event data: a batch is objects one behind the other, not an array");
+static BETWEEN: Rule =
+    error("hec-between", "Splunk HEC, Event data: the objects of a batch stand one behind the other, without a comma");
 static KEY: Rule = warning(
     "hec-key",
     "Splunk HEC, Event metadata: time, host, source, sourcetype, index, fields and event; others are dropped",
@@ -40,13 +55,45 @@ fn check(report: &mut Report<'_>, _at: usize) {
     if line.trim_ascii_start().first() == Some(&b'[') {
         return report.say(&ARRAY, 0..line.len(), "an array; write its objects one behind the other");
     }
-    if let Err(error) = read(report) {
+    // Of the line: a reader alone would count from its own object.
+    let say = |report: &mut Report<'_>, error: crate::ParseError| {
         report.say(&JSON, error.at..line.len(), format!("no JSON; {}", error.describe(line)));
+    };
+    let text = match std::str::from_utf8(line) {
+        Ok(text) => text,
+        Err(error) => return say(report, crate::ParseError::new(error.valid_up_to(), "UTF-8")),
+    };
+    let mut at = 0;
+    loop {
+        match envelope(report, text, at) {
+            Ok(end) => at = end,
+            Err(error) => return say(report, crate::ParseError::new(at.saturating_add(error.at), error.expected)),
+        }
+        let rest = line.get(at..).unwrap_or_default();
+        let next = memchr::memchr(b'{', rest);
+        between(report, at, next.unwrap_or(rest.len()));
+        match next {
+            Some(next) if !report.is_full() => at = at.saturating_add(next),
+            _ => return,
+        }
     }
 }
 
-fn read(report: &mut Report<'_>) -> Result<(), crate::ParseError> {
-    let mut reader = JsonReader::new(report.line)?;
+/// Blanks alone stand behind an object: "objects concatenated (no array; newline or nothing between)".
+fn between(report: &mut Report<'_>, start: usize, len: usize) {
+    let bytes = report.bytes(start..start.saturating_add(len));
+    let blanks = bytes.len().saturating_sub(bytes.trim_ascii_start().len());
+    let from = start.saturating_add(blanks);
+    let range = from..from.saturating_add(bytes.trim_ascii().len());
+    if !range.is_empty() {
+        let message = format!("`{}` behind an object; write nothing between objects", report.text(range.clone()));
+        report.fix(&BETWEEN, range, message, "");
+    }
+}
+
+/// Looks at the object that begins at `start`; answers where it ends.
+fn envelope(report: &mut Report<'_>, text: &str, start: usize) -> Result<usize, crate::ParseError> {
+    let mut reader = JsonReader::over(text.get(start..).unwrap_or_default());
     let mut seen: Vec<String> = Vec::new();
     reader.object(|reader, key| {
         let name = key.text().into_owned();
@@ -73,12 +120,11 @@ fn read(report: &mut Report<'_>) -> Result<(), crate::ParseError> {
         }
         Ok(())
     })?;
-    reader.end()?;
+    let end = start.saturating_add(reader.used());
     if !seen.iter().any(|name| name == "event") {
-        let end = report.line.len();
         report.say(&EVENT, end.saturating_sub(1)..end, "no event; write `\"event\":` and what happened");
     }
-    Ok(())
+    Ok(end)
 }
 
 /// A value, and where it stands.

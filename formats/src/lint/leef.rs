@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 use std::ops::Range;
 
+use super::cef::{is_date, is_mac};
 use super::{Linter, Report, Rule, error, warning};
 use crate::cef::grammar::Pairs;
-use crate::cef::value::instant;
 use crate::marker::Marker;
 use crate::repeats::repeats;
-use crate::{Context, Offset, Time};
 
 const MARKER: Marker = Marker("LEEF:");
 
@@ -25,6 +24,7 @@ pub(super) const LINTER: Linter = Linter {
         &DELIMITER_MISSING,
         &SPACES,
         &ATTRIBUTE,
+        &KEY,
         &EMPTY,
         &AGAIN,
         &TYPE,
@@ -56,6 +56,7 @@ static DELIMITER_MISSING: Rule = error(
 static SPACES: Rule =
     error("leef-spaces", "LEEF 1.0, event attributes: key-value pairs are separated by a tab, not by spaces");
 static ATTRIBUTE: Rule = error("leef-attribute", "LEEF 2.0, event attributes: key=value, separated by the delimiter");
+static KEY: Rule = error("leef-key-name", "LEEF 2.0, event attributes: a key is one word, without spaces");
 static EMPTY: Rule = warning("leef-value-empty", "LEEF 2.0, event attributes: a key without a value says nothing");
 static AGAIN: Rule = error("leef-key-again", "LEEF 2.0, event attributes: each key has one value");
 static TYPE: Rule = error("leef-value-type", "LEEF 2.0, predefined event attributes: the type of the key");
@@ -178,6 +179,7 @@ fn attributes(report: &mut Report<'_>, delimiter: char, start: usize) {
         names.push(("", std::str::from_utf8(report.bytes(key.clone())).unwrap_or_default().trim()));
         keys.push(key.clone());
         let name = names.last().map_or("", |(_, name)| name);
+        check_key(report, key.clone());
         match name {
             "devTime" => times.0 = Some(value.clone()),
             "devTimeFormat" => times.1 = true,
@@ -193,6 +195,15 @@ fn attributes(report: &mut Report<'_>, delimiter: char, start: usize) {
         }
     }
     check_time(report, times.0, times.1, start);
+}
+
+fn check_key(report: &mut Report<'_>, key: Range<usize>) {
+    let bytes = report.bytes(key.clone());
+    if bytes.is_empty() || bytes.contains(&b' ') {
+        let written = report.text(key.clone());
+        let fix = Some(written.replace(' ', "")).filter(|fix| !fix.is_empty() && bytes.len() <= 60);
+        report.push(&KEY, key, format!("key `{written}`; write one word"), fix);
+    }
 }
 
 fn check_value(report: &mut Report<'_>, name: &str, key: Range<usize>, value: Range<usize>) {
@@ -220,6 +231,7 @@ fn check_value(report: &mut Report<'_>, name: &str, key: Range<usize>, value: Ra
         "srcBytes" | "dstBytes" | "srcPackets" | "dstPackets" | "totalPackets" if written.parse::<u64>().is_err() => {
             "a whole number"
         }
+        "srcMAC" | "dstMAC" | "identMAC" if !is_mac(&written) => "six pairs of hex digits with colons",
         "isLoginEvent" | "isLogoutEvent" if !matches!(written.as_str(), "true" | "false") => "true or false",
         _ => return,
     };
@@ -232,12 +244,12 @@ fn check_time(report: &mut Report<'_>, value: Option<Range<usize>>, has_format: 
         return report.say(&TIME_MISSING, start..start, format!("no devTime; {fix}"));
     };
     let written = report.text(value.clone());
-    let context = Context { received: Time(0), zone: Offset(0) };
-    let is_seconds = written.len() == 10 && written.bytes().all(|byte| byte.is_ascii_digit());
-    match (is_seconds, has_format) {
+    let is_digits = written.bytes().all(|byte| byte.is_ascii_digit());
+    let is_millis = is_digits && (1..=13).contains(&written.len());
+    match (is_digits && written.len() == 10, has_format) {
         (_, true) => {}
         (true, false) => report.fix(&TIME, value, "devTime is in seconds; write milliseconds", format!("{written}000")),
-        (false, false) if instant(&written, &context).is_none() => {
+        (false, false) if !is_millis && !is_date(&written) => {
             report.say(
                 &TIME,
                 value,

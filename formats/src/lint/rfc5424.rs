@@ -1,5 +1,6 @@
 //! What RFC 5424 says that a line breaks.
 
+use std::net::IpAddr;
 use std::ops::Range;
 
 use super::{Linter, Report, Rule, error, warning};
@@ -23,6 +24,7 @@ pub(super) const LINTER: Linter = Linter {
         &SD_NAME,
         &SD_ESCAPE,
         &SD_BACKSLASH,
+        &SD_VALUE,
         &BOM,
         &UTF8,
         &CONTROL,
@@ -62,6 +64,8 @@ static SD_BACKSLASH: Rule = warning(
     "rfc5424-sd-backslash",
     "RFC 5424 §6.3.3: a backslash before anything else MUST be treated as a regular backslash; `\\` itself MUST be escaped",
 );
+static SD_VALUE: Rule =
+    error("rfc5424-sd-value", "RFC 5424 §7.1 to §7.3: what the parameters of timeQuality, origin and meta may hold");
 static BOM: Rule = warning(
     "rfc5424-bom",
     "RFC 5424 §6.4: if a syslog application encodes MSG in UTF-8, the string MUST begin with the BOM",
@@ -186,7 +190,7 @@ fn elements(report: &mut Report<'_>, start: usize) -> usize {
         let id = at.saturating_add(1)..name_end(line, at.saturating_add(1));
         let mark = report.findings.len();
         sd_id(report, id.clone(), &mut ids);
-        match params(report, id.end) {
+        match params(report, id) {
             Some(end) => at = end,
             None => {
                 // It is a text; what was found in it is not about an element.
@@ -229,17 +233,19 @@ fn sd_id<'l>(report: &mut Report<'l>, range: Range<usize>, ids: &mut Vec<&'l [u8
     }
     let (name, number) = written.split_once('@').unwrap_or((&written, ""));
     let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let is_private = is_number && !name.is_empty();
+    // IANA's list begins with 0, which is reserved.
+    let is_assigned = number.split('.').next().is_some_and(|number| number.bytes().any(|byte| byte != b'0'));
+    let is_private = is_number && is_assigned && !name.is_empty();
     if !is_private && !REGISTERED.contains(&written.as_str()) {
-        let message = format!("SD-ID `{written}` is not registered; write `{name}@` and your enterprise number");
+        let message = format!("SD-ID `{written}` is not assigned; write `{name}@` and your enterprise number");
         report.say(&SD_ID, range, message);
     }
 }
 
 /// The parameters behind an SD-ID; answers where the element ends.
-fn params(report: &mut Report<'_>, at: usize) -> Option<usize> {
+fn params(report: &mut Report<'_>, id: Range<usize>) -> Option<usize> {
     let line = report.line;
-    let mut at = at;
+    let mut at = id.end;
     loop {
         if line.get(at)? == &b']' {
             return Some(at.saturating_add(1));
@@ -264,9 +270,41 @@ fn params(report: &mut Report<'_>, at: usize) -> Option<usize> {
         if name.len() > 32 || !report.bytes(name.clone()).iter().all(u8::is_ascii_graphic) {
             let message =
                 format!("PARAM-NAME `{}`; write 1 to 32 printable ASCII characters", report.text(name.clone()));
-            report.say(&SD_NAME, name, message);
+            report.say(&SD_NAME, name.clone(), message);
         }
-        at = value_end(report, value_at)?.saturating_add(1);
+        let value_end = value_end(report, value_at)?;
+        registered_value(report, &id, &name, value_at..value_end);
+        at = value_end.saturating_add(1);
+    }
+}
+
+/// A parameter of an element that IANA has registered.
+fn registered_value(report: &mut Report<'_>, id: &Range<usize>, name: &Range<usize>, value: Range<usize>) {
+    let bytes = report.bytes(value.clone());
+    let written = std::str::from_utf8(bytes).unwrap_or_default();
+    let digits = |most: usize| (1..=most).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_digit);
+    let is_text = |most: usize| String::from_utf8_lossy(bytes).chars().count() <= most;
+    let (is_right, wanted) = match (report.bytes(id.clone()), report.bytes(name.clone())) {
+        (b"timeQuality", b"tzKnown" | b"isSynced") => (matches!(bytes, b"0" | b"1"), "0 or 1"),
+        (b"timeQuality", b"syncAccuracy") => (digits(20), "microseconds, a whole number"),
+        (b"origin", b"ip") => (written.parse::<IpAddr>().is_ok(), "an address"),
+        (b"origin", b"enterpriseId") => (
+            written.split('.').all(|part| part.parse::<u32>().is_ok()),
+            "an enterprise number, with its parts or alone",
+        ),
+        (b"origin", b"software") => (is_text(48), "at most 48 characters"),
+        (b"origin", b"swVersion") => (is_text(32), "at most 32 characters"),
+        (b"meta", b"sequenceId") => {
+            let is_counted =
+                digits(10) && written.parse().is_ok_and(|number| (1..=2_147_483_647_u64).contains(&number));
+            (is_counted, "1 to 2147483647")
+        }
+        (b"meta", b"sysUpTime") => (digits(20), "hundredths of a second, a whole number"),
+        _ => return,
+    };
+    if !is_right {
+        let (name, shown) = (report.text(name.clone()), report.text(value.clone()));
+        report.say(&SD_VALUE, value, format!("`{name}` is `{shown}`; write {wanted}"));
     }
 }
 

@@ -79,7 +79,8 @@ fn host(event: &Event<'_>, exact: &mut Exact, out: &mut Vec<u8>) -> bool {
 }
 
 /// `Mmm dd hh:mm:ss`; §4.1.2: a day of one digit has a space before it.
-fn stamp(time: Time, out: &mut Vec<u8>) {
+/// Writes `Mmm dd hh:mm:ss`, in UTC.
+pub(crate) fn stamp(time: Time, out: &mut Vec<u8>) {
     let civil = time.civil();
     let month = usize::from(civil.month).checked_sub(1).and_then(|month| MONTHS.get(month));
     out.extend_from_slice(month.unwrap_or(&"Jan").as_bytes());
