@@ -190,7 +190,7 @@ fn a_pin_that_was_refused_is_not_tried_again_and_not_shown() {
     fs::write(token.path("wharfinger.yaml"), config).unwrap();
     let path = token.path("wharfinger.yaml").display().to_string();
     let refused = || {
-        let output = token.run(env!("CARGO_BIN_EXE_wharfinger"), &["run", "--config", &path]);
+        let output = token.run("timeout", &["60", env!("CARGO_BIN_EXE_wharfinger"), "run", "--config", &path]);
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(!output.status.success() && text.contains("was refused"), "{text}");
         assert!(!text.contains(PIN) && !text.contains("wrong-battery-17"), "{text}");
