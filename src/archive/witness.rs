@@ -139,7 +139,7 @@ impl Submission {
             leaves.push(leaf_of(store, seq)?);
         }
         leaves.iter().for_each(|leaf| grown.push(*leaf));
-        if !Checkpoint::parse(&self.text).is_some_and(|checkpoint| checkpoint.root == grown.root()) {
+        if Checkpoint::parse(&self.text).is_none_or(|checkpoint| checkpoint.root != grown.root()) {
             return Err(io::Error::other(format!("the seals in the store are not those that `{}` is over", self.key)));
         }
         let proof = if size == 0 { Vec::new() } else { consistency(&before, &leaves) };
