@@ -25,9 +25,12 @@ pub(super) fn check_object(store: &dyn Store, data: &Data, deep: bool) -> io::Re
     if counted.bytes != data.bytes || hash != data.sha256 {
         return Ok(Some("its bytes are not those that were sealed".to_owned()));
     }
+    if !deep {
+        return Ok(None);
+    }
     match store.open(&data.object)? {
-        Some(object) if deep => root(inflated(&data.object, object)?, data),
-        _ => Ok(None),
+        Some(object) => root(inflated(&data.object, object)?, data),
+        None => Ok(Some("it was there, and is not any more".to_owned())),
     }
 }
 
