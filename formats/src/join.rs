@@ -148,19 +148,23 @@ pub struct DaemonTraces {
     bytes: Vec<u8>,
     lines: usize,
     since: Option<Time>,
+    /// What is held begins with a line of the log: below anything else stands no trace.
+    has_record: bool,
 }
 
 impl DaemonTraces {
     /// Takes the next line, without its LF, read at `now`. Calls `deliver` with each frame that is
     /// complete, which is known only when the next line is seen.
     pub fn push(&mut self, line: &[u8], now: Time, mut deliver: impl FnMut(&[u8])) {
-        let is_trace = !self.bytes.is_empty() && crate::dockerd::is_below(line);
+        let is_below = crate::dockerd::is_below(line);
+        let is_trace = !self.bytes.is_empty() && self.has_record && is_below;
         let fits = self.bytes.len().saturating_add(line.len()) < TRACE_BYTES_MAX && self.lines <= TRACE_LINES_MAX;
         if is_trace && fits {
             self.bytes.push(b'\n');
         } else {
             self.finish(&mut deliver);
             self.since = Some(now);
+            self.has_record = !is_below;
         }
         self.bytes.extend_from_slice(line);
         self.lines = self.lines.saturating_add(1);

@@ -20,7 +20,7 @@ use crate::{EmitContext, Event, Extra, Field, Format, Value};
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
     name: "json",
-    about: "native JSON, one flat object a line",
+    about: "native JSON, one flat object a line; `convert`, `diff` and `explain` read it with `--from json`",
     detect: None,
     starts: b"",
     parse: None,

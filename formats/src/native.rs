@@ -1,7 +1,8 @@
 //! Native JSON read back: the line of an archive becomes the event that it was made of.
 //!
-//! It stands where an archive is read again, behind whoever has checked the line. It is no format of
-//! input: a line is believed, also in what only the gateway may say (`event_id`, `vm.name`).
+//! It stands where an archive is read again, behind whoever has checked the line, and where a user has named
+//! native JSON as what a file is (`convert --from json`). It is no format of a source: a line is believed, also
+//! in what only the gateway may say (`event_id`, `vm.name`).
 //!
 //! Invariant: total, and written again the event makes the same line. What a line does not say is lost:
 //! an instant that has no field of its own is a text, and the group of an extra ends at its first full

@@ -1,5 +1,5 @@
-//! `wharfinger convert`: lines of one format in, lines of another out. One thread, big blocks, one
-//! event that is used again for every line.
+//! `wharfinger convert`: records of one format in, lines of another out. One thread, big blocks, one
+//! event that is used again for every record.
 
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
@@ -8,11 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressStyle};
-use wharfinger_formats::{Choice, Context, Emit, EmitContext, Event, FORMATS, Field, Offset, Time, parse};
+use wharfinger_formats::{Emit, EmitContext, Event, FORMATS, Field, Offset, Time};
 
 use super::failure::{Exit, Failure};
-use super::input::{Input, Line, Lines};
+use super::input::{Input, Line};
 use super::output;
+use super::records::{Reading, Records, readable, unparsed};
 use crate::part::{ByteSize, describe_io};
 
 /// Convert log lines from one format to another, from files (also gzip and zstd) or stdin to stdout
@@ -22,7 +23,9 @@ pub(super) struct Arguments {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Format of the lines (see `wharfinger list`); `auto` looks at each
+    /// Format of the input (see `wharfinger list`); `auto` looks at each line, and at the first bytes of a file
+    /// for journald's export form and the files of Docker's `local` driver. Only where it is named: `json` reads
+    /// native JSON back, and `dockerd` joins Go traces to the line above them
     #[arg(long, value_name = "FORMAT", default_value = "auto", hide_possible_values = true,
           value_parser = PossibleValuesParser::new(readable()))]
     from: String,
@@ -43,11 +46,6 @@ pub(super) struct Arguments {
     /// End with exit code 65 when a line was not understood
     #[arg(long)]
     strict: bool,
-}
-
-pub(super) fn readable() -> Vec<&'static str> {
-    let names = FORMATS.iter().filter(|format| format.parse.is_some()).map(|format| format.name);
-    std::iter::once("auto").chain(names).collect()
 }
 
 fn writable() -> Vec<&'static str> {
@@ -71,14 +69,14 @@ pub(super) fn now() -> Time {
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let usage =
         |name: &str| Failure::new(Exit::Usage, anyhow::anyhow!("unknown format `{name}`"), "see `wharfinger list`");
-    let choice = Choice::named(&arguments.from).ok_or_else(|| usage(&arguments.from))?;
     let format = FORMATS.iter().find(|format| format.name == arguments.to);
     let emit = format.and_then(|format| format.emit).ok_or_else(|| usage(&arguments.to))?;
     let mut converter = Converter {
-        choice,
+        from: arguments.from.clone(),
+        reading: Reading::new(&arguments.from, arguments.zone),
         emit,
-        context: Context { received: now(), zone: arguments.zone },
         event: Event::new(b""),
+        raw: Vec::new(),
         lines: 0,
         unparsed: 0,
         out: Vec::new(),
@@ -104,11 +102,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 struct Converter {
-    choice: Choice,
+    from: String,
+    reading: Reading,
     emit: Emit,
-    context: Context,
-    /// The memory of the event, between lines.
+    /// The memory of the event, between records.
     event: Event<'static>,
+    /// The same for the bytes that native JSON brings.
+    raw: Vec<u8>,
     lines: u64,
     unparsed: u64,
     out: Vec<u8>,
@@ -116,12 +116,9 @@ struct Converter {
 
 impl Converter {
     fn convert(&mut self, input: &mut Input, line_max: ByteSize, progress: &Progress) -> Result<(), Failure> {
-        let mut lines = Lines::new(line_max.as_usize());
+        let mut records = Records::new(&self.from, line_max.as_usize());
         loop {
-            let filled = lines.fill(input);
-            while let Some(line) = lines.next() {
-                self.line(line, line_max);
-            }
+            let filled = records.read(input, |record, found| self.record(record, found, line_max));
             // Before the next read, which may wait for ever.
             output::write(&self.out)?;
             self.out.clear();
@@ -140,29 +137,19 @@ impl Converter {
         Ok(())
     }
 
-    fn line(&mut self, line: Line<'_>, line_max: ByteSize) {
+    fn record(&mut self, record: Line<'_>, found: Option<&str>, line_max: ByteSize) {
         let memory = std::mem::replace(&mut self.event, Event::new(b""));
-        let event = match line {
-            Line::Whole(line) if line.trim_ascii().is_empty() => {
+        let event = match record {
+            Line::Whole(record) if record.trim_ascii().is_empty() => {
                 self.event = memory;
                 return;
             }
-            Line::Whole(line) => {
-                let mut event = memory.reuse(line);
-                parse(self.choice, line, &self.context, &mut event);
-                event
-            }
+            Line::Whole(record) => self.reading.event(found, record, &mut self.raw, memory),
             Line::TooLong { head, bytes } => {
-                let mut event = memory.reuse(head);
-                event.set(Field::EventClass, "unparsed");
-                event.set(Field::Name, "Unparsed line");
-                event.set(Field::Severity, 2);
-                event.set(Field::ParseStatus, "failed");
                 let error = format!(
                     "expected a line of at most {line_max}, found {bytes} bytes, of which this is the beginning"
                 );
-                event.set(Field::ParseError, &error);
-                event
+                unparsed(head, memory, &error)
             }
         };
         self.lines += 1;

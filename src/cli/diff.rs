@@ -1,18 +1,19 @@
 //! `wharfinger diff`: what events say differently, field by field: the lines of two files, or the
 //! lines of one as they are after two emitters have written them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValuesParser;
 use serde_json::json;
-use wharfinger_formats::{Choice, Context, EmitContext, Event, FORMATS, Field, Format, Offset, Value, parse};
+use wharfinger_formats::{Emit, EmitContext, Event, FORMATS, Field, Format, Offset, Value};
 
-use super::convert::{now, readable, zone};
+use super::convert::zone;
 use super::failure::{Exit, Failure};
-use super::input::{Input, Line, Lines};
+use super::input::{Input, Line};
 use super::output;
+use super::records::{Reading, Records, readable};
 use super::visible::visible;
 use crate::part::describe_io;
 
@@ -32,7 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ONE,OTHER", value_parser = emitters)]
     emitters: Option<Pair>,
 
-    /// Format of the lines (see `wharfinger list`); `auto` looks at each
+    /// Format of the input, as for `convert`; native JSON is read where it is named: `json`
     #[arg(long, value_name = "FORMAT", default_value = "auto", hide_possible_values = true,
           value_parser = PossibleValuesParser::new(readable()))]
     from: String,
@@ -58,7 +59,7 @@ const LINE_MAX: usize = 1 << 20;
 struct Pair(&'static Format, &'static Format);
 
 fn emitters(text: &str) -> Result<Pair, String> {
-    let both = || FORMATS.iter().filter(|format| format.emit.is_some() && format.parse.is_some());
+    let both = || FORMATS.iter().filter(|format| format.emit.is_some() && readable().contains(&format.name));
     let find = |name: &str| both().find(|format| format.name == name.trim());
     match text.split_once(',').map(|(one, other)| (find(one), find(other))) {
         Some((Some(one), Some(other))) => Ok(Pair(one, other)),
@@ -73,25 +74,27 @@ fn emitters(text: &str) -> Result<Pair, String> {
 type Said = BTreeMap<String, String>;
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let context = Context { received: now(), zone: arguments.zone };
-    let choice = Choice::named(&arguments.from).unwrap_or_default();
+    let reading = Reading::new(&arguments.from, arguments.zone);
+    let open = |path: &Path| Reader::open(path, &arguments.from);
     let mut page = Page { arguments, events: 0, different: 0 };
     match (&arguments.other, arguments.emitters) {
         (_, Some(Pair(one, other))) => {
-            let mut lines = Reader::open(&arguments.one)?;
-            while let Some(line) = lines.next()? {
-                let mut event = Event::new(&line);
-                parse(choice, &line, &context, &mut event);
-                page.compare(&written(&event, one, &context), &written(&event, other, &context))?;
+            let (one, other) = (Emitted::new(one, arguments.zone), Emitted::new(other, arguments.zone));
+            let mut records = open(&arguments.one)?;
+            let mut raw = Vec::new();
+            while let Some((record, found)) = records.next()? {
+                let event = reading.event(found, &record, &mut raw, Event::new(b""));
+                page.compare(&one.read(&event), &other.read(&event))?;
             }
         }
         (Some(other), None) => {
-            let (mut ones, mut others) = (Reader::open(&arguments.one)?, Reader::open(other)?);
+            let (mut ones, mut others) = (open(&arguments.one)?, open(other)?);
             loop {
                 match (ones.next()?, others.next()?) {
                     (None, None) => break,
                     (one, other) => {
-                        let read = |line: Option<Vec<u8>>| line.map(|line| read(choice, &line, &context));
+                        let read =
+                            |record: Option<Record>| record.map(|(record, found)| read(&reading, found, &record));
                         page.compare(&read(one).unwrap_or_default(), &read(other).unwrap_or_default())?;
                     }
                 }
@@ -102,55 +105,69 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     page.conclude()
 }
 
-/// The lines of a file, one by one, without those that are empty.
+/// The bytes of a record, and the format if its file has shown it.
+type Record = (Vec<u8>, Option<&'static str>);
+
+/// The records of a file, one by one, without those that are empty.
 struct Reader {
     input: Input,
-    lines: Lines,
+    records: Records,
+    waiting: VecDeque<Record>,
     more: bool,
 }
 
 impl Reader {
-    fn open(path: &Path) -> Result<Reader, Failure> {
+    fn open(path: &Path, from: &str) -> Result<Reader, Failure> {
         let input = Input::open(path).map_err(|error| {
             let error = anyhow::anyhow!(describe_io(&error)).context(format!("cannot open `{}`", path.display()));
             Failure::new(Exit::NoInput, error, "check the path")
         })?;
-        Ok(Reader { input, lines: Lines::new(LINE_MAX), more: true })
+        Ok(Reader { input, records: Records::new(from, LINE_MAX), waiting: VecDeque::new(), more: true })
     }
 
-    fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        loop {
-            match self.lines.next() {
-                Some(Line::Whole(line)) if line.trim_ascii().is_empty() => {}
-                Some(Line::Whole(line)) => return Ok(Some(line.to_vec())),
-                Some(Line::TooLong { head, .. }) => return Ok(Some(head.to_vec())),
-                None if !self.more => return Ok(None),
-                None => {
-                    self.more = self.lines.fill(&mut self.input).map_err(|error| {
-                        let name = &self.input.name;
-                        let error =
-                            anyhow::anyhow!(describe_io(&error)).context(format!("cannot read `{name}` to its end"));
-                        Failure::new(Exit::Data, error, "is the file whole?")
-                    })?;
+    fn next(&mut self) -> Result<Option<Record>, Failure> {
+        while self.waiting.is_empty() && self.more {
+            let waiting = &mut self.waiting;
+            let read = self.records.read(&mut self.input, |record, found| {
+                let (Line::Whole(bytes) | Line::TooLong { head: bytes, .. }) = record;
+                if !bytes.trim_ascii().is_empty() {
+                    waiting.push_back((bytes.to_vec(), found));
                 }
-            }
+            });
+            self.more = read.map_err(|error| {
+                let name = &self.input.name;
+                let error = anyhow::anyhow!(describe_io(&error)).context(format!("cannot read `{name}` to its end"));
+                Failure::new(Exit::Data, error, "is the file whole?")
+            })?;
         }
+        Ok(self.waiting.pop_front())
     }
 }
 
-fn read(choice: Choice, line: &[u8], context: &Context) -> Said {
-    let mut event = Event::new(line);
-    parse(choice, line, context, &mut event);
-    said(&event)
+fn read(reading: &Reading, found: Option<&str>, record: &[u8]) -> Said {
+    let mut raw = Vec::new();
+    said(&reading.event(found, record, &mut raw, Event::new(b"")))
 }
 
-/// What is left of an event behind a format: written, and read again.
-fn written(event: &Event<'_>, format: &'static Format, context: &Context) -> Said {
-    let mut line = Vec::new();
-    if let Some(emit) = format.emit {
-        emit(event, &EmitContext::default(), &mut line);
+/// A format that is written and read again.
+struct Emitted {
+    emit: Option<Emit>,
+    reading: Reading,
+}
+
+impl Emitted {
+    fn new(format: &Format, zone: Offset) -> Emitted {
+        Emitted { emit: format.emit, reading: Reading::new(format.name, zone) }
     }
-    read(Choice::Named(format), &line, context)
+
+    /// What is left of an event behind the format.
+    fn read(&self, event: &Event<'_>) -> Said {
+        let mut line = Vec::new();
+        if let Some(emit) = self.emit {
+            emit(event, &EmitContext::default(), &mut line);
+        }
+        read(&self.reading, None, &line)
+    }
 }
 
 fn said(event: &Event<'_>) -> Said {

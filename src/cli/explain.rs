@@ -7,22 +7,23 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use clap::builder::PossibleValuesParser;
-use wharfinger_formats::{Choice, Context, EmitContext, Event, Extra, FORMATS, Field, Offset, Value, parse};
+use wharfinger_formats::{Choice, EmitContext, Event, Extra, FORMATS, Field, Offset, Value};
 
-use super::convert::{now, readable, zone};
+use super::convert::zone;
 use super::failure::{Exit, Failure};
-use super::input::{Input, Line, Lines};
+use super::input::{Input, Line};
 use super::output;
+use super::records::{Reading, Records, objects, readable};
 use super::visible::{visible, visible_bytes};
 use crate::part::describe_io;
 
 /// Explain one line: its format, each field and where it stands, and what would be written
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The line; the first line of stdin when left out
+    /// The line; the first record of stdin when left out
     line: Option<OsString>,
 
-    /// Format to read it as, in place of a guess
+    /// Format to read it as, in place of a guess; native JSON is read where it is named: `json`
     #[arg(long, value_name = "FORMAT", default_value = "auto", hide_possible_values = true,
           value_parser = PossibleValuesParser::new(readable()))]
     from: String,
@@ -39,40 +40,59 @@ const LINE_MAX: usize = 1 << 20;
 const VALUE_CHARS: usize = 120;
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let line = match &arguments.line {
-        Some(line) => line.as_bytes().to_vec(),
-        None => first_line()?,
+    let (line, found) = match &arguments.line {
+        Some(line) => (first_object(line.as_bytes()), None),
+        None => first_record(&arguments.from)?,
     };
-    let choice = Choice::named(&arguments.from).unwrap_or_default();
-    let context = Context { received: now(), zone: arguments.zone };
-    let mut event = Event::new(&line);
-    parse(choice, &line, &context, &mut event);
+    let reading = Reading::new(&arguments.from, arguments.zone);
+    let mut raw = Vec::new();
+    let event = reading.event(found, &line, &mut raw, Event::new(b""));
+    let choice = reading.choice;
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = Page { colour, text: String::new() }.write(&line, choice, &event);
     output::write(text.as_bytes())?;
     Ok(Exit::Ok)
 }
 
-fn first_line() -> Result<Vec<u8>, Failure> {
+/// Of objects of JSON on one line the first is explained, and it is said how many are not.
+fn first_object(line: &[u8]) -> Vec<u8> {
+    let mut found: Vec<Vec<u8>> = Vec::new();
+    objects(line, |object| found.push(object.to_vec()));
+    tell_of_others(found.len());
+    found.swap_remove(0)
+}
+
+fn tell_of_others(count: usize) {
+    if count > 1 {
+        eprintln!("this is the first of {count} records; `convert` reads them all");
+    }
+}
+
+/// The first record of stdin, and its format if the first bytes have shown it.
+fn first_record(from: &str) -> Result<(Vec<u8>, Option<&'static str>), Failure> {
     let failed = |error: io::Error| {
         let error = anyhow::anyhow!(describe_io(&error)).context("cannot read stdin");
         Failure::new(Exit::NoInput, error, "give the line as an argument")
     };
     let mut input = Input::open(Path::new("-")).map_err(failed)?;
-    let mut lines = Lines::new(LINE_MAX);
+    let mut records = Records::new(from, LINE_MAX);
+    let (mut first, mut too_long) = (None, None);
     loop {
-        let more = lines.fill(&mut input).map_err(failed)?;
-        match lines.next() {
-            Some(Line::Whole(line)) => return Ok(line.to_vec()),
-            Some(Line::TooLong { bytes, .. }) => {
-                let error = anyhow::anyhow!("the line has {bytes} bytes, more than {LINE_MAX}");
-                return Err(Failure::new(Exit::Data, error, "give one line of a log"));
-            }
-            None if more => {}
-            None => {
-                let error = anyhow::anyhow!("there is no line on stdin");
-                return Err(Failure::new(Exit::NoInput, error, "give the line as an argument, or pipe it in"));
-            }
+        let more = records.read(&mut input, |record, found| match record {
+            _ if first.is_some() || too_long.is_some() => {}
+            Line::Whole(record) => first = Some((record.to_vec(), found)),
+            Line::TooLong { bytes, .. } => too_long = Some(bytes),
+        });
+        if let Some(bytes) = too_long {
+            let error = anyhow::anyhow!("the line has {bytes} bytes, more than {LINE_MAX}");
+            return Err(Failure::new(Exit::Data, error, "give one line of a log"));
+        }
+        if let Some(first) = first {
+            return Ok(first);
+        }
+        if !more.map_err(failed)? {
+            let error = anyhow::anyhow!("there is no line on stdin");
+            return Err(Failure::new(Exit::NoInput, error, "give the line as an argument, or pipe it in"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Files and stdin as lines: gzip and zstd are opened by their first bytes.
+//! Files and stdin as lines, or as records of a stream: gzip and zstd are opened by their first bytes.
 //!
 //! Invariant: memory is bounded by the block and the longest line allowed, whatever a compressed
 //! file grows to and wherever its line ends are.
@@ -8,6 +8,8 @@ use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use wharfinger_formats::frame::{Frame, FrameError, Scanner, Stream};
 
 /// Bytes asked for at once.
 const BLOCK: usize = 256 * 1024;
@@ -120,6 +122,58 @@ impl Lines {
         self.end += count;
         self.at_end = count == 0;
         Ok(!self.at_end)
+    }
+
+    /// The longest line allowed, in bytes.
+    pub(super) fn line_max(&self) -> usize {
+        self.line_max
+    }
+
+    /// What was read and not yet handed out.
+    pub(super) fn waiting(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Hands over all whole records of a stream that is not cut at line ends, and at its end what is left.
+    ///
+    /// # Errors
+    /// The stream cannot be cut any further.
+    pub(super) fn framed<S: Scanner>(
+        &mut self,
+        framer: &mut Stream<S>,
+        deliver: &mut impl FnMut(Line<'_>),
+    ) -> io::Result<()> {
+        let malformed = |error: FrameError| io::Error::new(io::ErrorKind::InvalidData, error.to_string());
+        let mut is_over = false;
+        loop {
+            let input = &self.buffer[self.start..self.end];
+            let frame = if is_over { framer.finish(input) } else { framer.next(input) };
+            let used = match frame {
+                Frame::Complete { start, end, used } | Frame::Truncated { start, end, used } => {
+                    deliver(Line::Whole(&input[start..end]));
+                    used
+                }
+                Frame::TooLong { used, bytes_total } => {
+                    deliver(Line::TooLong { head: framer.head(), bytes: bytes_total });
+                    used
+                }
+                Frame::NeedMore { used } => {
+                    self.start += used;
+                    self.scanned = self.start;
+                    if is_over || !self.at_end {
+                        return Ok(());
+                    }
+                    is_over = true;
+                    continue;
+                }
+                Frame::Malformed(error) => return Err(malformed(error)),
+            };
+            self.start += used;
+            self.scanned = self.start;
+            if is_over {
+                return Ok(());
+            }
+        }
     }
 
     /// The next line without its end (`\n` or `\r\n`).

@@ -25,6 +25,7 @@ mod output;
 mod place;
 mod queue;
 mod reconcile;
+mod records;
 mod replay;
 mod run;
 mod sealed;
