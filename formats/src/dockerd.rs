@@ -17,10 +17,10 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::json_read::JsonValue;
+use crate::json_read::{JsonValue, KEYS_MAX};
 use crate::text::Text;
 use crate::{Context, Event, Field, Format, ParseError, Time, Value, syslog};
 use logfmt::{Pair, Pairs};
@@ -128,7 +128,7 @@ fn parse<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a>) -> Resu
     let mut facts = Facts::default();
     let expected = ParseError::new(0, "`time=`, a level such as `INFO[`, `[info] ` or a JSON object");
     match shape(input).ok_or(expected)? {
-        Shape::Logfmt => pairs(Pairs::new(text, 0), event, &mut facts),
+        Shape::Logfmt => pairs(&text, 0, event, &mut facts),
         Shape::Terminal { text: at } => terminal(&text, at, event, &mut facts),
         Shape::Json => json(input, event, &mut facts)?,
         Shape::Bracket { text: at } => bracket(&text, at, event, &mut facts),
@@ -146,13 +146,20 @@ pub(crate) fn is_below(line: &[u8]) -> bool {
     shape(line).is_none()
 }
 
-fn pairs<'a>(pairs: Pairs<'a>, event: &mut Event<'a>, facts: &mut Facts<'a>) {
-    for Pair { key, value, cut } in pairs {
+/// The pairs from `at` on, up to the limit of keys; what stands behind that is one extra.
+fn pairs<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>, facts: &mut Facts<'a>) {
+    let mut pairs = Pairs::new(*text, at);
+    for Pair { key, value, cut } in pairs.by_ref().take(KEYS_MAX as usize) {
         if cut {
             let raw = event.raw();
             event.mark_partial(&ParseError::new(raw.len(), "a closing quote"), raw);
         }
         pair(key, JsonValue::Str(value), event, facts);
+    }
+    let rest = text.tail(pairs.at());
+    if !rest.trim().is_empty() {
+        event.mark_partial(&ParseError::new(pairs.at(), "at most 2,000 pairs"), text.bytes());
+        event.extra("dockerd", "", &rest);
     }
 }
 
@@ -177,7 +184,7 @@ fn terminal<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>, facts: &mut F
         Some((time, used)) if used == clock.len() => event.set(Field::Time, time),
         _ => event.extra("dockerd", "seconds", &clock),
     }
-    pairs(Pairs::new(*text, stop), event, facts);
+    pairs(text, stop, event, facts);
 }
 
 /// `[info] text`, `[debug] server.go:1036 text`, `[9e2cc6bc] +job create(x)`.
@@ -207,8 +214,9 @@ fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
 }
 
 fn json<'a>(input: &'a [u8], event: &mut Event<'a>, facts: &mut Facts<'a>) -> Result<(), ParseError> {
-    let error =
-        |error: &serde_json::Error| ParseError::new(error.column().saturating_sub(1), "a JSON object of strings");
+    let error = |error: &serde_json::Error| {
+        ParseError::new(error.column().saturating_sub(1), "a JSON object of at most 2,000 strings")
+    };
     let members: Members<'a> = serde_json::from_slice(input).map_err(|e| error(&e))?;
     for (key, raw) in members.0 {
         let value = match serde_json::from_str::<Words<'a>>(raw.get()) {
@@ -236,6 +244,9 @@ impl<'de> Deserialize<'de> for Members<'de> {
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members<'de>, M::Error> {
                 let mut members = Vec::new();
                 while let Some((Words(key), value)) = map.next_entry()? {
+                    if members.len() >= KEYS_MAX as usize {
+                        return Err(de::Error::custom("more than 2,000 members"));
+                    }
                     members.push((key, value));
                 }
                 Ok(Members(members))
@@ -325,6 +336,18 @@ mod tests {
 
     const CONTEXT: Context = Context { received: Time(1_795_251_800_000_000_000), zone: Offset(0) };
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    /// As many pairs as an event may have keys; what stands behind them is kept as one text.
+    #[test]
+    fn pairs_are_counted() {
+        let line = format!("time=\"2026-11-21T09:03:20Z\" level=info msg=x {}end=1", "a=b ".repeat(3_000));
+        let mut event = Event::new(line.as_bytes());
+        parse(line.as_bytes(), &CONTEXT, &mut event).unwrap();
+        assert_eq!((event.text(Field::ParseStatus), event.text(Field::Msg)), (Some("partial"), Some("x")));
+        assert!(event.extras().len() <= KEYS_MAX as usize + 1);
+        let rest = event.extras().next_back().unwrap();
+        assert!(rest.name.is_empty() && matches!(rest.value, Value::Str(text) if text.ends_with("a=b end=1")));
+    }
 
     fn check(input: &str, expected: &[(Field, &str)]) {
         let input = input.replace("<id>", ID);

@@ -241,6 +241,15 @@ mod tests {
         assert_eq!(shown(input.as_bytes()), expected, "{input:?}");
     }
 
+    /// As many keys as an event may have, and what is more is not read at all: the line is its message.
+    #[test]
+    fn parameters_are_counted() {
+        let line = |count: usize| format!("<13>1 - h a - - [x{}] hi", " b=\"c\"".repeat(count));
+        assert!(shown(line(2_000).as_bytes()).contains("msg=hi"));
+        let too_many = shown(line(3_000).as_bytes());
+        assert!(too_many.contains("parse.status=partial") && too_many.contains("msg=[x b=\"c\""), "{too_many}");
+    }
+
     #[test]
     fn the_header_and_structured_data_of_the_standard() {
         // RFC 5424 §6.5, in own words.

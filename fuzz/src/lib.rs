@@ -101,7 +101,17 @@ pub fn check_native_event(event: &Event<'_>) {
     let line = emitted("json", event);
     let mut raw = Vec::new();
     let back = native::read(&line, &mut raw, Event::new(b"")).expect("a line of ours");
-    assert_eq!(String::from_utf8_lossy(&emitted("json", &back)), String::from_utf8_lossy(&line));
+    let again = emitted("json", &back);
+    // A record made by hand may say of text that it is none, and have blanks around its JSON.
+    let says_no_text = line.windows(13).any(|window| window == b"\"raw_base64\":");
+    let odd_raw = says_no_text && std::str::from_utf8(event.raw()).is_ok();
+    let odd_json = |value: Value<'_>| matches!(value, Value::Json(text) if text.trim() != text);
+    if !odd_raw && !event.fields().any(|(_, value)| odd_json(value)) && !event.extras().any(|x| odd_json(x.value)) {
+        assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(&line));
+    }
+    let mut raw = Vec::new();
+    let third = native::read(&again, &mut raw, Event::new(b"")).expect("a line of ours");
+    assert_eq!(String::from_utf8_lossy(&emitted("json", &third)), String::from_utf8_lossy(&again));
 }
 
 /// Refused, or an event like any other.

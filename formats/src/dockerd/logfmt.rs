@@ -26,6 +26,11 @@ impl<'a> Pairs<'a> {
     pub(super) fn new(text: Text<'a>, at: usize) -> Self {
         Pairs { text, at }
     }
+
+    /// Where the next pair may begin.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
 }
 
 impl<'a> Iterator for Pairs<'a> {

@@ -49,18 +49,22 @@ fn judge<'a, 't>(event: &mut Event<'a>, text: &'t str, facts: Facts<'a>, keep: f
     let refused = text.starts_with("error response for ");
     let handled = text.strip_prefix("Handler for ").and_then(|rest| rest.split_once(" returned error"));
     let wrong = failed || refused || handled.is_some();
-    match (method, url) {
-        // 28 and later name the request beside the message; the path in the message is the route.
-        (Some(method), Some(url)) if request::is_method(&method) => request::set(event, method, url),
-        (method, url) => {
-            for (field, text) in [(Field::HttpMethod, method), (Field::HttpUrl, url)] {
-                event.set_text(field, text.unwrap_or_default());
-            }
-            let asked = handled.map_or(text.strip_prefix("Calling ").unwrap_or(text), |(asked, _)| asked);
-            let request =
-                asked.split_once(' ').filter(|(method, url)| request::is_method(method) && url.starts_with('/'));
-            if let Some((method, url)) = request {
+    let asked = handled.map_or(text.strip_prefix("Calling ").unwrap_or(text), |(asked, _)| asked);
+    let asked = asked.split_once(' ').filter(|(method, url)| request::is_method(method) && url.starts_with('/'));
+    // 28 and later name the request beside the message, some of it or all; the path in the message is the route.
+    match (method, url, asked) {
+        (Some(method), Some(url), _) if request::is_method(&method) => request::set(event, method, url),
+        (None, Some(url), Some((method, _))) if url.starts_with('/') => request::set(event, keep(method), url),
+        (method, url, asked) => {
+            let is_asked = asked.is_some();
+            if let Some((method, url)) = asked {
                 request::set(event, keep(method), keep(url.trim_end()));
+            }
+            for (field, name, text) in [(Field::HttpMethod, "method", method), (Field::HttpUrl, "request-url", url)] {
+                match text {
+                    Some(text) if is_asked => event.extra("dockerd", name, &text),
+                    text => event.set_text(field, text.unwrap_or_default()),
+                }
             }
         }
     }

@@ -105,7 +105,8 @@ pub(crate) fn pri(event: &Event<'_>, exact: &mut Exact) -> (u8, u8) {
     (facility, severity)
 }
 
-/// A header field: PRINTUSASCII (33 to 126), anything else is `_`, cut at `max`, empty is `-`.
+/// A header field: PRINTUSASCII (33 to 126), anything else is `_`, cut at `max`, empty is `-`. So is a pipe:
+/// headers that end behind the host are met, and no name may pass for the `CEF:0|` behind them.
 /// Answers whether it is the text exactly.
 fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
     if text.is_empty() || text == "-" {
@@ -116,7 +117,7 @@ fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
         out.extend_from_slice(text.as_bytes());
         return true;
     }
-    out.extend(text.chars().take(max).map(|c| if c.is_ascii_graphic() { c as u8 } else { b'_' }));
+    out.extend(text.chars().take(max).map(|c| if c.is_ascii_graphic() && c != '|' { c as u8 } else { b'_' }));
     false
 }
 
@@ -346,7 +347,7 @@ fn is_plain_value(text: &[u8]) -> bool {
 
 #[inline(never)]
 fn is_word(text: &[u8]) -> bool {
-    all(text, |byte| byte.wrapping_sub(b'!') < 94)
+    all(text, |byte| (byte.wrapping_sub(b'!') < 94) & (byte != b'|'))
 }
 
 #[inline(never)]

@@ -4,9 +4,14 @@
 
 use super::OWN_ID;
 use crate::event::{Cell, ExtraCell};
+use crate::json_read::KEYS_MAX;
 use crate::near;
 use crate::text::Text;
-use crate::{Event, Field, Kind, Time, Value};
+use crate::{Event, Field, Kind, ParseError, Time, Value};
+
+/// As many keys as an event takes, and all of its fields beside them: what we write can be read.
+const PARAMS_MAX: usize = 2_200;
+const _: () = assert!(KEYS_MAX as usize + Field::COUNT < PARAMS_MAX);
 
 /// Reads the elements that begin at `at`; answers where they end, and whether one of them is ours.
 pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
@@ -14,12 +19,16 @@ pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Op
     let mut own = false;
     let mut at = at;
     while text.bytes().get(at) == Some(&b'[') {
-        match element(text, at.wrapping_add(1), event) {
+        let limit = mark.saturating_add(PARAMS_MAX);
+        match element(text, at.wrapping_add(1), limit, event) {
             Some((end, is_own)) => {
                 at = end;
                 own |= is_own;
             }
             None => {
+                if event.extras().len() >= limit {
+                    event.mark_partial(&ParseError::new(at, "at most 2,200 parameters"), text.bytes());
+                }
                 event.truncate_extras(mark);
                 return None;
             }
@@ -31,9 +40,13 @@ pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Op
     Some((at, own))
 }
 
-/// One element whose SD-ID begins at `start`; answers where it ends and whether it is ours.
-fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
+/// One element whose SD-ID begins at `start`; answers where it ends and whether it is ours. None, too, when
+/// the event has `limit` extras.
+fn element<'a>(text: &Text<'a>, start: usize, limit: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
     let bytes = text.bytes();
+    if event.extras().len() >= limit {
+        return None;
+    }
     let mut at = name_end(bytes, start)?;
     let id = bytes.get(start..at)?;
     let own = id == OWN_ID.as_bytes();
@@ -54,6 +67,9 @@ fn element<'a>(text: &Text<'a>, start: usize, event: &mut Event<'a>) -> Option<(
         }
         if bytes.get(at)? == &b']' {
             return Some((at.wrapping_add(1), own));
+        }
+        if event.extras().len() >= limit {
+            return None;
         }
         let name_at = at;
         at = name_end(bytes, at)?;
