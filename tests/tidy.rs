@@ -21,10 +21,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("intake", &["identity", "journal", "stats"]),
     ("sources", &["intake", "part", "stats", "tls"]),
     ("archive", &[]),
-    ("sinks", &["archive", "journal", "part", "tls"]),
+    ("sinks", &["archive", "filter", "journal", "part", "tls"]),
     ("reconcile", &["archive", "filter"]),
     ("replay", &["archive", "filter", "journal", "part", "sinks"]),
-    ("config", &["document", "identity", "journal", "part", "sinks", "sources"]),
+    ("config", &["document", "filter", "identity", "journal", "part", "sinks", "sources"]),
     ("admin", &["intake", "journal", "sinks", "stats"]),
     ("gateway", &["admin", "config", "identity", "intake", "journal", "part", "sinks", "sources", "stats"]),
     (
@@ -47,7 +47,8 @@ const ROOMS: &[(&str, &[&str])] = &[
         ],
     ),
     ("main", &["cli"]),
-    ("lib", &[]),
+    // What fuzz targets see.
+    ("lib", &["archive", "cli", "sources"]),
 ];
 
 /// Rooms that may not know what an event is.
