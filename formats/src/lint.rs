@@ -22,6 +22,9 @@ mod rfc5424;
 
 use std::ops::Range;
 
+use crate::marker::Marker;
+use crate::syslog;
+
 /// So many findings of one line are told.
 pub const FINDINGS_MAX: usize = 200;
 
@@ -115,6 +118,18 @@ pub fn corrected(line: &[u8], findings: &[Finding]) -> Vec<u8> {
     }
     out.extend_from_slice(line.get(done..).unwrap_or_default());
     out
+}
+
+/// Where a line of a format with a marker begins, also directly behind a PRI. JSON holds other people's lines.
+fn marked(marker: Marker, line: &[u8]) -> Option<usize> {
+    if matches!(line.first(), Some(b'{' | b'[')) {
+        return None;
+    }
+    let behind_pri = || {
+        let at = line.len().saturating_sub(syslog::pri(line)?.0.len());
+        marker.version(line, at).map(|_| at)
+    };
+    marker.find(line).or_else(behind_pri)
 }
 
 /// A line and what was found so far.

@@ -195,6 +195,8 @@ fn a_line_is_known_by_what_it_is() {
         ("LEEF:1.0|a", Some("leef")),
         ("<13>1 - - - - - x", Some("rfc5424")),
         ("{\"event\":1}", Some("hec")),
+        ("{\"event\":\"a CEF:0|b\"}", Some("hec")),
+        ("<13>CEF:0|a", Some("cef")),
         ("nothing", None),
     ] {
         assert_eq!(detect(line.as_bytes()).map(|linter| linter.name), expected, "{line}");

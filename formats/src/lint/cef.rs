@@ -55,7 +55,7 @@ pub(super) const LINTER: Linter = Linter {
         &LABEL_MISSING,
         &LABEL_ALONE,
     ],
-    find: |line| MARKER.find(line),
+    find: |line| super::marked(MARKER, line),
     check,
 };
 

@@ -32,7 +32,7 @@ pub(super) const LINTER: Linter = Linter {
         &TIME_MISSING,
         &LINE_END,
     ],
-    find: |line| MARKER.find(line),
+    find: |line| super::marked(MARKER, line),
     check,
 };
 

@@ -62,7 +62,11 @@ fn host(report: &mut Report<'_>, start: usize, at: usize) {
         report.push(&PREFIX_HOST, word..word, message, fix);
     }
     if tag < at {
-        let message = format!("`{}` before `CEF:`; write none", report.text(tag..at).trim_ascii_end());
+        let written = report.text(tag..at);
+        let message = match written.trim_ascii_end() {
+            "" => "more than one space before `CEF:`; write one".to_owned(),
+            tag => format!("`{tag}` before `CEF:`; write none"),
+        };
         report.fix(&PREFIX_TAG, tag..at, message, lead);
     }
 }
