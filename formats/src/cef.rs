@@ -44,7 +44,7 @@ fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));
     let cut = header(event, context, out);
     let start = out.len();
-    let mut extension = Extension { event, out, done: IN_HEADER, cut };
+    let mut extension = Extension { event, out, done: IN_HEADER, cut, free_text: None };
     extension.rows();
     extension.fields_without_key();
     extension.extras();
@@ -84,6 +84,31 @@ static IN_HEADER: Done = {
     }
     done
 };
+
+/// The first row whose key takes free text. Behind free text every key but those of the dictionary may be part of
+/// a text that nobody escaped, and readers say so: our own keys stand before it.
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+const FREE_TEXT: u32 = {
+    let mut at = 0;
+    while at < ROWS.len() && !is_free_text(ROWS[at].key.as_bytes()) {
+        at += 1;
+    }
+    at as u32
+};
+
+/// "msg, cs*, flexString*, request*, reason, filePath, rawEvent"
+const fn is_free_text(key: &[u8]) -> bool {
+    matches!(
+        key,
+        b"msg"
+            | b"reason"
+            | b"filePath"
+            | b"rawEvent"
+            | [b'r', b'e', b'q', b'u', b'e', b's', b't', ..]
+            | [b'c', b's', b'0'..=b'9']
+            | [b'f', b'l', b'e', b'x', b'S', ..]
+    )
+}
 
 static RAW_LEAD: Lead = Lead::EMPTY.then(" rawEvent=");
 static CUT_LEAD: Lead = Lead::EMPTY.then(" emit_cut=");
@@ -152,6 +177,8 @@ struct Extension<'e, 'o> {
     done: Done,
     /// Keys and fields of the header whose values were cut to the dictionary's lengths.
     cut: String,
+    /// Where the first key of free text stands.
+    free_text: Option<usize>,
 }
 
 /// What became of a value.
@@ -174,6 +201,9 @@ impl Extension<'_, '_> {
         let (_, fields, _) = self.event.parts();
         let mut wanted = fields.iter().fold(0_u64, |wanted, (field, _)| wanted | rows_of(*field));
         while let Some(row) = ROWS.get(usize::try_from(wanted.trailing_zeros()).unwrap_or(64)) {
+            if wanted.trailing_zeros() >= FREE_TEXT && self.free_text.is_none() {
+                self.free_text = Some(self.out.len());
+            }
             wanted &= wanted.wrapping_sub(1);
             if let Some(cell) = self.event.at(row.field) {
                 self.row(row, cell);
@@ -237,6 +267,7 @@ impl Extension<'_, '_> {
     /// Canonical fields the dictionary has no key for, or not for this value.
     fn fields_without_key(&mut self) {
         let (_, fields, _) = self.event.parts();
+        let start = self.out.len();
         for (field, cell) in fields {
             if self.is_done(*field) {
                 continue;
@@ -245,6 +276,12 @@ impl Extension<'_, '_> {
             if write_value(self.out, self.event, *cell, EXTRA_BYTES_MAX, |out| lead.write(out)) == Written::Cut {
                 note_cut(&mut self.cut, field.name());
             }
+        }
+        let from = self.free_text.unwrap_or(start);
+        if self.out.len() > start
+            && let Some(moved) = self.out.get_mut(from..)
+        {
+            moved.rotate_left(start.saturating_sub(from));
         }
     }
 

@@ -362,7 +362,7 @@ fn trimmed(text: &Text<'_>, piece: Piece) -> Piece {
 }
 
 /// Keys whose values are written by people, in which a word may look like a key.
-fn is_free_text(key: &[u8]) -> bool {
+pub(super) fn is_free_text(key: &[u8]) -> bool {
     match key {
         [b'm', ..] => matches!(key, b"msg" | b"message"),
         [b'r', ..] => key.starts_with(b"request") || matches!(key, b"reason" | b"rawEvent"),
@@ -372,9 +372,10 @@ fn is_free_text(key: &[u8]) -> bool {
     }
 }
 
-/// Whether a key may stand behind free text without a doubt.
+/// Whether a key may stand behind free text without a doubt: one of the dictionary, or what we write there. Fields
+/// under their own names we write before it.
 fn is_expected(key: &[u8]) -> bool {
-    !matches!(lookup(key), Known::No)
+    matches!(lookup(key), Known::Key(_))
         || family(key.strip_suffix(b"Label").unwrap_or(key)).is_some()
         || key.starts_with(OF_INPUT.as_bytes())
         || key == b"emit_cut"
