@@ -93,7 +93,7 @@ pub struct ArchiveConfig {
     #[serde(default)]
     pub timestamps: Option<TimestampConfig>,
     /// Witnesses (c2sp.org/tlog-witness), who sign each checkpoint only if the stream has grown and is otherwise
-    /// the one they know. Nothing waits for them.
+    /// the one they know. Nothing waits for them. Default: none.
     #[serde(default)]
     pub witnesses: Vec<WitnessConfig>,
 }
