@@ -99,6 +99,13 @@ impl Filter {
         self.all.is_empty()
     }
 
+    /// Whether a sink with this filter is sent the event. What says that something is missing always is: no loss
+    /// is silent. (A line that somebody sent has a format.)
+    pub fn sends(&self, event: &Event<'_>) -> bool {
+        let is_gap = || event.text(Field::EventClass) == Some("gap") && !event.has(Field::Format);
+        self.is_all() || self.has(event) || is_gap()
+    }
+
     /// Whether the event is meant.
     pub fn has(&self, event: &Event<'_>) -> bool {
         self.all.iter().all(|expression| expression.holds(event))

@@ -41,6 +41,8 @@ pub struct Question {
     pub filter: Filter,
     /// The sink that delivers to it: what was brought back for another one is not expected.
     pub sink: Option<String>,
+    /// Which events that sink is sent.
+    pub when: Filter,
     /// Indexed so many seconds after its receipt, an event is late.
     pub late_seconds: u64,
 }
@@ -206,7 +208,7 @@ impl Reading for Walk<'_> {
             (Some(_), None) => false,
             (Some(own), Some(sink)) => own == sink,
         };
-        if !is_for_it || !question.filter.has(event) {
+        if !is_for_it || !question.when.sends(event) || !question.filter.has(event) {
             place.know();
             report.not_expected += 1;
             return Ok(true);

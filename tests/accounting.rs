@@ -247,6 +247,10 @@ fn a_journal_that_was_put_back_says_so() {
     let gateway = stopped.start();
     assert!(post(&gateway, 50, 1));
     file.wait_for(55, WITHIN, |event| event["source"] == "hec");
+    // That there was more only the cursor knows then, once it has moved.
+    eventually("the cursor has passed it", WITHIN, || {
+        (row(&status(&gateway)?, "sinks", "out")["queued"] == 0).then_some(())
+    });
     let stopped = gateway.kill();
     for entry in std::fs::read_dir(&journal).unwrap() {
         let path = entry.unwrap().path();

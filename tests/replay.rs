@@ -292,6 +292,16 @@ fn every_missing_event_is_named_and_none_else() {
     assert_eq!((&report["unknown"], &report["malformed"]), (&1.into(), &1.into()));
     assert_eq!(report["duplicate_ids"], serde_json::json!([kept[5], kept[6]]));
     assert!(named().is_empty());
+    // What the sink was not sent, nobody expects.
+    let config = sealed.path("when.yaml");
+    let when = format!("event_id in {:?}", [&missing[..10], &kept[..10]].concat());
+    fs::write(&config, format!("sinks:\n  out: {{type: stdout, when: '{when}'}}\n")).unwrap();
+    fs::write(sealed.path("export"), &list).unwrap();
+    let (export, config) = (sealed.path("export").display().to_string(), config.display().to_string());
+    let paths = ["reconcile", &export, "--archive", &archive, "--config", &config, "--sink", "out", "--json"];
+    let report: Value = serde_json::from_slice(&sealed.run(&paths).stdout).unwrap();
+    assert_eq!((&report["archived"], &report["missing"]), (&20.into(), &10.into()));
+    assert_eq!(report["missing_ids"], serde_json::json!(missing[..10]));
 }
 
 fn seconds(text: &str) -> i64 {

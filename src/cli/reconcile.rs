@@ -15,6 +15,8 @@ use super::sealed::{Events, Part, unread};
 use super::table::{Cell, count, table};
 use super::visible::visible;
 use super::{place::Reach, sealed};
+use crate::config::Config;
+use crate::filter::Filter;
 use crate::part::Interval;
 use crate::reconcile::{Ledger, Question, ReconcileError, Report, Row, read_export};
 
@@ -62,7 +64,10 @@ fn interval(text: &str) -> Result<Interval, String> {
 const SHOWN_MAX: usize = 20;
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let config =
+        arguments.file.config.is_some().then(|| arguments.file.load()).transpose()?.map(|loaded| loaded.config);
     let question = Question {
+        when: config.as_ref().and_then(|config| own_sink(arguments, config)).unwrap_or_else(Filter::all),
         period: arguments.part.period(),
         filter: arguments.events.filter(),
         sink: arguments.sink.clone(),
@@ -96,7 +101,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if let Some(mut file) = missing {
         file.flush().map_err(cannot_write)?;
     }
-    let notes = notes(arguments, &report)?;
+    let notes = notes(arguments, config.as_ref(), &report);
     let text = if arguments.json { json_text(&report, &notes) } else { text(&report, &notes) };
     output::write(text.as_bytes())?;
     let is_wrong = report.missing > 0 || (arguments.strict && !report.is_clean());
@@ -110,27 +115,37 @@ fn failed(error: ReconcileError) -> Failure {
     }
 }
 
+/// Which events the sink that was named is sent.
+fn own_sink(arguments: &Arguments, config: &Config) -> Option<Filter> {
+    let name = arguments.sink.as_ref()?;
+    config.sinks.iter().find(|part| part.name == *name).map(|part| part.every.when.clone())
+}
+
 /// What stands behind the answer.
-fn notes(arguments: &Arguments, report: &Report) -> Result<Vec<String>, Failure> {
+fn notes(arguments: &Arguments, config: Option<&Config>, report: &Report) -> Vec<String> {
     let mut notes = Vec::new();
     if arguments.sink.is_none() {
         notes.push("without `--sink`, losses that a sink has declared are not told apart".to_owned());
     }
+    let Some(config) = config else {
+        notes.push("without `--config` it is not known which sinks there were: every event is expected".to_owned());
+        return notes;
+    };
     if report.configurations.is_empty() {
         notes.push("the period does not say which configuration was in force".to_owned());
-    } else if arguments.file.config.is_none() {
-        notes.push("without `--config` it is not known which sinks there were: every event is expected".to_owned());
-    } else {
-        let config = arguments.file.load()?.config;
-        let own: String = config.hash().iter().map(|byte| format!("{byte:02x}")).collect();
-        if report.configurations.iter().any(|hash| *hash != own) {
-            notes.push(format!("not in force all the time: this configuration is {own}"));
-        }
-        if let Some(sink) = arguments.sink.as_ref().filter(|sink| config.sinks.iter().all(|part| part.name != **sink)) {
-            notes.push(format!("this configuration has no sink `{sink}`"));
-        }
     }
-    Ok(notes)
+    let own: String = config.hash().iter().map(|byte| format!("{byte:02x}")).collect();
+    if report.configurations.iter().any(|hash| *hash != own) {
+        notes.push(format!("not in force all the time: this configuration is {own}"));
+    }
+    match (&arguments.sink, own_sink(arguments, config)) {
+        (Some(sink), None) => notes.push(format!("this configuration has no sink `{sink}`")),
+        (Some(sink), Some(when)) if !when.is_all() => {
+            notes.push(format!("expected is what `when` of sink `{sink}` lets through, and gap records"));
+        }
+        _ => {}
+    }
+    notes
 }
 
 fn hour(hours: i64) -> String {

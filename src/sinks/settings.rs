@@ -47,17 +47,11 @@ impl Settings {
         }
     }
 
-    /// Whether the event is for this sink. What says that something is missing always is, unless it is
-    /// about another sink: no loss is silent.
+    /// Whether the event is for this sink.
     pub fn wants(&self, event: &Event<'_>) -> bool {
         match event.text(Field::ToSink) {
             Some(sink) => *sink == *self.name,
-            None => self.when.is_all() || is_gap(event) || self.when.has(event),
+            None => self.when.sends(event),
         }
     }
-}
-
-/// Declared by the gateway itself; a line that somebody sent has a format.
-fn is_gap(event: &Event<'_>) -> bool {
-    event.text(Field::EventClass) == Some("gap") && !event.has(Field::Format)
 }
