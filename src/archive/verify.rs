@@ -18,6 +18,7 @@ mod streams;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use wharfinger_formats::Time;
 
@@ -39,6 +40,13 @@ use super::store::{NOTE_BYTES_MAX, Store, is_away, read_small};
 
 /// The end is proved by a seal that is not older than this.
 const END_NANOS: i64 = 10 * 60 * 1_000_000_000;
+
+/// Whether a time may have been when `end` was asked about: what a clock says that was ahead proves no end, for
+/// it would do so until that time has come.
+fn has_come(time: Time, end: Time) -> bool {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
+    time.0 <= end.0.max(now).saturating_add(END_NANOS)
+}
 /// Seals that are read ahead, for each thread that reads: they are small, and an object is not.
 const SEALS_AHEAD: usize = 4;
 
@@ -162,6 +170,8 @@ struct Walk<'w, 's> {
     /// A seal was seen of what was received behind the period.
     is_past: bool,
     is_left: bool,
+    /// Findings that marks bring along.
+    known: u64,
 }
 
 impl<'w, 's> Walk<'w, 's> {
@@ -218,6 +228,7 @@ impl<'w, 's> Walk<'w, 's> {
             inserted: 0,
             is_past: false,
             is_left: false,
+            known: 0,
         })
     }
 
@@ -446,7 +457,9 @@ impl<'w, 's> Walk<'w, 's> {
         let end = self.question.end;
         // What was received later than the period is sealed: nothing of the period can come any more.
         let is_proved = self.is_left
-            || self.last.is_some_and(|(is_closed, time)| is_closed || end.0.saturating_sub(time.0) <= END_NANOS);
+            || self.last.is_some_and(|(is_closed, time)| {
+                is_closed || end.0.saturating_sub(time.0) <= END_NANOS && has_come(time, end)
+            });
         if !is_proved {
             let what = match self.last {
                 Some((_, time)) => format!("the last seal is of {}, and does not close the stream", report::time(time)),

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
@@ -23,12 +24,14 @@ use super::merkle::{Tree, consistency, leaf, sha256};
 use super::note::{Note, SigningKey, VerifyingKey, hex, is_name, signature_line};
 use super::outbox::write_whole;
 use super::seal::{Base64, hash};
-use super::store::{NOTE_BYTES_MAX, Store, read_small};
+use super::store::{NOTE_BYTES_MAX, Store, is_away, read_small};
 
 /// The kind of key: Ed25519 for cosignatures (c2sp.org/tlog-cosignature).
 const KIND: u8 = 4;
 /// No answer of a witness is longer.
 pub const COSIGNATURES_BYTES_MAX: u64 = 64 * 1024;
+/// So many names that are no checkpoint of ours may stand before the newest that is.
+const PASSED_OVER_MAX: usize = 100;
 
 /// The public key of a witness, with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,19 +111,26 @@ pub fn unwitnessed(
     signer: &VerifyingKey,
     log: &LogKey,
 ) -> io::Result<Option<Submission>> {
-    let keys: Vec<String> = store.keys("checkpoint")?.into_iter().map(|(key, _)| key).collect();
-    let Some(newest) = keys.iter().rfind(|key| !key.contains('.')) else { return Ok(None) };
-    if keys.contains(&witness.key_of(newest)) {
-        return Ok(None);
+    let mut keys: Vec<String> = store.keys("checkpoint")?.into_iter().map(|(key, _)| key).collect();
+    keys.sort_unstable();
+    // What somebody else has put there must not stand before what is ours.
+    for key in keys.iter().rev().filter(|key| !key.contains('.')).take(PASSED_OVER_MAX) {
+        let bytes = match read_small(store, key, NOTE_BYTES_MAX) {
+            Err(error) if is_away(&error) => return Err(error),
+            bytes => bytes.ok().flatten().unwrap_or_default(),
+        };
+        let Ok(note) = Note::parse(&bytes) else { continue };
+        let checkpoint =
+            Checkpoint::parse(note.text).filter(|one| one.origin == signer.name() && note.is_signed_by(signer));
+        let Some(Checkpoint { origin, size, .. }) = checkpoint else { continue };
+        if keys.binary_search(&witness.key_of(key)).is_ok() {
+            return Ok(None);
+        }
+        let text = note.text.to_owned();
+        let note = format!("{}{}", String::from_utf8_lossy(&bytes), log.0.line(&text).map_err(io::Error::other)?);
+        return Ok(Some(Submission { key: key.clone(), origin, size, text, note }));
     }
-    let bytes = read_small(store, newest, NOTE_BYTES_MAX)?.unwrap_or_default();
-    let Ok(note) = Note::parse(&bytes) else { return Ok(None) };
-    let checkpoint =
-        Checkpoint::parse(note.text).filter(|one| one.origin == signer.name() && note.is_signed_by(signer));
-    let Some(Checkpoint { origin, size, .. }) = checkpoint else { return Ok(None) };
-    let text = note.text.to_owned();
-    let note = format!("{}{}", String::from_utf8_lossy(&bytes), log.0.line(&text).map_err(io::Error::other)?);
-    Ok(Some(Submission { key: newest.clone(), origin, size, text, note }))
+    Ok(None)
 }
 
 impl Submission {
@@ -185,6 +195,9 @@ impl LogKey {
     /// # Errors
     /// Its file cannot be read or written.
     pub fn open(state: &Path, origin: &str) -> io::Result<LogKey> {
+        // All witnesses of a stream ask for it at once.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let _making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = origin.rsplit('/').next().unwrap_or(origin);
         let file = KeyFile::new(state.join(format!("log-key-{folder}")));
         let key = match file.exists() {

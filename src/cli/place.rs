@@ -11,7 +11,7 @@ use crate::archive::{Dir, OpenStore};
 pub(super) struct Reach {
     /// URL of a store that is not AWS
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL", hide_env_values = true)]
-    endpoint: Option<String>,
+    pub(super) endpoint: Option<String>,
     /// Region of the bucket
     #[arg(long, env = "AWS_REGION", hide_env_values = true)]
     region: Option<String>,

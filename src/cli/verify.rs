@@ -104,7 +104,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let question = Question { key, deep: arguments.deep, anchors, end, others };
     let period = Period { from: arguments.from, to: arguments.to };
-    let asked = format!("{} {} {period:?}", question.key, question.deep);
+    // Another copy is another archive.
+    let place =
+        std::fs::canonicalize(path).map_or_else(|_| path.display().to_string(), |path| path.display().to_string());
+    let endpoint = arguments.reach.endpoint.as_deref().unwrap_or_default();
+    let asked = format!("{} {} {period:?} {place} {endpoint}", question.key, question.deep);
     let state = arguments.resume.as_deref().map(|path| State::open(path, &asked, &stores)).transpose()?;
     let mark = state.as_ref().map(State::mark).unwrap_or_default();
     let mut watch = Shown { bar: bar(), state };
@@ -370,7 +374,7 @@ fn of_stream(report: &Report) -> String {
         let (seals, stamps) = (grouped(stamped.seals), count(report.stamps, "time stamp"));
         text.push_str(&format!("proven time  the first {seals} seals {how} {}: {stamps}\n", stamped.time));
     }
-    for Witnessed { name, seals, time } in &report.witnesses {
+    for Witnessed { name, seals, time, .. } in &report.witnesses {
         let seals = grouped(*seals);
         text.push_str(&format!("witness      {} has signed the first {seals} seals at {time}\n", visible(name)));
     }

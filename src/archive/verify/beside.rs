@@ -10,8 +10,8 @@ use rustls_pki_types::CertificateDer;
 
 use wharfinger_formats::Time;
 
-use super::END_NANOS;
 use super::report::{self, Fault, Report, Stamped, Witnessed};
+use super::{END_NANOS, has_come};
 use crate::archive::note::Note;
 use crate::archive::store::{Store, is_away, read_small};
 use crate::archive::timestamp::{STAMP_BYTES_MAX, Stamp};
@@ -69,7 +69,9 @@ impl Beside {
 
     /// A seal that is to be trusted. There is a checkpoint every hour.
     pub(super) fn see(&mut self, size: u64, time: Option<Time>, end: Time) {
-        if time.is_some_and(|time| end.0.saturating_sub(time.0) >= CHECKPOINT_NANOS + END_NANOS) {
+        // A time that has not come yet excuses nobody.
+        let is_due = |time: Time| end.0.saturating_sub(time.0) >= CHECKPOINT_NANOS + END_NANOS || !has_come(time, end);
+        if time.is_some_and(is_due) {
             self.due = size;
         }
     }
@@ -83,7 +85,7 @@ impl Beside {
         end: Time,
         report: &mut Report,
     ) -> io::Result<()> {
-        if end.0.saturating_sub(good.time.0) >= END_NANOS {
+        if end.0.saturating_sub(good.time.0) >= END_NANOS || !has_come(good.time, end) {
             self.due = self.due.max(good.size);
         }
         for key in self.keys.remove(&good.size).unwrap_or_default() {
@@ -102,7 +104,7 @@ impl Beside {
     /// Each witness must have signed what it has had time for; of a young stream anything.
     pub(super) fn end(&self, others: &Others, report: &mut Report) {
         for witness in &others.witnesses {
-            let signed = report.witnesses.iter().find(|one| one.name == witness.name()).map(|one| one.seals);
+            let signed = report.witnesses.iter().find(|one| one.witness == witness.to_string()).map(|one| one.seals);
             let what = match signed {
                 Some(seals) if seals >= self.due => continue,
                 Some(seals) => format!("{witness} has signed none since {seals} seals: what follows may be a fork"),
@@ -139,7 +141,7 @@ fn cosigned(key: &str, bytes: &[u8], good: Good<'_>, others: &Others, report: &m
     let Some(time) = witness.has_signed(&note) else {
         return report.find(Fault::Signature, key, format!("it is not signed by {witness}"));
     };
-    report.witnesses.retain(|one| one.name != witness.name());
-    let (name, time) = (witness.name().to_owned(), report::time(time));
-    report.witnesses.push(Witnessed { name, seals: good.size, time });
+    let (name, witness, time) = (witness.name().to_owned(), witness.to_string(), report::time(time));
+    report.witnesses.retain(|one| one.witness != witness);
+    report.witnesses.push(Witnessed { name, witness, seals: good.size, time });
 }

@@ -28,7 +28,11 @@ impl Walk<'_, '_> {
                     self.inserted += 1;
                 }
             }
+            // A mark keeps what was wrong with bytes that were read, and nothing else: behind any other finding
+            // nobody goes on.
+            let is_known = self.report.findings_total == self.inserted as u64 + self.known;
             if let Some(sha256) = sha256
+                && is_known
                 && self.mark.set(self.way.folder, seq, &sha256, fault.as_deref())
             {
                 watch.reached(self.mark);
@@ -84,6 +88,7 @@ impl Walk<'_, '_> {
         if let Some(mark) = self.mark.of(self.way.folder).filter(|mark| seq < mark.seals) {
             if let Some(what) = mark.faults.get(&seq) {
                 self.report.find(Fault::Altered, &data.object, what.as_str());
+                self.known += 1;
             }
             self.report.read_before += 1;
             return Ok(());

@@ -52,6 +52,8 @@ pub struct Stamped {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Witnessed {
     pub name: String,
+    /// Its public key, with the name.
+    pub witness: String,
     /// So many seals.
     pub seals: u64,
     /// By its clock.

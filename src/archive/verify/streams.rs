@@ -59,7 +59,11 @@ pub fn verify_part(
         }
         question.anchors = anchors.extract_if(.., |anchor| is_of(anchor, question.key.name())).collect();
         // Where a later stream has an anchor, it is to be reached.
-        let way = Way { folder: &folder, period, is_whole: !anchors.is_empty() };
+        // And a stream that goes on from this one says so of its last seal: where a clock was put back, that one
+        // has events of the period, too.
+        let next = stores(&format!("{base}.{}", stream + 1));
+        let is_followed = read_small(&*next, &seal_key(0), NOTE_BYTES_MAX)?.is_some();
+        let way = Way { folder: &folder, period, is_whole: is_followed || !anchors.is_empty() };
         let (report, is_left) = walk(&*store, &question, &way, &mut mark, watch)?;
         reports.push(report);
         if is_left {

@@ -58,7 +58,7 @@ pub(super) struct Secret {
 pub(super) fn is_suspect(text: &[u8]) -> bool {
     let is_name = |at: usize| {
         let name = name_before(text, at, 2 * BEFORE_MAX, may_end);
-        name.is_some_and(|name| ends_like_one(&text[name]))
+        name.is_some_and(|name| readings(text, name).any(|name| ends_like_one(&text[name])))
     };
     let is_named =
         |at: usize| (!is_other(&text[..at]) && is_name(at)) || (is_url(text, at) && may_be_user_info(&text[at + 3..]));
@@ -87,7 +87,9 @@ fn find_where(text: &[u8], may_end: impl Fn(&[u8], usize) -> bool, has_others: b
     let mut found = Found { secrets: Vec::new(), covered: 0 };
     for at in memchr::memchr2_iter(b'=', b':', text) {
         let name = name_before(text, at, BEFORE_MAX, &may_end);
-        found.look(at, || match name.and_then(|name| Some((rule_of(&text[name.clone()])?, name))) {
+        let named =
+            name.and_then(|name| readings(text, name).find_map(|name| Some((rule_of(&text[name.clone()])?, name))));
+        found.look(at, || match named {
             Some((rule, name)) => value(text, rule, name, at + 1),
             None if is_url(text, at) => user_info(text, at + 3),
             None => None,
@@ -173,8 +175,15 @@ fn name_before(
     }
     let from = end.saturating_sub(NAME_BYTES_MAX);
     let len = text[from..end].iter().rev().take_while(|byte| is_name(**byte)).count();
-    let name = end - len + escape_len(text, end - len)..end;
+    let name = end - len..end;
     (name.start < name.end).then_some(name)
+}
+
+/// A name, and the same without the rest of an escape before it: `\token` may be either.
+fn readings(text: &[u8], name: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    let escape = escape_len(text, name.start);
+    let short = name.start + escape..name.end;
+    std::iter::once(name).chain((escape > 0 && short.start < short.end).then_some(short))
 }
 
 /// The bytes of the name that are the rest of an escape before it: in a text of JSON a new line is `\n`.

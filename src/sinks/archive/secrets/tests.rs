@@ -66,6 +66,15 @@ fn secrets_are_found_by_their_names() {
     assert_eq!(find(br#"{\"secret\":7}"#).first().unwrap().quotes, Some(1));
 }
 
+/// `\t` before a name may be a tab in a text of JSON, or a folder: either way it is one.
+#[test]
+fn a_backslash_before_a_name_hides_nothing() {
+    for text in [r"HKLM\Software\Foo\token=S3CRETAAAA1", r"login CORP\token=S3CRETAAAA1", r"a\npwd=S3CRETAAAA1"] {
+        assert_eq!(find(text.as_bytes()).len(), 1, "{text}");
+        assert!(is_suspect(text.as_bytes()), "{text}");
+    }
+}
+
 #[test]
 fn what_only_sounds_like_one_is_left() {
     for text in [
