@@ -92,7 +92,7 @@ impl Voucher for Authority {
         for key in on_store(store, unstamped).await? {
             let asked = key.clone();
             let read = on_store(store, move |store| read_small(store, &asked, CHECKPOINT_BYTES_MAX)).await?;
-            // What somebody else has put there is not ours to be stamped.
+            // It was there when the store was listed.
             let Some(checkpoint) = read else { continue };
             let stamp = self.stamp(&checkpoint).await?;
             keep(store, stamp_key(&key), stamp).await?;
