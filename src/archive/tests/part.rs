@@ -202,6 +202,35 @@ fn what_was_missing_is_read_when_it_is_there() {
     assert_eq!(part(Mark::default(), &mut Steps::default()), Verdict::Bad(Fault::Altered));
 }
 
+/// A machine that was put back: events of the period are in the stream that goes on, too.
+#[test]
+fn a_period_is_looked_for_in_the_stream_that_goes_on() {
+    let mut stream = Stream::begin(6);
+    for hour in [0, 1, 9, 10, 11] {
+        stream.now = Time(BEGIN + hour * HOUR + MINUTE);
+        stream.chain.seal(&object(stream.next, 4, stream.now), Vec::new(), stream.now).unwrap();
+        stream.next += 4;
+    }
+    stream.now = Time(BEGIN + HOUR + 2 * MINUTE);
+    let mut other = object(1, 4, stream.now);
+    other.incarnation = "00000000000000bb".to_owned();
+    stream.chain.seal(&other, Vec::new(), stream.now).unwrap();
+    let verdicts = || -> Vec<_> {
+        let (stores, question) = (stores(stream.dir.path()), question(&stream, Time(BEGIN + 2 * HOUR)));
+        let period = from_to(HOUR, 2 * HOUR);
+        let reports = verify_part(&stores, "audit", &question, period, Mark::default(), &mut Steps::default()).unwrap();
+        reports.iter().map(|report| (faults(report), report.objects)).collect()
+    };
+    let before = verdicts();
+    assert_eq!(before.len(), 2, "{before:?}");
+    let folder = stream.dir.path().join("audit.2/data");
+    let day = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    let hour = fs::read_dir(day).unwrap().next().unwrap().unwrap().path();
+    let object = fs::read_dir(hour).unwrap().next().unwrap().unwrap().path();
+    fs::write(object, "x").unwrap();
+    assert!(verdicts()[1].0.contains(&Fault::Altered), "{:?}", verdicts());
+}
+
 /// A clock that was ahead proves no end: else what was sealed behind it could be cut off until that time comes.
 #[test]
 fn a_last_seal_of_a_time_to_come_proves_no_end() {
