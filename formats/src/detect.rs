@@ -4,7 +4,7 @@
 //! Invariant: total. [`parse`] never fails: what no parser accepts is an event of class `unparsed`
 //! that says why.
 
-use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, carried, syslog};
+use crate::{Context, Event, FORMATS, Field, Format, Open, ParseError, carried, cee, syslog};
 
 /// Which format a source's frames are in.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +37,7 @@ const SURE: u8 = 95;
 
 /// The format `input` most likely is in, and how sure that is (1 to 100).
 pub fn detect(input: &[u8]) -> Option<(&'static Format, u8)> {
+    let input = without_mark(input);
     best(input, FORMATS.iter().filter(|format| format.parse.is_some()))
 }
 
@@ -46,6 +47,7 @@ pub fn detect(input: &[u8]) -> Option<(&'static Format, u8)> {
 /// says what happened, so its fields win; the header's time and host that they replace stay as extras
 /// of group `syslog`.
 pub fn parse<'a>(choice: Choice, input: &'a [u8], context: &Context, event: &mut Event<'a>) {
+    let input = without_mark(input);
     let format = match choice {
         Choice::Named(format) => format,
         Choice::Auto => match detect(input) {
@@ -61,6 +63,12 @@ pub fn parse<'a>(choice: Choice, input: &'a [u8], context: &Context, event: &mut
     if let Err(error) = done {
         unparsed(event, error, input);
     }
+}
+
+/// The bytes behind a byte order mark, which some programs write at the start of a file: it is no part of
+/// any line.
+fn without_mark(input: &[u8]) -> &[u8] {
+    input.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(input)
 }
 
 fn parse_plain<'a>(
@@ -89,6 +97,10 @@ fn parse_envelope<'a>(
     event.set(Field::Format, format.name);
     match inner(message, event) {
         Some((message, inner)) => carried::read((format, open), input, (inner, message), context, event),
+        None if cee::is_object(message) => {
+            cee::read(message, event);
+            Ok(())
+        }
         None => Ok(()),
     }
 }
@@ -105,7 +117,7 @@ pub(crate) fn inner<'m>(message: &'m [u8], event: &Event<'_>) -> Option<(&'m [u8
 
 /// The same for a message under a tag that does or does not name a process.
 pub(crate) fn carried<'m>(message: &'m [u8], app: &str, of_process: bool) -> Option<(&'m [u8], &'static Format)> {
-    let message = message.strip_prefix(b"@cee:").unwrap_or(message).trim_ascii_start();
+    let message = cee::without_cookie(message);
     let candidates = message.first().and_then(|first| CARRIED.get(usize::from(*first))).copied().unwrap_or(0);
     if candidates == 0 {
         return None;
@@ -193,6 +205,8 @@ mod tests {
             br#"time="2026-11-21T09:05:11Z" level=info msg="x""#,
             br#"{"level":"info","msg":"x","time":"2026-11-21T09:05:11Z"}"#,
             b"[info] POST /containers/create",
+            b"level=info msg=x",
+            b"2014/05/14 08:50:02 GET /info",
             b"INFO[0001] text",
             b"<13>1 - - - - - - x",
             br#"{"event":"x","time":1,"sourcetype":"s"}"#,

@@ -1,14 +1,15 @@
 //! The log of dockerd, in the four eras of its engine and the forms of its logger.
 //!
 //! `time="…" level=info msg="…" key=value` (1.4 and later), `INFO[0069] text   key=value` on a terminal,
-//! `{"level":…,"msg":…,"time":…}` with `--log-format json`, `[info] text` and `[9e2cc6bc] +job …` (1.3
-//! and earlier). Keys without a canonical field are extras of group `dockerd`.
+//! `{"level":…,"msg":…,"time":…}` with `--log-format json`, `[info] text`, `[9e2cc6bc] +job …` and
+//! `2014/05/14 08:50:02 POST …` (1.3 and earlier). Keys without a canonical field are extras of group `dockerd`.
 //!
 //! Since 1.10 requests are logged only with `-D`, so a line that asks for `containers/create` is no
 //! sign of every creation: those come from the Events API.
 //!
 //! Invariant: nested logfmt inside a value is text. Only the outer pairs are believed.
 
+mod form;
 mod logfmt;
 mod message;
 mod request;
@@ -21,8 +22,9 @@ use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::json_read::{JsonValue, KEYS_MAX};
+use crate::repeats::{Seen, repeated_names};
 use crate::text::Text;
-use crate::{Context, Event, Field, Format, ParseError, Time, Value, syslog};
+use crate::{Context, Event, Field, Format, ParseError, Time, syslog};
 use logfmt::{Pair, Pairs};
 use message::Facts;
 
@@ -31,7 +33,7 @@ pub(crate) const FORMAT: Format = Format {
     name: "dockerd",
     about: "Log of the Docker daemon: logfmt, terminal, JSON and the forms of old engines",
     detect: Some(detect),
-    starts: b"t{[TDIWEFP",
+    starts: b"tl{[TDIWEFP2",
     parse: Some(parse),
     emit: None,
     open: None,
@@ -39,8 +41,6 @@ pub(crate) const FORMAT: Format = Format {
 
 /// Bytes that are looked at to recognise a line.
 const WINDOW: usize = 512;
-/// Bytes of form data that are read for facts.
-const FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// A level as logrus writes it, its four letters on a terminal, its syslog severity.
 const LEVELS: &[(&str, &str, u8)] = &[
@@ -66,13 +66,20 @@ enum Shape {
     Bracket {
         text: usize,
     },
+    /// Before 1.3, as Go's own logger writes it: a date, a time, the text.
+    Dated,
 }
+
+/// Bytes of `2014/05/14 08:50:02 `.
+const DATED_TEXT: usize = 20;
 
 fn detect(input: &[u8]) -> u8 {
     let window = input.get(..WINDOW).unwrap_or(input);
     let has = |wanted: &[u8]| memchr::memmem::find(window, wanted).is_some();
     match shape(window) {
         Some(Shape::Logfmt) if has(b" level=") => 90,
+        // Without a time. Other programs of Go have `ts=` and `caller=` there.
+        Some(Shape::Logfmt) if begins_with_level(window) && has(b" msg=") && !has(b" ts=") && !has(b" caller=") => 85,
         Some(Shape::Terminal { .. }) => 90,
         Some(Shape::Json) if has(b"\"level\":\"") && has(b"\"msg\":\"") && has(b"\"time\":\"") => 70,
         Some(Shape::Bracket { text }) => {
@@ -83,13 +90,33 @@ fn detect(input: &[u8]) -> u8 {
             let is_call = is_call || has(b".go:");
             if is_call || text.starts_with(b"+job ") || text.starts_with(b"-job ") { 85 } else { 0 }
         }
+        Some(Shape::Dated) => {
+            let text = window.get(DATED_TEXT..).unwrap_or_default();
+            let method = text.get(..memchr::memchr(b' ', text).unwrap_or(0)).unwrap_or_default();
+            let is_call = std::str::from_utf8(method).is_ok_and(request::is_method);
+            if is_call && text.get(method.len().saturating_add(1)) == Some(&b'/') { 85 } else { 0 }
+        }
         _ => 0,
     }
 }
 
+/// `level=` and a level of logrus, in quotes or not.
+fn begins_with_level(input: &[u8]) -> bool {
+    let Some(rest) = input.strip_prefix(b"level=") else { return false };
+    let word = rest.strip_prefix(b"\"").unwrap_or(rest);
+    LEVELS.iter().any(|(level, ..)| {
+        word.strip_prefix(level.as_bytes()).is_some_and(|rest| matches!(rest.first(), Some(b' ' | b'"')))
+    })
+}
+
 fn shape(input: &[u8]) -> Option<Shape> {
     match input {
-        [b't', b'i', b'm', b'e', b'=', ..] => Some(Shape::Logfmt),
+        // "A line without `time=`/`level=` first is a continuation": this one is none.
+        [b't', b'i', b'm', b'e', b'=', ..] | [b'l', b'e', b'v', b'e', b'l', b'=', ..] => Some(Shape::Logfmt),
+        [b'2', b'0', _, _, b'/', _, _, b'/', _, _, b' ', _, _, b':', _, _, b':', _, _, b' ', ..] => {
+            let digits = input.iter().take(DATED_TEXT).filter(|byte| byte.is_ascii_digit()).count();
+            (digits == 14).then_some(Shape::Dated)
+        }
         [b'{', ..] => Some(Shape::Json),
         [b'[', rest @ ..] => {
             let len = rest.iter().take(12).position(|byte| *byte == b']')?;
@@ -118,7 +145,7 @@ fn shape(input: &[u8]) -> Option<Shape> {
     }
 }
 
-fn parse<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
+fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Result<(), ParseError> {
     // What a crash prints below a line is no part of its pairs.
     let (input, trace) = match memchr::memchr(b'\n', input).and_then(|at| input.split_at_checked(at)) {
         Some((line, trace)) => (line, trace.get(1..).unwrap_or_default()),
@@ -126,13 +153,16 @@ fn parse<'a>(input: &'a [u8], _context: &Context, event: &mut Event<'a>) -> Resu
     };
     let text = Text::of(event, input);
     let mut facts = Facts::default();
+    let mark = event.extras().len();
     let expected = ParseError::new(0, "`time=`, a level such as `INFO[`, `[info] ` or a JSON object");
     match shape(input).ok_or(expected)? {
         Shape::Logfmt => pairs(&text, 0, event, &mut facts),
         Shape::Terminal { text: at } => terminal(&text, at, event, &mut facts),
         Shape::Json => json(input, event, &mut facts)?,
         Shape::Bracket { text: at } => bracket(&text, at, event, &mut facts),
+        Shape::Dated => dated(&text, context, event, &mut facts),
     }
+    duplicates(mark, &facts.again, event);
     message::set(event, facts);
     if !trace.is_empty() {
         let trace = Text::of(event, trace).tail(0);
@@ -206,6 +236,31 @@ fn bracket<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>, facts: &mut Fa
     facts.message = trimmed(text.tail(at));
 }
 
+/// `2014/05/14 08:50:02 text`, in the zone of the engine's machine.
+fn dated<'a>(text: &Text<'a>, context: &Context, event: &mut Event<'a>, facts: &mut Facts<'a>) {
+    let stamp = text.piece(0..DATED_TEXT.saturating_sub(1));
+    match Time::parse_rfc3339_in(stamp.replace('/', "-").as_bytes(), context.zone) {
+        Some((time, _)) => event.set(Field::Time, time),
+        None => {
+            event.extra("dockerd", "time", &stamp);
+            event.note("no time that can be read");
+        }
+    }
+    set_level(event, "info", facts);
+    facts.message = trimmed(text.tail(DATED_TEXT));
+}
+
+/// Names the keys that came twice: of `level` and of what has a field the first counts.
+fn duplicates(mark: usize, again: &[&'static str], event: &mut Event<'_>) {
+    if again.is_empty() && Seen::all_new(event, mark) {
+        return;
+    }
+    let keys = event.extra_keys().skip(mark);
+    if let Some(names) = repeated_names(keys, again.iter().copied()) {
+        event.set(Field::ParseDuplicateKeys, &names);
+    }
+}
+
 fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.trim_end()),
@@ -270,15 +325,21 @@ fn pair<'a>(key: Cow<'a, str>, value: JsonValue<'a>, event: &mut Event<'a>, fact
         "time" if !event.has(Field::Time) => {
             match Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len()) {
                 Some((time, _)) => event.set(Field::Time, time),
-                None => event.extra("dockerd", key, &text),
+                None => {
+                    event.extra("dockerd", key, &text);
+                    event.note("no time that can be read");
+                }
             }
         }
-        "level" if !event.has(Field::Severity) => set_level(event, &text, facts),
+        "level" if !facts.has_level => set_level(event, &text, facts),
         "msg" if facts.message.is_empty() || planted!("dockerd") => {
-            if let Some(form) = text.strip_prefix("form data: ") {
-                form_data(form, event);
-            }
-            facts.message = text;
+            facts.message = match text.strip_prefix("form data: ") {
+                Some(form) => {
+                    form::facts(form, event);
+                    form::masked(text)
+                }
+                None => text,
+            };
         }
         "method" if facts.method.is_none() => facts.method = Some(text),
         "request-url" if facts.url.is_none() => facts.url = Some(text),
@@ -289,15 +350,24 @@ fn pair<'a>(key: Cow<'a, str>, value: JsonValue<'a>, event: &mut Event<'a>, fact
             facts.topic = Some(text);
         }
         "form-data" => {
-            form_data(&text, event);
-            let is_json = serde_json::from_str::<&RawValue>(&text).is_ok();
-            event.extra("dockerd", key, if is_json { Value::Json(&text) } else { Value::Str(&text) });
+            form::facts(&text, event);
+            form::keep(&form::masked(text), event);
         }
-        _ => event.extra("dockerd", key, &text),
+        _ => {
+            event.extra("dockerd", &key, &text);
+            // It has a field, or counts for one, and the field is taken.
+            if let Some(name) = TAKEN.iter().find(|name| **name == key) {
+                facts.again.push(name);
+            }
+        }
     }
 }
 
+/// Keys that are no extras where they come first.
+const TAKEN: &[&str] = &["time", "level", "msg", "method", "request-url", "container"];
+
 fn set_level(event: &mut Event<'_>, level: &str, facts: &mut Facts<'_>) {
+    facts.has_level = true;
     if let Some((.., severity)) = LEVELS.iter().find(|(word, ..)| *word == level) {
         event.set(Field::Severity, syslog::event_severity(*severity));
         facts.failed = *severity <= 3;
@@ -305,174 +375,5 @@ fn set_level(event: &mut Event<'_>, level: &str, facts: &mut Facts<'_>) {
     event.extra("dockerd", "level", level);
 }
 
-/// What the body of a create or exec request names.
-#[derive(Deserialize, Default)]
-#[serde(default, rename_all = "PascalCase")]
-struct Form {
-    image: Option<String>,
-    cmd: Option<Vec<String>>,
-    attach_stdin: Option<bool>,
-}
-
-/// Image and command. `AttachStdin` tells the body of a create or exec from all others.
-fn form_data(form: &str, event: &mut Event<'_>) {
-    if form.len() > FORM_BYTES_MAX {
-        return;
-    }
-    let Ok(form) = serde_json::from_str::<Form>(form) else { return };
-    if form.attach_stdin.is_none() {
-        return;
-    }
-    match form.image {
-        Some(image) => event.set_text(Field::ImageRef, image),
-        None => event.set_text(Field::ExecCommand, form.cmd.unwrap_or_default().join(" ").trim()),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Choice, Offset};
-
-    const CONTEXT: Context = Context { received: Time(1_795_251_800_000_000_000), zone: Offset(0) };
-    const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-    /// As many pairs as an event may have keys; what stands behind them is kept as one text.
-    #[test]
-    fn pairs_are_counted() {
-        let line = format!("time=\"2026-11-21T09:03:20Z\" level=info msg=x {}end=1", "a=b ".repeat(3_000));
-        let mut event = Event::new(line.as_bytes());
-        parse(line.as_bytes(), &CONTEXT, &mut event).unwrap();
-        assert_eq!((event.text(Field::ParseStatus), event.text(Field::Msg)), (Some("partial"), Some("x")));
-        assert!(event.extras().len() <= KEYS_MAX as usize + 1);
-        let rest = event.extras().next_back().unwrap();
-        assert!(rest.name.is_empty() && matches!(rest.value, Value::Str(text) if text.ends_with("a=b end=1")));
-    }
-
-    fn check(input: &str, expected: &[(Field, &str)]) {
-        let input = input.replace("<id>", ID);
-        let mut event = Event::new(input.as_bytes());
-        crate::parse(Choice::Auto, input.as_bytes(), &CONTEXT, &mut event);
-        assert_eq!(event.text(Field::Format), Some("dockerd"), "{input}");
-        for (field, value) in expected {
-            let value = value.replace("<id>", ID);
-            assert_eq!(event.text(*field).unwrap_or("-"), value, "{input}: {}", field.name());
-        }
-    }
-
-    use Field::{ContainerId, EventClass, ExecCommand, HttpUrl, ImageRef, Msg, Outcome, Reason};
-
-    #[test]
-    fn the_request_line_in_four_eras() {
-        let create = (EventClass, "container.create");
-        check("[info] POST /v1.14/containers/create?name=x", &[create, (HttpUrl, "/v1.14/containers/create?name=x")]);
-        check(
-            "[debug] server.go:1036 Calling POST /containers/create",
-            &[create, (Msg, "Calling POST /containers/create")],
-        );
-        check("[9e2cc6bc] +job create(x)", &[(EventClass, "daemon.log"), (Msg, "+job create(x)")]);
-        check("time=\"2015-05-14T08:50:02-04:00\" level=\"info\" msg=\"POST /v1.18/containers/create\" ", &[create]);
-        check(
-            "time=\"2015-05-14T08:50:02-04:00\" level=info msg=\"+job log(create, <id>, a/b:1)\"",
-            &[create, (ContainerId, "<id>"), (ImageRef, "a/b:1")],
-        );
-        check(
-            "time=\"2026-11-21T09:02:27.1Z\" level=debug msg=\"Calling POST /v1.41/containers/create?name=web\"",
-            &[create],
-        );
-        check(
-            "time=\"2026-11-21T09:12:01Z\" level=debug msg=\"handling POST request\" form-data=\"{\\\"AttachStdin\\\":false,\
-             \\\"Cmd\\\":[\\\"id\\\"],\\\"Image\\\":\\\"probe:1\\\"}\" method=POST module=api \
-             request-url=\"/v1.50/containers/create?name=web\" vars=\"map[version:1.50]\"",
-            &[create, (ImageRef, "probe:1"), (HttpUrl, "/v1.50/containers/create?name=web")],
-        );
-    }
-
-    #[test]
-    fn terminal_and_json() {
-        check("INFO[0069] POST /containers/create                      ", &[(EventClass, "container.create")]);
-        check("WARN[0001] a  b                                          error=\"x y\"", &[(Msg, "a  b")]);
-        check(
-            "ERRO[2026-11-21T09:01:39.16Z] stream copy error: x",
-            &[(Outcome, "failure"), (Msg, "stream copy error: x")],
-        );
-        check(
-            "{\"level\":\"info\",\"msg\":\"API listen on /run/docker.sock\",\"time\":\"2026-11-21T09:01:39Z\"}",
-            &[(EventClass, "daemon.listen"), (Msg, "API listen on /run/docker.sock")],
-        );
-    }
-
-    #[test]
-    fn failures_have_a_reason() {
-        let failed = (Outcome, "failure");
-        check(
-            "time=\"2026-11-21T09:03:24Z\" level=error msg=\"Handler for POST /v1.41/containers/<id>/start returned error: no: caps\"",
-            &[(EventClass, "container.start"), (ContainerId, "<id>"), failed, (Reason, "no: caps")],
-        );
-        check(
-            "time=\"2026-11-21T09:12:04Z\" level=debug msg=\"error response for POST request\" error-response=\"no \\\"x\\\"\" \
-             method=POST module=api request-url=/v1.50/containers/<id>/start status=400",
-            &[(EventClass, "container.start"), (ContainerId, "<id>"), failed, (Reason, "no \"x\"")],
-        );
-        check(
-            "time=\"2026-11-21T09:12:04Z\" level=error msg=\"Handler for POST /containers/{name:.*}/start returned error\" \
-             error-response=\"boom\" method=POST request-url=/v1.52/containers/web/start",
-            &[(EventClass, "container.start"), (Field::ContainerName, "web"), failed, (Reason, "boom")],
-        );
-    }
-
-    #[test]
-    fn signs_of_life() {
-        for (message, class) in [
-            ("Starting up", "daemon.start"),
-            ("Daemon has completed initialization", "daemon.ready"),
-            ("Processing signal 'terminated'", "daemon.signal"),
-            ("Default bridge (docker0) is assigned with an IP address 172.17.0.0/16.", "daemon.bridge"),
-            ("Container failed to exit within 1s of signal 15 - using the force", "container.kill"),
-            ("anything else", "daemon.log"),
-        ] {
-            check(
-                &format!("time=\"2026-11-21T09:03:24Z\" level=info msg=\"{message}\" container=<id>"),
-                &[(EventClass, class), (ContainerId, "<id>"), (Msg, message)],
-            );
-        }
-        check(
-            "time=\"2026-11-21T09:03:24Z\" level=info msg=\"ignoring event\" container=<id> topic=/tasks/delete",
-            &[(EventClass, "container.task_delete")],
-        );
-    }
-
-    #[test]
-    fn a_value_cannot_forge_a_pair() {
-        check(
-            "time=\"2026-11-21T09:03:24Z\" level=info msg=\"x\\\" level=panic msg=\\\"POST /containers/create\" ",
-            &[(EventClass, "daemon.log"), (Msg, "x\" level=panic msg=\"POST /containers/create"), (Outcome, "-")],
-        );
-        check(
-            "time=\"2026-11-21T09:03:24Z\" level=debug msg=\"form data: {\\\"AttachStdin\\\":true,\\\"Cmd\\\":[\\\"sh\\\",\\\"-c\\\"]}\"",
-            &[(ExecCommand, "sh -c")],
-        );
-    }
-
-    #[test]
-    fn behind_syslog_only_the_daemon_is_believed() {
-        let line = |tag: &str| {
-            format!(
-                "Nov 21 09:03:24 vm {tag}: time=\"2026-11-21T09:03:24.5Z\" level=info msg=\"POST /containers/create\""
-            )
-        };
-        for (tag, format, class) in [
-            ("dockerd[7]", "rfc3164+dockerd", Some("container.create")),
-            ("docker", "rfc3164+dockerd", Some("container.create")),
-            ("docker/web[7]", "rfc3164", None),
-            ("00a8660c4ab0[7]", "rfc3164", None),
-            ("nginx", "rfc3164", None),
-        ] {
-            let line = line(tag);
-            let mut event = Event::new(line.as_bytes());
-            crate::parse(Choice::Auto, line.as_bytes(), &CONTEXT, &mut event);
-            assert_eq!((event.text(Field::Format), event.text(EventClass)), (Some(format), class), "{line}");
-            assert_eq!(event.text(Field::HostName), Some("vm"));
-        }
-    }
-}
+mod tests;

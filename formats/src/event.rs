@@ -298,10 +298,11 @@ impl<'a> Event<'a> {
         self.extras.iter().map(|cell| (self.bytes(cell.group), self.bytes(cell.name)))
     }
 
-    /// Adds to `parse.notes`: a leniency that was used, one phrase.
+    /// Adds to `parse.notes`, once: a leniency that was used, one phrase.
     pub fn note(&mut self, note: &str) {
-        match self.text(Field::ParseNotes).map(|notes| format!("{notes}; {note}")) {
-            Some(notes) => self.set(Field::ParseNotes, &notes),
+        match self.text(Field::ParseNotes) {
+            Some(notes) if notes.split("; ").any(|known| known == note) => {}
+            Some(notes) => self.set(Field::ParseNotes, &format!("{notes}; {note}")),
             None => self.set(Field::ParseNotes, note),
         }
     }

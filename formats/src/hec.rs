@@ -49,9 +49,10 @@ fn detect(input: &[u8]) -> u8 {
         event |= key == "event";
         sure |= matches!(key, "sourcetype" | "index" | "fields");
         likely |= matches!(key, "time" | "host" | "source");
-        // No envelope has these: the rest of such an object need not be looked at.
-        let is_other = matches!(key, "rule" | "Type" | "Actor" | "log" | "short_message" | "crit");
-        (is_other || key.starts_with("__")).then_some(0)
+        // No envelope has these: the rest of such an object need not be looked at. Documents of ECS have an
+        // `event`, too, and begin with `@timestamp`.
+        let is_other = matches!(key, "rule" | "Type" | "Actor" | "log" | "short_message" | "crit" | "ecs");
+        (is_other || key.starts_with("__") || key.starts_with('@')).then_some(0)
     });
     match (event, sure, likely) {
         (true, true, _) => 85,

@@ -18,6 +18,7 @@ mod planted;
 #[cfg(feature = "auditd")]
 mod auditd;
 mod carried;
+mod cee;
 #[cfg(feature = "cef")]
 mod cef;
 #[cfg(feature = "schemas")]

@@ -116,11 +116,13 @@ fn after_pri(input: &[u8]) -> &[u8] {
     syslog::pri(input).map_or(input, |(rest, _)| rest)
 }
 
-/// The timestamp with what Cisco writes around it: a sequence number and a colon before, `*` or `.`
-/// for a clock that is not set, a colon after. Answers what follows.
+/// The timestamp with what Cisco writes around it: a colon before (EMBLEM), a sequence number and a
+/// colon before, `*` or `.` for a clock that is not set, a colon after. Answers what follows.
 fn stamp<'a>(input: &'a [u8], context: &Context) -> Option<(Time, Option<&'static str>, &'a [u8])> {
     let sequence = terminated(take_while_m_n(1, 12, |byte: u8| byte.is_ascii_digit()), tag(": "));
-    let (start, _) = opt(sequence).parse(input).map_err(|_: nom::Err<nom::error::Error<&[u8]>>| ()).ok()?;
+    let emblem = input.strip_prefix(b":").map(|rest| rest.strip_prefix(b" ").unwrap_or(rest));
+    let (start, _) =
+        opt(sequence).parse(emblem.unwrap_or(input)).map_err(|_: nom::Err<nom::error::Error<&[u8]>>| ()).ok()?;
     let marked = start.strip_prefix(b"*").or_else(|| start.strip_prefix(b"."));
     let stamp = timestamp::read(marked.unwrap_or(start), context)?;
     let rest = marked.unwrap_or(start).get(stamp.used..)?;

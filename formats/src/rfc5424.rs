@@ -285,9 +285,18 @@ mod tests {
             "<0>1 - h a - 6993 text of it",
             "host.name=h|app=a|syslog.msgid=6993|parse.notes=structured data missing|msg=text of it",
         );
-        check("<0>1 - h a - - [not structured] text", "host.name=h|app=a|msg=[not structured] text");
-        check("<0>1 - h a - - [a b=\"c\"][=] text", "host.name=h|app=a|msg=[a b=\"c\"][=] text");
-        check("<0>1 - h a - - [a b=\"c\"", "host.name=h|app=a|msg=[a b=\"c\"");
+        check(
+            "<0>1 - h a - - [not structured] text",
+            "host.name=h|app=a|parse.notes=structured data not understood|msg=[not structured] text",
+        );
+        check(
+            "<0>1 - h a - - [a b=\"c\"][=] text",
+            "host.name=h|app=a|parse.notes=structured data not understood|msg=[a b=\"c\"][=] text",
+        );
+        check(
+            "<0>1 - h a - - [a b=\"c\"",
+            "host.name=h|app=a|parse.notes=structured data not understood|msg=[a b=\"c\"",
+        );
         check("<0>1 - h a - - [a b=\"c\"]text", "host.name=h|app=a|msg=text|a/b=c");
         check("<0>1 - h a - - [a b= \"c\"] text", "host.name=h|app=a|msg=text|a/b=c");
         check("<0>1 - h a - - - [a b=\"c\"]", "host.name=h|app=a|msg=[a b=\"c\"]");

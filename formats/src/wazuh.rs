@@ -72,7 +72,7 @@ struct Alert {
     timestamp: Option<Span>,
     indexed_at: Option<Span>,
     full_log: Option<Span>,
-    rule_id: Option<Span>,
+    rule_id: Option<Cell>,
     level: Option<Cell>,
     description: Option<Span>,
     groups: Option<Cell>,
@@ -170,7 +170,7 @@ impl Alert {
     ) -> Result<(), ParseError> {
         let at = ("rule", key);
         match &*key.text() {
-            "id" => members.text(reader, event, &mut self.rule_id, at),
+            "id" => members.value(reader, event, &mut self.rule_id, at),
             "level" => members.value(reader, event, &mut self.level, at),
             "description" | "title" => members.text(reader, event, &mut self.description, at),
             "groups" => members.value(reader, event, &mut self.groups, at),
@@ -261,14 +261,16 @@ impl Alert {
             Some(Err(times)) => event.put_extra("rule", "firedtimes", times),
             None => {}
         }
-        if let Some(id) = self.rule_id {
-            if !event.has(Field::EventClass) {
-                let class = format!("wazuh.{}", event.str(id));
-                event.set(Field::EventClass, &class);
-            }
-            event.set_span(Field::RuleId, Some(id));
-        } else if !event.has(Field::EventClass) {
-            event.set(Field::EventClass, "wazuh");
+        match self.rule_id {
+            Some(Cell::Str(id)) => event.set_span(Field::RuleId, Some(id)),
+            // "id is a text"; some shippers make a number of it.
+            Some(Cell::Int(id)) => event.set(Field::RuleId, &id.to_string()),
+            Some(other) => event.put_extra("rule", "id", other),
+            None => {}
+        }
+        if !event.has(Field::EventClass) {
+            let class = event.text(Field::RuleId).map(|id| format!("wazuh.{id}"));
+            event.set(Field::EventClass, class.as_deref().unwrap_or("wazuh"));
         }
     }
 }

@@ -13,7 +13,7 @@ use super::grammar::{Header, MARKER, Pair, Pairs, Piece, header};
 use super::keys::{KEYS, Known, Takes, family, lookup, row_of};
 use super::stored::{Few, Stored};
 use super::table::{How, Row};
-use super::value::{Place, address, instant, is_host_name, keep, typed, unescape, whole};
+use super::value::{Place, address, instant, is_host_name, keep, saturating, typed, unescape, whole};
 use crate::event::Cell;
 use crate::text::Text;
 use crate::{Context, Event, Field, Kind, ParseError, carried};
@@ -91,18 +91,18 @@ impl<'a> Line<'a, '_> {
         let written = self.text.piece(piece.range());
         let word = written.trim_matches(' ');
         let is = |name: &str| word.eq_ignore_ascii_case(name);
-        let severity = match word.parse::<i64>() {
-            Ok(number) => {
+        let severity = match saturating(word) {
+            Some(number) => {
                 if !(0..=10).contains(&number) {
                     event.note("severity outside of 0 to 10");
                 }
                 Some(number.clamp(0, 10))
             }
-            Err(_) if is("Low") => Some(2),
-            Err(_) if is("Medium") => Some(5),
-            Err(_) if is("High") => Some(8),
-            Err(_) if is("Very-High") || is("VeryHigh") || is("Very High") => Some(10),
-            Err(_) => None,
+            None if is("Low") => Some(2),
+            None if is("Medium") => Some(5),
+            None if is("High") => Some(8),
+            None if is("Very-High") || is("VeryHigh") || is("Very High") => Some(10),
+            None => None,
         };
         match severity {
             Some(severity) => {
@@ -266,6 +266,9 @@ impl<'a> Line<'a, '_> {
 
     fn value(&self, group: &str, name: &str, value: Piece, takes: Option<Takes>, event: &mut Event<'a>) {
         let typed = takes.and_then(|takes| typed(&self.plain(trimmed(&self.text, value)), takes, self.context));
+        if typed.is_none() && takes == Some(Takes::Time) {
+            event.note("no time that can be read");
+        }
         let piece = if typed.is_some() { trimmed(&self.text, value) } else { value };
         let span = keep(event, &self.text, piece, Place::Extension);
         event.put_extra(group, name, typed.map_or(Cell::Str(span), |typed| typed.cell(span)));

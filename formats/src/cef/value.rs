@@ -98,6 +98,15 @@ pub(crate) fn whole(written: &str) -> Option<i64> {
     if is_plain { written.parse().ok() } else { None }
 }
 
+/// A whole number in any writing; one that no 64 bits hold is the nearest they do.
+pub(crate) fn saturating(written: &str) -> Option<i64> {
+    let digits = written.strip_prefix(['-', '+']).unwrap_or(written);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    Some(written.parse().unwrap_or(if written.starts_with('-') { i64::MIN } else { i64::MAX }))
+}
+
 /// Whether it is a number of JSON.
 pub(crate) fn is_number(written: &str) -> bool {
     let digits = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();

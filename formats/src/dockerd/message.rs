@@ -31,6 +31,9 @@ pub(super) struct Facts<'a> {
     pub(super) error: Option<Cow<'a, str>>,
     /// The level is error or worse.
     pub(super) failed: bool,
+    pub(super) has_level: bool,
+    /// Keys that have a field and came again.
+    pub(super) again: Vec<&'static str>,
 }
 
 /// Sets class, name, outcome and whatever else follows from the message.

@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::java_time;
 use super::table::{How, IN_HEADER, MSG, ROWS};
 use crate::cef::grammar::Pairs;
-use crate::cef::value::{address, instant, whole};
+use crate::cef::value::{address, instant, saturating, whole};
 use crate::event::Cell;
 use crate::json_read::KEYS_MAX;
 use crate::marker::Marker;
@@ -79,6 +79,9 @@ impl<'a> Line<'a, '_> {
                 // "EventID is required", and the pipe behind it.
                 return event.mark_partial(&ParseError::new(bytes.len(), "`|` and the rest of the header"), bytes);
             };
+            if field == Field::EventClass && end == at {
+                event.mark_partial(&ParseError::new(at, "an EventID"), bytes);
+            }
             at = end.saturating_add(1);
         }
         let mut delimiter = None;
@@ -200,7 +203,7 @@ impl<'a> Line<'a, '_> {
         let written = self.text.piece(value.clone());
         let how = ROWS.get(usize::from(number)).map(|row| row.how);
         match how {
-            Some(How::Severity) => whole(&written).map(|severity| {
+            Some(How::Severity) => saturating(&written).map(|severity| {
                 if !(1..=10).contains(&severity) {
                     event.note("severity outside of 1 to 10");
                 }
@@ -246,7 +249,10 @@ impl<'a> Line<'a, '_> {
             let by_format = format.as_deref().and_then(|format| java_time::read(&written, format, self.context));
             match by_format.or_else(|| instant(&written, self.context)) {
                 Some(time) => self.put(Field::Time, Cell::Time(time.0), event),
-                None => event.extra(LEEF, "devTime", &written),
+                None => {
+                    event.extra(LEEF, "devTime", &written);
+                    event.note("no time that can be read");
+                }
             }
         }
         if let Some(format) = format {

@@ -14,7 +14,7 @@ use std::borrow::Cow;
 use crate::detect::carried;
 use crate::rfc5424::OWN_ID;
 use crate::rfc5424::emit::{Exact, pri, visible};
-use crate::{EmitContext, Event, Field, Time, Value, syslog};
+use crate::{EmitContext, Event, Field, Time, Value, cee, syslog};
 
 use super::{tag_before_cef, zone_of};
 
@@ -137,7 +137,8 @@ fn text<'e>(event: &'e Event<'_>, tag: &Tag) -> Option<Cow<'e, str>> {
         None if event.text(Field::ParseStatus) == Some("failed") => String::from_utf8_lossy(event.raw()),
         None => return None,
     };
-    carried(text.as_bytes(), &tag.name, tag.has_pid).is_none().then_some(text)
+    let is_text = carried(text.as_bytes(), &tag.name, tag.has_pid).is_none() && !cee::is_object(text.as_bytes());
+    is_text.then_some(text)
 }
 
 /// All that the header and the text before do not say, in brackets.

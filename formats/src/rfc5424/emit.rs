@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use super::OWN_ID;
 use crate::escape::all;
 use crate::lead::{Lead, lead};
-use crate::{EmitContext, Event, Extra, Field, Time, Value, syslog};
+use crate::{EmitContext, Event, Extra, Field, Time, Value, cee, syslog};
 
 /// An SD-ID without `@` "MUST NOT be used unless registered" (§6.3.2): others get this number.
 const ENTERPRISE: &str = "@32473";
@@ -125,7 +125,7 @@ fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
 /// neither to tell: its bytes stand there as text.
 fn message<'e>(event: &'e Event<'_>, exact: &mut Exact) -> Cow<'e, str> {
     if let Some(text) = event.text(Field::Msg) {
-        if !text.starts_with('\u{FEFF}') && is_shown(text.as_bytes()) {
+        if !text.starts_with('\u{FEFF}') && is_shown(text.as_bytes()) && !cee::is_object(text.as_bytes()) {
             exact.add(Field::Msg);
         }
         return Cow::Borrowed(text);

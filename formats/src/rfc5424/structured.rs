@@ -6,6 +6,7 @@ use super::OWN_ID;
 use crate::event::{Cell, ExtraCell};
 use crate::json_read::KEYS_MAX;
 use crate::near;
+use crate::repeats::{Seen, repeated_names};
 use crate::text::Text;
 use crate::{Event, Field, Kind, ParseError, Time, Value};
 
@@ -17,15 +18,18 @@ const _: () = assert!(KEYS_MAX as usize + Field::COUNT < PARAMS_MAX);
 pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
     let mark = event.extras().len();
     let mut own = false;
+    let mut ids = Ids::default();
     let mut at = at;
     while text.bytes().get(at) == Some(&b'[') {
         let limit = mark.saturating_add(PARAMS_MAX);
         match element(text, at.wrapping_add(1), limit, event) {
             Some((end, is_own)) => {
+                ids.add(at.wrapping_add(1), text);
                 at = end;
                 own |= is_own;
             }
             None => {
+                event.note("structured data not understood");
                 if event.extras().len() >= limit {
                     event.mark_partial(&ParseError::new(at, "at most 2,200 parameters"), text.bytes());
                 }
@@ -34,10 +38,58 @@ pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Op
             }
         }
     }
-    if own {
-        adopt(event, mark);
+    // With our own element another gateway has looked, and what it found comes along.
+    match own {
+        true => adopt(event, mark),
+        false => ids.name_repeats(mark, event),
     }
     Some((at, own))
+}
+
+/// The SD-IDs of a line. §6.3.2: "The same SD-ID MUST NOT exist more than once in a message."
+#[derive(Default)]
+struct Ids<'a> {
+    /// Nearly all lines have no more.
+    first: [&'a [u8]; 4],
+    more: Vec<&'a [u8]>,
+}
+
+impl<'a> Ids<'a> {
+    /// Adds the one that begins at `start`.
+    fn add(&mut self, start: usize, text: &Text<'a>) {
+        let bytes = text.bytes();
+        let id = name_end(bytes, start).and_then(|end| bytes.get(start..end)).unwrap_or_default();
+        match self.first.iter_mut().find(|slot| slot.is_empty()) {
+            Some(slot) => *slot = id,
+            None => self.more.push(id),
+        }
+    }
+
+    /// Names the ids that came twice, and the parameters that did. A parameter may ("`ip` of `origin`"); who
+    /// looks for one value of it should know that there are two.
+    fn name_repeats(&self, mark: usize, event: &mut Event<'_>) {
+        let [_, second, ..] = self.first;
+        if second.is_empty() && event.extras().len() <= mark.saturating_add(1) {
+            return;
+        }
+        let mut ids = self.first.iter().enumerate().filter(|(_, id)| !id.is_empty());
+        let is_repeated = ids.any(|(at, id)| self.first.iter().take(at).any(|before| before == id));
+        let mut again: Vec<&[u8]> = Vec::new();
+        if is_repeated || !self.more.is_empty() {
+            let mut ids: Vec<&[u8]> =
+                self.first.iter().chain(&self.more).copied().filter(|id| !id.is_empty()).collect();
+            ids.sort_unstable();
+            again.extend(ids.iter().zip(ids.iter().skip(1)).filter(|(one, other)| one == other).map(|(one, _)| *one));
+        }
+        if again.is_empty() && Seen::all_new(event, mark) {
+            return;
+        }
+        let names: Vec<_> = again.iter().map(|id| String::from_utf8_lossy(id)).collect();
+        let keys = event.extra_keys().skip(mark);
+        if let Some(names) = repeated_names(keys, names.iter().map(|name| &**name)) {
+            event.set(Field::ParseDuplicateKeys, &names);
+        }
+    }
 }
 
 /// One element whose SD-ID begins at `start`; answers where it ends and whether it is ours. None, too, when
