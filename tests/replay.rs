@@ -396,6 +396,8 @@ fn a_part_of_an_archive_is_verified_and_one_that_was_stopped_goes_on() {
         assert_eq!((code, &report["good"]), (0, &true.into()), "{report:#}");
     }
     assert_eq!(verify(&["--object", &format!("audit.7/{name}")]).0, 2);
+    let backwards = verify(&["--from", "2026-11-21T10:00:00Z", "--to", "2026-11-21T09:00:00Z"]);
+    assert!(backwards.0 == 2 && backwards.2.contains("`--from` is not before `--to`"), "{backwards:?}");
 
     // A state is noted, is of this archive alone, and is gone at the end.
     let state = sealed.path("state").display().to_string();

@@ -59,11 +59,12 @@ impl Debug for Chain {
     }
 }
 
-/// Where a stream is kept, and who signs.
+/// Where a stream is kept, who signs, and how many seals its newest checkpoint is over.
 #[derive(Debug, Clone)]
 pub struct Standing {
     pub store: Arc<dyn Store>,
     pub key: VerifyingKey,
+    pub checkpoint: u64,
 }
 
 /// What a new stream accounts for.
@@ -140,9 +141,10 @@ impl Chain {
         self.head.reached()
     }
 
-    /// Where it is kept, and who signs now.
+    /// Where it is kept, who signs now, and the newest checkpoint.
     pub fn standing(&self) -> Standing {
-        Standing { store: Arc::clone(&self.store), key: self.key.verifying().clone() }
+        let (store, key) = (Arc::clone(&self.store), self.key.verifying().clone());
+        Standing { store, key, checkpoint: self.head.checkpoint_size }
     }
 
     /// Puts what is staged.
@@ -326,7 +328,7 @@ impl Chain {
         let (origin, size) = (self.key.verifying().name().to_owned(), self.head.size());
         let text = Checkpoint { origin, size, root: self.tree()?.root() }.to_string();
         let note = sign(&text, &[&self.key])?;
-        let key = format!("checkpoint/{size:012}");
+        let key = checkpoint_key(size);
         let mut draft = self.draft()?;
         draft.items.push(Item { key, note: Some(note.clone()) });
         draft.head.checkpoint_time = now.millis();
@@ -470,6 +472,11 @@ impl Chain {
 /// `seal/000000000042`.
 pub(super) fn seal_key(seq: u64) -> String {
     format!("seal/{seq:012}")
+}
+
+/// `checkpoint/000000000042`: over that many seals.
+pub(super) fn checkpoint_key(size: u64) -> String {
+    format!("checkpoint/{size:012}")
 }
 
 /// `data/dt=2026-11-21/hour=09/000000000042.ndjson.zst`.

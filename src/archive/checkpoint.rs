@@ -4,9 +4,13 @@
 //! that of the stream.
 
 use std::fmt;
+use std::io;
 
+use super::chain::checkpoint_key;
 use super::merkle::Hash;
+use super::note::Note;
 use super::seal::{Base64, hash};
+use super::store::{NOTE_BYTES_MAX, Store, is_away, read_small};
 
 /// How far a stream had got.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +38,20 @@ impl Checkpoint {
         let root = hash(lines.next()?).ok()?;
         (size.to_string() == size_text).then_some(Checkpoint { origin, size, root })
     }
+}
+
+/// What stands under a key, if it is a checkpoint of the stream of that name, and of that size. Whether its key
+/// has signed it is not asked: who signs changes with the epochs.
+///
+/// # Errors
+/// The store cannot be asked.
+pub fn checkpoint_of(store: &dyn Store, key: &str, origin: &str) -> io::Result<Option<Vec<u8>>> {
+    let bytes = match read_small(store, key, NOTE_BYTES_MAX) {
+        Err(error) if is_away(&error) => return Err(error),
+        bytes => bytes.ok().flatten().unwrap_or_default(),
+    };
+    let checkpoint = Note::parse(&bytes).ok().and_then(|note| Checkpoint::parse(note.text));
+    Ok(checkpoint.filter(|one| one.origin == origin && checkpoint_key(one.size) == key).map(|_| bytes))
 }
 
 #[cfg(test)]

@@ -35,6 +35,7 @@ mod verify;
 mod witness;
 
 pub use chain::{Chain, Standing};
+pub use checkpoint::checkpoint_of;
 pub use dir::Dir;
 pub use error::ChainError;
 pub use head::Reached;

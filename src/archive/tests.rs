@@ -19,6 +19,7 @@ mod mutate;
 mod part;
 mod read;
 mod tamper;
+mod vouched;
 
 const BEGIN: i64 = 1_795_251_600_000_000_000;
 const MINUTE: i64 = 60_000_000_000;
@@ -160,12 +161,6 @@ impl Stream {
 fn read_seal(path: &Path) -> Seal {
     let bytes = fs::read(path).unwrap();
     Seal::parse(Note::parse(&bytes).unwrap().text).unwrap()
-}
-
-fn swap(one: &Path, other: &Path) {
-    let (first, second) = (fs::read(one).unwrap(), fs::read(other).unwrap());
-    fs::write(one, second).unwrap();
-    fs::write(other, first).unwrap();
 }
 
 /// The key a thief finds on the machine.

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 use webpki::{EndEntityCert, KeyUsage};
 use wharfinger_formats::Time;
 
+use super::chain::checkpoint_key;
 use super::der::{
     BOOLEAN, GENERALIZED_TIME, INTEGER, NULL, OCTETS, OID, SEQUENCE, SET, TAGGED_0, Value, Values, value,
 };
@@ -265,13 +266,16 @@ pub fn accept(
     Ok(stamp.time)
 }
 
-/// The checkpoints of a stream without a time stamp, from the oldest on; of many, the newest.
+/// The checkpoints of a stream without a time stamp, up to its newest one, from the oldest on; of many, the
+/// newest. Names that no checkpoint of it can have do not count.
 ///
 /// # Errors
 /// The store cannot be asked.
-pub fn unstamped(store: &dyn Store) -> io::Result<Vec<String>> {
+pub fn unstamped(store: &dyn Store, newest: u64) -> io::Result<Vec<String>> {
     let keys: BTreeSet<String> = store.keys("checkpoint")?.into_iter().map(|(key, _)| key).collect();
-    let mut without: Vec<String> = keys.iter().filter(|key| !key.contains('.')).cloned().collect();
+    let size = |key: &str| key.strip_prefix("checkpoint/")?.parse().ok().filter(|size| key == checkpoint_key(*size));
+    let mut without: Vec<String> =
+        keys.iter().filter(|key| size(key).is_some_and(|size| size <= newest)).cloned().collect();
     without.retain(|key| !keys.contains(&stamp_key(key)));
     let surplus = without.len().saturating_sub(UNSTAMPED_MAX);
     Ok(without.split_off(surplus))

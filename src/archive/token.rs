@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::mem;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -31,7 +32,14 @@ const CURVES: [&[u8]; 2] = [b"\x13\x0cedwards25519", &[0x06, 0x03, 0x2b, 0x65, 0
 /// be closed only while nobody is in it.
 static MODULES: Mutex<Modules> = Mutex::new(Modules(BTreeMap::new()));
 
-struct Modules(BTreeMap<PathBuf, Pkcs11>);
+struct Modules(BTreeMap<PathBuf, Module>);
+
+#[derive(Default)]
+struct Module {
+    loaded: Option<Pkcs11>,
+    /// How often it was closed. Its sessions are gone then, and their numbers may be those of other sessions.
+    closed: u64,
+}
 
 /// A token.
 #[derive(Debug)]
@@ -41,7 +49,8 @@ pub struct Token {
     pin_file: PathBuf,
     /// Remembers that the PIN was refused.
     refused: PathBuf,
-    session: Mutex<Option<Session>>,
+    /// And how often the module was closed before.
+    session: Mutex<Option<(u64, Session)>>,
 }
 
 impl Token {
@@ -54,14 +63,19 @@ impl Token {
     fn within<T>(&self, work: impl Fn(&Session) -> Result<T, Error>) -> Result<T, KeyError> {
         let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
         let mut held = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Ok(done)) = held.as_ref().map(&work) {
+        let closed = modules.closed(&self.module);
+        if let Some((_, gone)) = held.take_if(|(before, _)| *before != closed) {
+            // To close it would close whichever session has its number now.
+            mem::forget(gone);
+        }
+        if let Some(Ok(done)) = held.as_ref().map(|(_, session)| work(session)) {
             return Ok(done);
         }
         // Whatever it was, a session that was lost is the likeliest.
         *held = None;
         let session = self.open(&mut modules)?;
         let done = work(&session).map_err(|error| self.away(error))?;
-        *held = Some(session);
+        *held = Some((modules.closed(&self.module), session));
         Ok(done)
     }
 
@@ -141,23 +155,29 @@ impl Token {
 
 impl Modules {
     fn load(&mut self, path: &Path) -> Result<Pkcs11, Error> {
-        if let Some(module) = self.0.get(path) {
-            return Ok(module.clone());
+        if let Some(loaded) = self.0.get(path).and_then(|module| module.loaded.clone()) {
+            return Ok(loaded);
         }
         let module = Pkcs11::new(path)?;
         match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
             Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
             Err(error) => return Err(error),
         }
-        self.0.insert(path.to_owned(), module.clone());
+        self.0.entry(path.to_owned()).or_default().loaded = Some(module.clone());
         Ok(module)
     }
 
     /// Some modules look for tokens only when they are loaded. Sessions of other tokens are opened again.
     fn unload(&mut self, path: &Path) {
-        if let Some(Err(error)) = self.0.remove(path).map(Pkcs11::finalize) {
+        let Some(module) = self.0.get_mut(path) else { return };
+        module.closed += 1;
+        if let Some(Err(error)) = module.loaded.take().map(Pkcs11::finalize) {
             tracing::debug!("`{}` cannot be closed: {error}", path.display());
         }
+    }
+
+    fn closed(&self, path: &Path) -> u64 {
+        self.0.get(path).map_or(0, |module| module.closed)
     }
 }
 

@@ -5,7 +5,8 @@
 //! names, the checkpoints, the anchors, the end.
 //!
 //! Invariant: total. Whatever stands in the archive, the answer is a report; memory is that of the list of
-//! keys.
+//! keys, and of a bucket that of the notes that are read ahead: two for each of its 16 threads' four seals, 4 MiB
+//! at most each.
 
 mod ahead;
 mod beside;
@@ -30,7 +31,7 @@ use self::part::Told;
 pub use self::part::{Mark, PassedOver, Watch};
 pub use self::report::{Fault, Finding, Report, Stamped, Verdict, Witnessed};
 pub use self::streams::{verify_archive, verify_part};
-use super::chain::seal_key;
+use super::chain::{checkpoint_key, seal_key};
 use super::checkpoint::Checkpoint;
 use super::merkle::{Hash, Tree, leaf, sha256};
 use super::note::{Note, VerifyingKey};
@@ -44,9 +45,13 @@ const END_NANOS: i64 = 10 * 60 * 1_000_000_000;
 /// Whether a time may have been when `end` was asked about: what a clock says that was ahead proves no end, for
 /// it would do so until that time has come.
 fn has_come(time: Time, end: Time) -> bool {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64);
-    time.0 <= end.0.max(now).saturating_add(END_NANOS)
+    time.0 <= end.max(now()).0.saturating_add(END_NANOS)
 }
+
+fn now() -> Time {
+    Time(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as i64))
+}
+
 /// Seals that are read ahead, for each thread that reads: they are small, and an object is not.
 const SEALS_AHEAD: usize = 4;
 
@@ -106,7 +111,7 @@ fn walk(
                 coming.push_back((seq, walk.fetch(seq)));
             }
             let Some((seq, notes)) = coming.pop_front() else { break };
-            if walk.is_past && seq >= least {
+            if walk.is_past && seq >= least && !walk.beside.is_ahead(&question.others, &walk.report) {
                 walk.leave(seals.len() as u64 - done);
                 break;
             }
@@ -188,7 +193,7 @@ impl<'w, 's> Walk<'w, 's> {
         let (mut checkpoints, mut beside) = (BTreeMap::new(), Beside::default());
         for (key, _) in store.keys("checkpoint")? {
             let size = key.strip_prefix("checkpoint/").and_then(|size| size.parse().ok());
-            match size.filter(|size: &u64| key == format!("checkpoint/{size:012}")) {
+            match size.filter(|size: &u64| key == checkpoint_key(*size)) {
                 Some(size) => drop(checkpoints.insert(size, key)),
                 None if beside.take(&key) => {}
                 None => report.find(Fault::Foreign, &key, "it is no checkpoint"),
@@ -389,7 +394,7 @@ impl<'w, 's> Walk<'w, 's> {
         if self.is_broken {
             return Ok(());
         }
-        self.beside.see(size, self.last.map(|(_, time)| time), self.question.end);
+        self.beside.see(size, self.last.map(|(_, time)| time), self.vouched_until());
         let checkpoint = self.checkpoints.remove(&size);
         if checkpoint.is_none() && self.anchors.iter().all(|(anchor, _)| anchor.size != size) {
             return Ok(());
@@ -404,8 +409,8 @@ impl<'w, 's> Walk<'w, 's> {
                 Ok((true, Some(checkpoint))) if checkpoint.size == size && checkpoint.root == root => {
                     self.report.checkpoints += 1;
                     let good = Good { size, bytes: &bytes, time: self.last.map_or(Time(0), |(_, time)| time) };
-                    let Question { others, end, .. } = self.question;
-                    self.beside.check(self.store, good, others, *end, &mut self.report)?;
+                    let until = self.vouched_until();
+                    self.beside.check(self.store, good, &self.question.others, until, &mut self.report)?;
                 }
                 Ok((true, _)) => self.report.find(Fault::Altered, &key, "its root is not that of the seals"),
                 _ => self.report.find(Fault::Signature, &key, format!("it is not signed by {}", self.key)),
@@ -423,6 +428,12 @@ impl<'w, 's> Walk<'w, 's> {
             false
         });
         Ok(())
+    }
+
+    /// Until when there was time to vouch: since a period that is over there was more.
+    fn vouched_until(&self) -> Time {
+        let end = self.question.end;
+        self.way.period.to.map_or(end, |_| end.max(now()))
     }
 
     /// The walk ends here, behind the period: what comes later is not looked at.

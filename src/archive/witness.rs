@@ -17,21 +17,19 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use wharfinger_formats::Time;
 
-use super::chain::seal_key;
+use super::chain::{checkpoint_key, seal_key};
 use super::checkpoint::Checkpoint;
 use super::key_file::KeyFile;
 use super::merkle::{Tree, consistency, leaf, sha256};
 use super::note::{Note, SigningKey, VerifyingKey, hex, is_name, signature_line};
 use super::outbox::write_whole;
 use super::seal::{Base64, hash};
-use super::store::{NOTE_BYTES_MAX, Store, is_away, read_small};
+use super::store::{NOTE_BYTES_MAX, Store, read_small};
 
 /// The kind of key: Ed25519 for cosignatures (c2sp.org/tlog-cosignature).
 const KIND: u8 = 4;
 /// No answer of a witness is longer.
 pub const COSIGNATURES_BYTES_MAX: u64 = 64 * 1024;
-/// So many names that are no checkpoint of ours may stand before the newest that is.
-const PASSED_OVER_MAX: usize = 100;
 
 /// The public key of a witness, with its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,36 +99,31 @@ pub struct Submission {
 }
 
 /// The newest checkpoint of a stream, unless this witness has signed it, or the key of the epoch has not: then
-/// one that it has signed follows soon, or it is nobody's.
+/// one that it has signed follows soon. What the writer knows of is asked for by its name: what somebody else has
+/// put beside it stands before nothing.
 ///
 /// # Errors
 /// The store cannot be asked.
 pub fn unwitnessed(
     store: &dyn Store,
+    newest: u64,
     witness: &WitnessKey,
     signer: &VerifyingKey,
     log: &LogKey,
 ) -> io::Result<Option<Submission>> {
-    let mut keys: Vec<String> = store.keys("checkpoint")?.into_iter().map(|(key, _)| key).collect();
-    keys.sort_unstable();
-    // What somebody else has put there must not stand before what is ours.
-    for key in keys.iter().rev().filter(|key| !key.contains('.')).take(PASSED_OVER_MAX) {
-        let bytes = match read_small(store, key, NOTE_BYTES_MAX) {
-            Err(error) if is_away(&error) => return Err(error),
-            bytes => bytes.ok().flatten().unwrap_or_default(),
-        };
-        let Ok(note) = Note::parse(&bytes) else { continue };
-        let checkpoint =
-            Checkpoint::parse(note.text).filter(|one| one.origin == signer.name() && note.is_signed_by(signer));
-        let Some(Checkpoint { origin, size, .. }) = checkpoint else { continue };
-        if keys.binary_search(&witness.key_of(key)).is_ok() {
-            return Ok(None);
-        }
-        let text = note.text.to_owned();
-        let note = format!("{}{}", String::from_utf8_lossy(&bytes), log.0.line(&text).map_err(io::Error::other)?);
-        return Ok(Some(Submission { key: key.clone(), origin, size, text, note }));
+    let key = checkpoint_key(newest);
+    let Some(bytes) = read_small(store, &key, NOTE_BYTES_MAX)? else { return Ok(None) };
+    let Ok(note) = Note::parse(&bytes) else { return Ok(None) };
+    let checkpoint = Checkpoint::parse(note.text).filter(|one| one.origin == signer.name());
+    let Some(Checkpoint { origin, size, .. }) = checkpoint.filter(|_| note.is_signed_by(signer)) else {
+        return Ok(None);
+    };
+    if read_small(store, &witness.key_of(&key), NOTE_BYTES_MAX)?.is_some() {
+        return Ok(None);
     }
-    Ok(None)
+    let text = note.text.to_owned();
+    let note = format!("{}{}", String::from_utf8_lossy(&bytes), log.0.line(&text).map_err(io::Error::other)?);
+    Ok(Some(Submission { key, origin, size, text, note }))
 }
 
 impl Submission {

@@ -6,6 +6,7 @@ use super::failure::{Exit, Failure};
 use super::output;
 use super::visible::visible_lines;
 use crate::part::PartContext;
+use crate::sinks::Ended;
 
 /// End an archive for good: a last seal says that no other follows, so that its end is proven for ever.
 /// The gateway must not run
@@ -39,10 +40,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let hint = "only an `archive` can be ended";
         return Err(usage(anyhow::anyhow!("the sink `{sink}` is of type `{}`", part.kind), hint));
     };
-    let checkpoint = ended.map_err(|error| {
+    let Ended { proof, not_vouched } = ended.map_err(|error| {
         let hint = "stop the gateway first; where the store was down, the same again goes on";
         Failure::new(Exit::Unavailable, error, hint)
     })?;
-    output::write(visible_lines(&checkpoint).as_bytes())?;
-    Ok(Exit::Ok)
+    output::write(visible_lines(&proof).as_bytes())?;
+    if not_vouched.is_empty() {
+        return Ok(Exit::Ok);
+    }
+    let error = anyhow::anyhow!("the archive is closed; {}", not_vouched.join("; "));
+    Err(Failure::new(Exit::Unavailable, error, "the same command again asks again"))
 }

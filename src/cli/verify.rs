@@ -104,11 +104,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let question = Question { key, deep: arguments.deep, anchors, end, others };
     let period = Period { from: arguments.from, to: arguments.to };
-    // Another copy is another archive.
-    let place =
-        std::fs::canonicalize(path).map_or_else(|_| path.display().to_string(), |path| path.display().to_string());
-    let endpoint = arguments.reach.endpoint.as_deref().unwrap_or_default();
-    let asked = format!("{} {} {period:?} {place} {endpoint}", question.key, question.deep);
+    if period.from.zip(period.to).is_some_and(|(from, to)| from >= to) {
+        let error = anyhow::anyhow!("`--from` is not before `--to`: there is nothing between them");
+        return Err(Failure::new(Exit::VerifyUsage, error, "write the earlier time as `--from`"));
+    }
+    let asked = asked(&question, period, path, arguments.reach.endpoint.as_deref());
     let state = arguments.resume.as_deref().map(|path| State::open(path, &asked, &stores)).transpose()?;
     let mark = state.as_ref().map(State::mark).unwrap_or_default();
     let mut watch = Shown { bar: bar(), state };
@@ -121,6 +121,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         state.finish()?;
     }
     Ok(exit(&reports))
+}
+
+/// What a state is of. Another copy is another archive: what was read in one says nothing of the other.
+fn asked(question: &Question, period: Period, path: &Path, endpoint: Option<&str>) -> String {
+    let place = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (key, deep, place) = (&question.key, question.deep, place.display());
+    format!("{key} {deep} {period:?} {place} {}", endpoint.unwrap_or_default())
 }
 
 /// The way, on the terminal and in a file.
@@ -323,7 +330,9 @@ fn text(reports: &[Report]) -> String {
         text.push_str(&of_stream(report));
     }
     let is_part = reports.iter().any(|report| report.passed_over.is_some());
+    let has_objects = reports.iter().any(|report| report.objects > 0);
     text.push_str(match exit(reports) {
+        Exit::Ok if is_part && !has_objects => "good: nothing was sealed of the period, and no seal is missing\n",
         Exit::Ok if is_part => "good: every object of the period is the one that was sealed, and none is missing\n",
         Exit::Ok => "good: every object is the one that was sealed, and nothing is missing\n",
         Exit::EndNotProven => "not proven: nothing was altered, but the newest objects may have been withheld\n",
@@ -391,4 +400,32 @@ fn of_stream(report: &Report) -> String {
     }
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::archive::{Others, SigningKey};
+
+    /// Whoever verifies two copies with one file for the state reads both.
+    #[test]
+    fn a_state_is_of_one_copy_and_one_question() {
+        let key = SigningKey::generate("gw/audit").unwrap().verifying().clone();
+        let (end, others) = (Time(0), Others::default());
+        let shallow = Question { key, deep: false, anchors: Vec::new(), end, others };
+        let deep = Question { deep: true, ..shallow.clone() };
+        let copies = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [one, two] = copies.each_ref().map(|copy| copy.path());
+        let hour = Period { from: Some(Time(1)), to: None };
+        let all = [
+            asked(&shallow, Period::default(), one, None),
+            asked(&shallow, Period::default(), two, None),
+            asked(&shallow, Period::default(), one, Some("http://s3.example")),
+            asked(&shallow, hour, one, None),
+            asked(&deep, Period::default(), one, None),
+        ];
+        assert_eq!(all.iter().collect::<std::collections::BTreeSet<_>>().len(), all.len(), "{all:?}");
+        assert_eq!(asked(&shallow, Period::default(), &one.join("../").join(one.file_name().unwrap()), None), all[0]);
+    }
 }

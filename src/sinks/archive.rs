@@ -38,7 +38,7 @@ use super::compress::Compression;
 use super::drain::now;
 #[cfg(feature = "s3")]
 use super::s3::{Bucket, BucketConfig};
-use super::{Absent, Limits, Outcome, Push, Refused, Sink, SinkConfig};
+use super::{Absent, Ended, Limits, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::archive::{Chain, ChainError, Dir, KeyFile, Keys, OpenStore, Origin, Reached};
 use crate::journal::Position;
 use crate::part::{ByteSize, Interval, Kind, Notice, PartContext, Problem, SetupError};
@@ -168,7 +168,7 @@ impl SinkConfig for ArchiveConfig {
         Some(self.stores())
     }
 
-    fn end(&self, context: &PartContext, reason: &str, now: Time) -> Option<Result<String, SetupError>> {
+    fn end(&self, context: &PartContext, reason: &str, now: Time) -> Option<Result<Ended, SetupError>> {
         let failed = |cause: String| failed(context, cause);
         if !state(context).join("head.json").exists() {
             return Some(Err(failed(format!("nothing was sealed yet in `{}`", state(context).display()))));
@@ -176,10 +176,11 @@ impl SinkConfig for ArchiveConfig {
         Some(self.chain(context, now).and_then(|mut chain| {
             let checkpoint = chain.close(reason, now).map_err(|error| failed(error.to_string()))?;
             // There may be no next start that asks for it.
-            self.vouchers(context)?
-                .iter_mut()
-                .for_each(|voucher| vouchers::ask_now(voucher.as_mut(), &chain.standing()));
-            checkpoint.ok_or_else(|| failed("nothing was sealed yet".to_owned()))
+            let mut vouchers = self.vouchers(context)?;
+            let asked = vouchers.iter_mut().map(|voucher| vouchers::ask_now(voucher.as_mut(), &chain.standing()));
+            let not_vouched = asked.filter_map(Result::err).collect();
+            let proof = checkpoint.ok_or_else(|| failed("nothing was sealed yet".to_owned()))?;
+            Ok(Ended { proof, not_vouched })
         }))
     }
 }

@@ -112,11 +112,19 @@ pub trait SinkConfig: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// Ends for good what this sink has written while no gateway runs, and answers what proves the end; none
-    /// if its kind knows no end.
-    fn end(&self, _context: &PartContext, _reason: &str, _now: Time) -> Option<Result<String, SetupError>> {
+    /// Ends for good what this sink has written while no gateway runs; none if its kind knows no end.
+    fn end(&self, _context: &PartContext, _reason: &str, _now: Time) -> Option<Result<Ended, SetupError>> {
         None
     }
+}
+
+/// The end of what a sink has written.
+#[derive(Debug)]
+pub struct Ended {
+    /// What proves it, to be kept elsewhere.
+    pub proof: String,
+    /// Why somebody who is to vouch for it has not, each in a sentence.
+    pub not_vouched: Vec<String>,
 }
 
 /// A place events go to.

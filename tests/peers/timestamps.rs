@@ -112,6 +112,8 @@ fn verify(folder: &Path, authority: &str) -> (i32, String) {
     let (archive, key) = (folder.join("archive"), folder.join("data/sealing/audit/vkey-1"));
     let mut ours = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
     ours.arg("verify").arg(&archive).arg("--key").arg(&key).args(["--tsa-ca", authority]);
+    // Long after: every seal has had time to be stamped.
+    ours.args(["--end", "2099-01-01T00:00:00Z"]);
     let ours = ours.output().unwrap();
     (ours.status.code().unwrap(), String::from_utf8_lossy(&ours.stdout).into_owned())
 }
@@ -195,4 +197,13 @@ fn openssl_stamps_checkpoints_and_accepts_what_is_kept() {
     // No time stamp at all.
     fs::write(&checkpoints(&archive, "tsr")[0], "hello").unwrap();
     assert_eq!(verify(folder.path(), &authority.file("ca.pem")).0, 10);
+    // Those of the end, and then all, are gone.
+    fs::remove_file(&checkpoints(&archive, "tsr")[0]).unwrap();
+    fs::remove_file(&last).unwrap();
+    let (code, text) = verify(folder.path(), &authority.file("ca.pem"));
+    assert!(code == 13 && text.contains("of what came behind"), "{code}: {text}");
+    checkpoints(&archive, "tsr").iter().for_each(|path| fs::remove_file(path).unwrap());
+    let (code, text) = verify(folder.path(), &authority.file("ca.pem"));
+    assert!(code == 13 && text.contains("there is no time stamp of these authorities"), "{code}: {text}");
+    assert_eq!(script(folder.path()), Some(0), "the script asks for none");
 }

@@ -127,10 +127,11 @@ impl Place {
         script.args([&self.key(), "now"]).output().unwrap().status.code()
     }
 
-    fn close(&self) {
+    fn close(&self) -> (i32, String) {
         let mut close = Command::new(env!("CARGO_BIN_EXE_wharfinger"));
         close.args(["archive", "close", "--sink", "audit", "--reason", "moved", "--config"]);
-        assert!(close.arg(self.path("wharfinger.yaml")).output().unwrap().status.success());
+        let close = close.arg(self.path("wharfinger.yaml")).output().unwrap();
+        (close.status.code().unwrap(), String::from_utf8_lossy(&close.stderr).into_owned())
     }
 }
 
@@ -184,7 +185,8 @@ fn a_witness_signs_what_only_grows_and_no_fork() {
     eventually("it is another", WITHIN, || fork.said("another stream than it has seen: a fork"));
     gateway.stop();
     assert_eq!(witness.asked().pop().unwrap()["status"], 422);
-    fork.close();
+    let (code, text) = fork.close();
+    assert!(code == 69 && text.contains("the archive is closed; the witness `witness.test/one`"), "{code}: {text}");
     assert_eq!(fork.newest().1, Vec::<PathBuf>::new());
     // Its own keys have signed it, and it is closed: only the witness tells.
     let late = Some("2099-01-01T00:00:00Z");
@@ -199,7 +201,13 @@ fn a_witness_signs_what_only_grows_and_no_fork() {
     };
     names.iter().filter(signed_one).for_each(|path| fs::remove_file(path).unwrap());
     assert_eq!((fork.script(), fork.verify(&witness.vkey, late).0), (Some(0), 13));
-    place.close();
+    // Who closes an archive is told that its end is not signed; he asks again with the same command.
+    fs::write(witness.folder.path().join("logs"), "").unwrap();
+    let (code, text) = place.close();
+    assert!(code == 69 && text.contains("status 404") && text.contains("the same command again"), "{code}: {text}");
+    assert_eq!(place.verify(&witness.vkey, late).0, 13);
+    fs::write(witness.folder.path().join("logs"), &log).unwrap();
+    assert_eq!(place.close().0, 0);
     assert_eq!(place.verify(&witness.vkey, late).0, 0);
 
     // Signatures that are none.

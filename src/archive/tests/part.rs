@@ -9,7 +9,7 @@ use super::*;
 
 /// Remembers how far it was at each step.
 #[derive(Default)]
-struct Steps(Vec<Mark>);
+pub(super) struct Steps(Vec<Mark>);
 
 impl Watch for Steps {
     fn done(&mut self, _: u64, _: u64, _: u64) {}

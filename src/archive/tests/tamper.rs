@@ -17,6 +17,12 @@ pub(super) const TAMPERS: [(&str, Fault); 10] = [
     ("an old epoch re-signed with the present key", Fault::Signature),
 ];
 
+fn swap(one: &Path, other: &Path) {
+    let (first, second) = (fs::read(one).unwrap(), fs::read(other).unwrap());
+    fs::write(one, second).unwrap();
+    fs::write(other, first).unwrap();
+}
+
 pub(super) fn tamper(stream: &mut Stream, how: usize) {
     let objects = stream.objects();
     let last = objects.len() - 1;

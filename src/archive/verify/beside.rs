@@ -10,11 +10,12 @@ use rustls_pki_types::CertificateDer;
 
 use wharfinger_formats::Time;
 
-use super::report::{self, Fault, Report, Stamped, Witnessed};
+use super::report::{self, Fault, NOT_VOUCHED, Report, Stamped, Witnessed};
 use super::{END_NANOS, has_come};
+use crate::archive::chain::checkpoint_key;
 use crate::archive::note::Note;
 use crate::archive::store::{Store, is_away, read_small};
-use crate::archive::timestamp::{STAMP_BYTES_MAX, Stamp};
+use crate::archive::timestamp::{STAMP_BYTES_MAX, Stamp, stamp_key};
 use crate::archive::witness::WitnessKey;
 
 /// How long seals may be without a checkpoint.
@@ -23,7 +24,8 @@ const CHECKPOINT_NANOS: i64 = 3600 * 1_000_000_000;
 /// Who is trusted besides the key.
 #[derive(Debug, Clone, Default)]
 pub struct Others {
-    /// Authorities of time stamps. None: time stamps are read, and compared with their checkpoints, alone.
+    /// Authorities of time stamps: one of them must have stamped. None: time stamps are read, and compared with
+    /// their checkpoints, alone.
     pub authorities: Option<Vec<CertificateDer<'static>>>,
     /// Each of them must have signed.
     pub witnesses: Vec<WitnessKey>,
@@ -33,7 +35,7 @@ pub struct Others {
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     keys: BTreeMap<u64, Vec<String>>,
-    /// So many seals a witness has had time to sign.
+    /// So many seals there was time to vouch for.
     due: u64,
 }
 
@@ -55,7 +57,7 @@ impl Beside {
             return false;
         }
         let size = checkpoint.strip_prefix("checkpoint/").and_then(|size| size.parse().ok());
-        let Some(size) = size.filter(|size: &u64| checkpoint == format!("checkpoint/{size:012}")) else { return false };
+        let Some(size) = size.filter(|size: &u64| checkpoint == checkpoint_key(*size)) else { return false };
         self.keys.entry(size).or_default().push(key.to_owned());
         true
     }
@@ -101,18 +103,49 @@ impl Beside {
         Ok(())
     }
 
-    /// Each witness must have signed what it has had time for; of a young stream anything.
+    /// Whether somebody who has not vouched for all that is due yet has a file beside a later checkpoint: what is
+    /// said of that one is about all before it.
+    pub(super) fn is_ahead(&self, others: &Others, report: &Report) -> bool {
+        let is_later = |file_of: &dyn Fn(&str) -> String| {
+            self.keys.iter().any(|(size, keys)| *size >= self.due && keys.contains(&file_of(&checkpoint_key(*size))))
+        };
+        let is_due = |seals: Option<u64>| seals.is_none_or(|seals| seals < self.due);
+        others.authorities.is_some() && is_due(stamped(report)) && is_later(&stamp_key)
+            || others
+                .witnesses
+                .iter()
+                .any(|witness| is_due(signed_by(witness, report)) && is_later(&|checkpoint| witness.key_of(checkpoint)))
+    }
+
+    /// Each must have vouched for what there was time for; of a young stream a witness for anything.
     pub(super) fn end(&self, others: &Others, report: &mut Report) {
+        if others.authorities.is_some() && stamped(report).unwrap_or(0) < self.due {
+            let what = match stamped(report) {
+                Some(seals) => format!("of what came behind {seals} seals there is no time stamp"),
+                None => "there is no time stamp of these authorities".to_owned(),
+            };
+            report.find(Fault::Signature, NOT_VOUCHED, what);
+        }
         for witness in &others.witnesses {
-            let signed = report.witnesses.iter().find(|one| one.witness == witness.to_string()).map(|one| one.seals);
-            let what = match signed {
+            let what = match signed_by(witness, report) {
                 Some(seals) if seals >= self.due => continue,
                 Some(seals) => format!("{witness} has signed none since {seals} seals: what follows may be a fork"),
                 None => format!("{witness} has signed none: the stream may be a fork"),
             };
-            report.find(Fault::Signature, "checkpoint", what);
+            report.find(Fault::Signature, NOT_VOUCHED, what);
         }
     }
+}
+
+/// So many seals were there at the newest time that is proven.
+fn stamped(report: &Report) -> Option<u64> {
+    report.stamped.as_ref().filter(|stamped| stamped.is_proven).map(|stamped| stamped.seals)
+}
+
+/// So many seals a witness has signed.
+fn signed_by(witness: &WitnessKey, report: &Report) -> Option<u64> {
+    let witness = witness.to_string();
+    report.witnesses.iter().find(|one| one.witness == witness).map(|one| one.seals)
 }
 
 fn stamp(key: &str, bytes: &[u8], good: Good<'_>, others: &Others, report: &mut Report) {
@@ -136,7 +169,7 @@ fn cosigned(key: &str, bytes: &[u8], good: Good<'_>, others: &Others, report: &m
         (Err(why), _) => return report.find(Fault::Altered, key, format!("it is no signed note: {why}")),
         _ => return report.find(Fault::Altered, key, "it is another checkpoint"),
     };
-    let beside = format!("checkpoint/{:012}", good.size);
+    let beside = checkpoint_key(good.size);
     let Some(witness) = others.witnesses.iter().find(|witness| witness.key_of(&beside) == key) else { return };
     let Some(time) = witness.has_signed(&note) else {
         return report.find(Fault::Signature, key, format!("it is not signed by {witness}"));

@@ -60,6 +60,9 @@ pub struct Witnessed {
     pub time: String,
 }
 
+/// Where it is said that somebody has not vouched for a stream: beside no checkpoint.
+pub(super) const NOT_VOUCHED: &str = "checkpoint";
+
 /// What was found in a stream.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
@@ -135,10 +138,12 @@ impl Report {
         self.findings.truncate(FINDINGS_MAX);
     }
 
-    /// The end is proved by something else.
-    pub(super) fn withdraw_end(&mut self) {
+    /// The stream goes on in another one, whose first seal says what the last one of this was: that proves the
+    /// end, and what others vouch for there they vouch for here.
+    pub(super) fn is_followed(&mut self) {
         let before = self.findings.len();
-        self.findings.retain(|finding| finding.fault != Fault::End);
+        let is_of_end = |finding: &Finding| finding.fault == Fault::End || finding.key == NOT_VOUCHED;
+        self.findings.retain(|finding| !is_of_end(finding));
         self.findings_total -= (before - self.findings.len()) as u64;
     }
 

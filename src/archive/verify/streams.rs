@@ -53,8 +53,7 @@ pub fn verify_part(
         let store = stores(&folder);
         if let Some(before) = reports.last_mut() {
             let Some(key) = successor(&*store, before)? else { break };
-            // The next stream says what the last seal was.
-            before.withdraw_end();
+            before.is_followed();
             question.key = key;
         }
         question.anchors = anchors.extract_if(.., |anchor| is_of(anchor, question.key.name())).collect();

@@ -11,12 +11,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::vouchers::{Answer, NotVouched, Voucher, client, keep, on_store, post, url};
-use crate::archive::{STAMP_BYTES_MAX, Standing, accept, authorities, read_small, request, stamp_key, unstamped};
+use crate::archive::{STAMP_BYTES_MAX, Standing, accept, authorities, checkpoint_of, request, stamp_key, unstamped};
 use crate::part::{Interval, Problem, SetupError};
 use crate::tls::ClientTls;
-
-/// No checkpoint is longer.
-const CHECKPOINT_BYTES_MAX: u64 = 64 * 1024;
 
 /// A time stamp authority.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -88,16 +85,27 @@ impl Voucher for Authority {
         "archive.timestamp"
     }
 
-    async fn vouch(&mut self, Standing { store, .. }: &Standing) -> Result<(), NotVouched> {
-        for key in on_store(store, unstamped).await? {
-            let asked = key.clone();
-            let read = on_store(store, move |store| read_small(store, &asked, CHECKPOINT_BYTES_MAX)).await?;
-            // It was there when the store was listed.
-            let Some(checkpoint) = read else { continue };
-            let stamp = self.stamp(&checkpoint).await?;
-            keep(store, stamp_key(&key), stamp).await?;
+    async fn vouch(
+        &mut self,
+        Standing { store, key: signer, checkpoint: newest }: &Standing,
+    ) -> Result<(), NotVouched> {
+        let newest = *newest;
+        let mut foreign = None;
+        for key in on_store(store, move |store| unstamped(store, newest)).await? {
+            let (asked, origin) = (key.clone(), signer.name().to_owned());
+            // What somebody else has put there is not ours to be stamped, and holds up nothing that is.
+            match on_store(store, move |store| checkpoint_of(store, &asked, &origin)).await? {
+                Some(checkpoint) => {
+                    let stamp = self.stamp(&checkpoint).await?;
+                    keep(store, stamp_key(&key), stamp).await?;
+                }
+                None => drop(foreign.get_or_insert(key)),
+            }
         }
-        Ok(())
+        match foreign {
+            None => Ok(()),
+            Some(key) => Err(format!("`{key}` is no checkpoint of the stream: somebody else has put it there").into()),
+        }
     }
 }
 

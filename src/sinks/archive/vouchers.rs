@@ -154,15 +154,13 @@ impl Said {
     }
 }
 
-/// Asks once, at the end of a stream, from a thread that is entered into a runtime.
-pub(super) fn ask_now(voucher: &mut dyn Voucher, at: &Standing) {
+/// Asks once, at the end of a stream, from a thread that is entered into a runtime; answers why in vain.
+pub(super) fn ask_now(voucher: &mut dyn Voucher, at: &Standing) -> Result<(), String> {
     let asked = match tokio::runtime::Handle::try_current() {
         Ok(runtime) => runtime.block_on(voucher.vouch(at)),
         Err(error) => Err(error.to_string().into()),
     };
-    if let Err(NotVouched { why, .. }) = asked {
-        tracing::warn!("{} has not vouched for the end of the archive: {why}", voucher.name());
-    }
+    asked.map_err(|NotVouched { why, .. }| format!("{} has not vouched for the end: {why}", voucher.name()))
 }
 
 /// Runs what waits for a store on a thread that may wait.

@@ -97,11 +97,11 @@ impl Voucher for Witness {
     }
 
     async fn vouch(&mut self, at: &Standing) -> Result<(), NotVouched> {
-        let (key, state, signer) = (self.key.clone(), self.state.clone(), at.key.clone());
+        let (key, state, signer, newest) = (self.key.clone(), self.state.clone(), at.key.clone(), at.checkpoint);
         let work = move |store: &dyn crate::archive::Store| {
             let log = LogKey::open(&state, signer.name())?;
             let seen = Seen::read(&state, &key, signer.name());
-            Ok((unwitnessed(store, &key, &signer, &log)?, log, seen))
+            Ok((unwitnessed(store, newest, &key, &signer, &log)?, log, seen))
         };
         let (submission, log, mut seen) = on_store(&at.store, work).await?;
         let Some(submission) = submission else { return Ok(()) };
