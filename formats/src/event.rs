@@ -313,6 +313,12 @@ impl<'a> Event<'a> {
         !(field.is_reserved() || field.is_of_reading() && self.has(field))
     }
 
+    /// The line could also be read otherwise, and the note says how.
+    pub(crate) fn mark_ambiguous(&mut self, note: &str) {
+        self.set(Field::ParseAmbiguous, true);
+        self.note(note);
+    }
+
     /// Only a part was understood; the rest is in `raw`.
     pub fn mark_partial(&mut self, error: &ParseError, input: &[u8]) {
         self.set(Field::ParseStatus, "partial");

@@ -90,7 +90,7 @@ fn default(line: &str, event: &mut Event<'_>) -> Result<(), ParseError> {
     (location, rest) = rest.split_once(';').unwrap_or((rest, ""));
     set_location(location, event);
     if rest.contains(LOCATION) {
-        event.set(Field::ParseAmbiguous, true);
+        event.mark_ambiguous("`Location:` comes again: the description may be longer");
     }
     for (label, name) in LABELS {
         let value = rest.strip_prefix(' ').and_then(|rest| rest.strip_prefix(label)?.strip_prefix(": "));

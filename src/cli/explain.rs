@@ -33,6 +33,9 @@ pub(super) struct Arguments {
     zone: Offset,
 }
 
+/// A byte order mark is no part of a line.
+const MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// The longest line that is explained.
 const LINE_MAX: usize = 1 << 20;
 
@@ -136,7 +139,7 @@ impl Page {
         let mut scores: Vec<(&str, u8)> = FORMATS
             .iter()
             .filter(|format| format.parse.is_some())
-            .filter_map(|format| Some((format.name, format.detect?(line))))
+            .filter_map(|format| Some((format.name, format.detect?(line.strip_prefix(MARK).unwrap_or(line)))))
             .filter(|(_, score)| *score > 0)
             .collect();
         scores.sort_by_key(|(_, score)| std::cmp::Reverse(*score));

@@ -8,6 +8,7 @@
 //! put behind a value that nobody escaped cannot change who did what.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::grammar::{Header, MARKER, Pair, Pairs, Piece, header};
 use super::keys::{KEYS, Known, Takes, family, lookup, row_of};
@@ -24,6 +25,8 @@ pub(super) const CEF: &str = "cef";
 const CUSTOM: &str = "custom";
 /// What the emitter puts before names of the input.
 const OF_INPUT: &str = "ad_";
+/// A note tells no more of a key.
+const NOTED_KEY_BYTES_MAX: usize = 64;
 
 pub(super) fn detect(input: &[u8]) -> u8 {
     MARKER.score(input)
@@ -141,8 +144,12 @@ impl<'a> Line<'a, '_> {
         if !again.is_empty() {
             self.duplicates(&again, &stored, event);
         }
-        if self.is_ambiguous(&stored) {
-            event.set(Field::ParseAmbiguous, true);
+        if let Some((before, key)) = self.ambiguous(&stored) {
+            let name = |range| {
+                let name = self.text.ascii(range);
+                name.get(..NOTED_KEY_BYTES_MAX).unwrap_or(name)
+            };
+            event.mark_ambiguous(&format!("`{}=` may be text of `{}`", name(key), name(before)));
         }
     }
 
@@ -308,18 +315,19 @@ impl<'a> Line<'a, '_> {
         event.set(Field::ParseDuplicateKeys, &names.join(","));
     }
 
-    /// Whether a key may have been meant as text: it follows a value of free text, and is neither of the
-    /// dictionary nor the partner of a label.
-    fn is_ambiguous(&self, stored: &Stored<'_, '_>) -> bool {
+    /// The first key that may have been meant as text, behind the key of that text: its value is free text,
+    /// and the one behind it is neither of the dictionary nor the partner of a label.
+    fn ambiguous(&self, stored: &Stored<'_, '_>) -> Option<(Range<usize>, Range<usize>)> {
         let name = |pair: &Pair| self.text.bytes().get(pair.key()).unwrap_or_default();
         let pairs = stored.pairs();
-        pairs.iter().zip(pairs.iter().skip(1)).any(|(before, pair)| {
+        let mut found = pairs.iter().zip(pairs.iter().skip(1)).filter(|(before, pair)| {
             is_free_text(name(before)) && !is_expected(name(pair)) && {
                 let name = name(pair);
                 let base = name.strip_suffix(b"Label");
                 stored.find(name, b"Label").is_none() && base.is_none_or(|base| stored.find(base, b"").is_none())
             }
-        })
+        });
+        found.next().map(|(before, pair)| (before.key(), pair.key()))
     }
 
     /// Sets a field unless this line has set it before; answers whether it has now. What a header in

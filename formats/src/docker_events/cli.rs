@@ -61,7 +61,6 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
         actor_id: Some(event.keep(&text, id.range.clone())).filter(|id| id.len > 0),
         ..DockerEvent::default()
     };
-    let mut is_ambiguous = id.is_ambiguous;
     let inside = id.range.end.saturating_add(2);
     let attributes = match input.get(id.range.end..).unwrap_or_default() {
         [b' ', b'(', .., b')'] => inside..input.len().saturating_sub(1),
@@ -71,10 +70,13 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
             inside..input.len()
         }
     };
-    is_ambiguous |= docker.claims(&text, attributes, event);
+    let is_out_of_order = docker.claims(&text, attributes, event);
     docker.finish(Field::Time, event);
-    if is_ambiguous {
-        event.set(Field::ParseAmbiguous, true);
+    if id.is_ambiguous {
+        event.mark_ambiguous("the command holds what may be the id");
+    }
+    if is_out_of_order {
+        event.mark_ambiguous("an attribute out of order may be text of the one before it");
     }
     let claims = [Field::ContainerName, Field::ImageRef, Field::ExitCode, Field::Outcome, Field::Signal];
     let claims = claims.map(|field| (field.name(), event.has(field)));

@@ -113,7 +113,7 @@ impl<'a> Line<'a, '_> {
         let has_tab = || memchr::memchr(b'\t', bytes.get(at..).unwrap_or_default()).is_some();
         if delimiter.is_none() && !has_tab() && Pairs::new(bytes, at).nth(1).is_some() {
             // Some senders write spaces: their values end as those of CEF do.
-            event.set(Field::ParseAmbiguous, true);
+            event.mark_ambiguous("no TAB: attributes end at spaces, and a word with `=` may be text");
             let mut pairs = Pairs::new(bytes, at);
             self.without_key(pairs.before(), event);
             for pair in pairs.by_ref().take(KEYS_MAX as usize) {
