@@ -38,6 +38,7 @@ impl Extension<'_, '_> {
                 None => return,
             },
             Takes::Float if !is_number(written) => "a number",
+            Takes::Float if is_off_the_globe(name, written) => "degrees, at most 90 of latitude and 180 of longitude",
             Takes::Address if self.is_first && written.parse::<Ipv4Addr>().is_err() => {
                 if written.parse::<IpAddr>().is_ok() {
                     "an IPv4 address; IPv6 goes to c6a1 to c6a4, or begin with `CEF:1|`"
@@ -88,6 +89,16 @@ fn is_outside(name: &str, takes: Takes, number: Option<i64>) -> Option<&'static 
     };
     let is_inside = number.is_some_and(|number| (least..=most).contains(&number));
     (!is_inside).then_some(wanted)
+}
+
+/// Whether a place is none on earth.
+fn is_off_the_globe(name: &str, written: &str) -> bool {
+    let most = match name {
+        "slat" | "dlat" | "sourceGeoLatitude" | "destinationGeoLatitude" => 90.0,
+        "slong" | "dlong" | "sourceGeoLongitude" | "destinationGeoLongitude" => 180.0,
+        _ => return false,
+    };
+    written.parse().is_ok_and(|degrees: f64| degrees.abs() > most)
 }
 
 /// Six pairs of hex digits with colons between them.
