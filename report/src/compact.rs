@@ -10,13 +10,15 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, Result, bail};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::SortingColumn;
-use parquet::file::properties::WriterProperties;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
+use parquet::schema::types::ColumnPath;
 use sha2::{Digest as _, Sha256};
 use wharfinger_formats::{Event, native};
 
@@ -24,13 +26,15 @@ use crate::columns::{Rows, schema};
 use crate::parts::{Object, Report, Written};
 
 /// Lines of one row group, which is sorted in memory.
-const GROUP_BYTES: usize = 128 << 20;
+const GROUP_BYTES: usize = 64 << 20;
 /// A file that has grown to that is ended with the object it is in.
 const FILE_BYTES: u64 = 192 << 20;
 /// No line of an archive is longer.
 const LINE_BYTES_MAX: u64 = 256 << 20;
 const MARK: u8 = 0x1e;
 const ZSTD_LEVEL: i32 = 3;
+/// Columns in which no value comes twice, and that nobody asks a range of.
+const UNIQUE: [&str; 3] = ["event_id", "line", "record_hash"];
 
 /// See above.
 pub struct Compact {
@@ -40,12 +44,21 @@ pub struct Compact {
     rows: Rows,
 }
 
-/// A file that is being written.
+/// A file that is being written. One group is compressed while the lines of the next are read.
 struct Open {
-    writer: SerializedFileWriter<File>,
+    writer: Writer,
     partition: String,
     objects: Vec<Object>,
     rows: u64,
+    /// Before the group at hand.
+    bytes: u64,
+}
+
+enum Writer {
+    Waits(SerializedFileWriter<File>),
+    Writes(JoinHandle<Result<SerializedFileWriter<File>>>),
+    /// A group could not be written.
+    Failed,
 }
 
 impl Compact {
@@ -100,7 +113,7 @@ impl Compact {
     fn begin(&mut self, object: Object) -> Result<Object> {
         let Some(partition) = object.partition() else { bail!("`{}` is of no hour", object.object) };
         let is_another = self.open.as_ref().is_some_and(|open| {
-            let is_full = open.writer.bytes_written() as u64 >= FILE_BYTES;
+            let is_full = open.bytes >= FILE_BYTES;
             let is_same =
                 open.partition == partition && open.objects.last().is_none_or(|last| last.stream == object.stream);
             is_full || !is_same
@@ -119,7 +132,11 @@ impl Compact {
         let rows = std::mem::take(&mut self.rows);
         if let Some(open) = self.open.as_mut().filter(|_| rows.len() > 0) {
             open.rows += rows.len() as u64;
-            rows.write(open.writer.next_row_group()?)?;
+            let mut writer = open.writer()?;
+            open.writer = Writer::Writes(thread::spawn(move || {
+                rows.write(writer.next_row_group()?)?;
+                Ok(writer)
+            }));
         }
         Ok(())
     }
@@ -157,19 +174,38 @@ impl Open {
         fs::create_dir_all(folder.join(partition))?;
         let file = File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
         let by_time = SortingColumn { column_idx: 0, descending: false, nulls_first: false };
-        let properties = WriterProperties::builder()
+        let mut properties = WriterProperties::builder();
+        for unique in UNIQUE {
+            let column = ColumnPath::from(unique);
+            properties = properties
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_statistics_enabled(column, EnabledStatistics::None);
+        }
+        let properties = properties
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
             .set_created_by(concat!("wharfinger ", env!("CARGO_PKG_VERSION")).to_owned())
             .set_sorting_columns(Some(vec![by_time]))
             .build();
         let schema = Arc::new(parse_message_type(&schema())?);
         let writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
-        Ok(Open { writer, partition: partition.to_owned(), objects: vec![object], rows: 0 })
+        let (writer, partition) = (Writer::Waits(writer), partition.to_owned());
+        Ok(Open { writer, partition, objects: vec![object], rows: 0, bytes: 0 })
     }
 
-    fn end(self, folder: &Path) -> Result<Written> {
-        let Open { writer, partition, objects, rows } = self;
-        writer.into_inner()?.sync_all()?;
+    /// The writer, once the group before is written.
+    fn writer(&mut self) -> Result<SerializedFileWriter<File>> {
+        let writer = match std::mem::replace(&mut self.writer, Writer::Failed) {
+            Writer::Waits(writer) => writer,
+            Writer::Writes(thread) => thread.join().map_err(|_| anyhow::anyhow!("a thread that writes panicked"))??,
+            Writer::Failed => bail!("a group before could not be written"),
+        };
+        self.bytes = writer.bytes_written() as u64;
+        Ok(writer)
+    }
+
+    fn end(mut self, folder: &Path) -> Result<Written> {
+        self.writer()?.into_inner()?.sync_all()?;
+        let Open { partition, objects, rows, .. } = self;
         let (Some(first), Some(last)) = (objects.first(), objects.last()) else { bail!("a file of nothing") };
         let name = format!("{}-{:012}-{:012}.zstd.parquet", first.stream, first.seal, last.seal);
         let (from, file) = (part(folder, &partition), format!("{partition}/{name}"));
