@@ -1,4 +1,4 @@
-//! The real program: what `lint` and `diff` print of lines and files, and how they end.
+//! The real program: what `lint`, `diff`, `explain` and `list` print of lines and files, and how they end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -109,6 +109,38 @@ fn two_files_are_compared_field_by_field() {
 }
 
 #[test]
+fn an_event_that_is_missing_is_one_difference() {
+    let dir = TempDir::new().unwrap();
+    let line = |act: &str| format!("CEF:0|v|p|1|c|n|5|act={act} src=10.0.0.1 suser={act} duser={act}\n");
+    fs::write(dir.path().join("one"), [line("a"), line("b"), line("c"), line("d")].concat()).unwrap();
+    fs::write(dir.path().join("other"), [line("a"), line("c"), line("d").replace("act=d", "act=e")].concat()).unwrap();
+    let output = run(dir.path(), &["diff", "one", "other"]);
+    assert_eq!(
+        text(&output.stdout),
+        "event 2\n  - only in the one: c n\nevent 4, 3 of the other\n  - action = d\n  + action = e\n"
+    );
+    assert_eq!(text(&output.stderr), "2 of 4 events differ; 1 only in the one, 0 only in the other\n");
+    let output = run(dir.path(), &["diff", "--json", "other", "one"]);
+    let objects: Vec<Value> = text(&output.stdout).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects[0], serde_json::json!({ "other_event": 2, "only_in": "other", "summary": "c n" }));
+    assert_eq!((&objects[1]["event"], &objects[1]["other_event"]), (&3.into(), &4.into()));
+}
+
+/// CEF has `ad_docker_scope` for the `scope` of `docker@32473` in RFC 5424: that is no difference.
+#[test]
+fn what_a_format_makes_of_a_group_is_no_difference() {
+    let dir = TempDir::new().unwrap();
+    let event = r#"{"Type":"volume","Action":"create","Actor":{"ID":"v","Attributes":{"driver":"local"}},"scope":"local","time":1795251800,"timeNano":1795251800158000000}"#;
+    fs::write(dir.path().join("events"), event).unwrap();
+    let output = run(dir.path(), &["diff", "--emitters", "cef,rfc5424", "events"]);
+    assert!(
+        !text(&output.stdout).contains("scope") && !text(&output.stdout).contains("driver"),
+        "{}",
+        text(&output.stdout)
+    );
+}
+
+#[test]
 fn two_emitters_are_compared_by_what_they_carry() {
     let dir = TempDir::new().unwrap();
     fs::write(dir.path().join("lines"), "CEF:0|v|p|1|c|n|5|act=a src=10.0.0.1 msg=one\\ntwo\n").unwrap();
@@ -120,4 +152,19 @@ fn two_emitters_are_compared_by_what_they_carry() {
     assert_eq!((&msg["one"], &msg["other"]), (&"one\ntwo".into(), &"one two".into()));
     assert!(!objects.iter().any(|object| object["field"] == "action"));
     assert_eq!(run(dir.path(), &["diff", "--emitters", "cef,none", "lines"]).status.code(), Some(64));
+}
+
+#[test]
+fn explain_says_what_else_a_line_could_be() {
+    let dir = TempDir::new().unwrap();
+    let output = run(dir.path(), &["explain", "CEF:0|v|p|1|c|n|5|msg=failed id=7"]);
+    assert!(text(&output.stdout).contains("`id=` may be text of `msg`"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn native_json_is_listed_as_read_and_written() {
+    let dir = TempDir::new().unwrap();
+    let output = run(dir.path(), &["list", "formats"]);
+    let json = text(&output.stdout).lines().find(|line| line.trim_start().starts_with("json ")).unwrap();
+    assert!(json.contains("read, write"), "{json}");
 }

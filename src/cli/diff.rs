@@ -1,6 +1,8 @@
 //! `wharfinger diff`: what events say differently, field by field: the lines of two files, or the
 //! lines of one as they are after two emitters have written them.
 
+mod align;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +18,7 @@ use super::output;
 use super::records::{Reading, Records, readable};
 use super::visible::visible;
 use crate::part::describe_io;
+use align::{Entry, Step, Window};
 
 /// Compare events field by field: the lines of two files, or with `--emitters cef,leef` one file
 /// as two formats carry it; exit code 1 when they differ
@@ -76,7 +79,7 @@ type Said = BTreeMap<String, String>;
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let reading = Reading::new(&arguments.from, arguments.zone);
     let open = |path: &Path| Reader::open(path, &arguments.from);
-    let mut page = Page { arguments, events: 0, different: 0 };
+    let mut page = Page { arguments, events: 0, different: 0, only_one: 0, only_other: 0 };
     match (&arguments.other, arguments.emitters) {
         (_, Some(Pair(one, other))) => {
             let (one, other) = (Emitted::new(one, arguments.zone), Emitted::new(other, arguments.zone));
@@ -84,25 +87,41 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             let mut raw = Vec::new();
             while let Some((record, found)) = records.next()? {
                 let event = reading.event(found, &record, &mut raw, Event::new(b""));
-                page.compare(&one.read(&event), &other.read(&event))?;
+                let number = page.events + 1;
+                page.compare((number, &one.read(&event)), (number, &other.read(&event)))?;
             }
         }
-        (Some(other), None) => {
-            let (mut ones, mut others) = (open(&arguments.one)?, open(other)?);
-            loop {
-                match (ones.next()?, others.next()?) {
-                    (None, None) => break,
-                    (one, other) => {
-                        let read =
-                            |record: Option<Record>| record.map(|(record, found)| read(&reading, found, &record));
-                        page.compare(&read(one).unwrap_or_default(), &read(other).unwrap_or_default())?;
-                    }
-                }
-            }
-        }
+        (Some(other), None) => align_files(&mut page, &reading, [open(&arguments.one)?, open(other)?])?,
         (None, None) => {}
     }
     page.conclude()
+}
+
+/// Tells the events of two files in the order of both.
+fn align_files(page: &mut Page<'_>, reading: &Reading, files: [Reader; 2]) -> Result<(), Failure> {
+    let [mut ones, mut others] = files;
+    let (mut one, mut other) = (Window::default(), Window::default());
+    loop {
+        for (window, file) in [(&mut one, &mut ones), (&mut other, &mut others)] {
+            while window.has_room() {
+                match file.next()? {
+                    Some((record, found)) => window.push(read(reading, found, &record), |name| page.is_ignored(name)),
+                    None => window.end(),
+                }
+            }
+        }
+        let steps = align::next(&mut one, &mut other);
+        if steps.is_empty() {
+            return Ok(());
+        }
+        for step in steps {
+            match step {
+                Step::Both(one, other) => page.compare((one.number, &one.said), (other.number, &other.said))?,
+                Step::One(entry) => page.missing(&entry, true)?,
+                Step::Other(entry) => page.missing(&entry, false)?,
+            }
+        }
+    }
 }
 
 /// The bytes of a record, and the format if its file has shown it.
@@ -146,7 +165,7 @@ impl Reader {
 
 fn read(reading: &Reading, found: Option<&str>, record: &[u8]) -> Said {
     let mut raw = Vec::new();
-    said(&reading.event(found, record, &mut raw, Event::new(b"")))
+    said(&reading.event(found, record, &mut raw, Event::new(b"")), |group, name| format!("{group}/{name}"))
 }
 
 /// A format that is written and read again.
@@ -166,11 +185,21 @@ impl Emitted {
         if let Some(emit) = self.emit {
             emit(event, &EmitContext::default(), &mut line);
         }
-        read(&self.reading, None, &line)
+        let mut raw = Vec::new();
+        said(&self.reading.event(None, &line, &mut raw, Event::new(b"")), common_name)
     }
 }
 
-fn said(event: &Event<'_>) -> Said {
+/// The name of an extra as every format can write it: CEF and LEEF have `ad_docker_scope` for the `scope` of
+/// `docker@32473` in RFC 5424.
+fn common_name(group: &str, name: &str) -> String {
+    let group = group.split_once('@').map_or(group, |(group, _)| group);
+    let letters = |text: &str| text.chars().filter(|char| char.is_ascii_alphanumeric() || *char == '_').collect();
+    let (group, name): (String, String) = (letters(group), letters(name));
+    if group.is_empty() { name } else { format!("{group}_{name}") }
+}
+
+fn said(event: &Event<'_>, named: fn(&str, &str) -> String) -> Said {
     let shown = |value: Value<'_>| match value {
         Value::Str(text) | Value::Json(text) => text.to_owned(),
         Value::Int(number) => number.to_string(),
@@ -183,7 +212,7 @@ fn said(event: &Event<'_>) -> Said {
     };
     let mut said: Said = event.fields().map(|(field, value)| (field.name().to_owned(), shown(value))).collect();
     for extra in event.extras() {
-        let name = format!("{}/{}", extra.group, extra.name);
+        let name = named(extra.group, extra.name);
         // The values of a name that comes twice stand one behind the other.
         said.entry(name)
             .and_modify(|before| *before = format!("{before}\n{}", shown(extra.value)))
@@ -196,10 +225,19 @@ struct Page<'a> {
     arguments: &'a Arguments,
     events: u64,
     different: u64,
+    /// Events of one file that the other has not.
+    only_one: u64,
+    only_other: u64,
 }
 
+/// An event in a text is known by these, as far as it has them.
+const NAMED_BY: [Field; 4] = [Field::Time, Field::EventClass, Field::Name, Field::Msg];
+/// Characters of a message that are shown to know it by.
+const MSG_CHARS: usize = 80;
+
 impl Page<'_> {
-    fn compare(&mut self, one: &Said, other: &Said) -> Result<(), Failure> {
+    /// Tells what two events say differently; `number` is the place of one in its file.
+    fn compare(&mut self, (number, one): (u64, &Said), (number_other, other): (u64, &Said)) -> Result<(), Failure> {
         self.events += 1;
         let mut text = String::new();
         let names = one.keys().chain(other.keys().filter(|name| !one.contains_key(*name)));
@@ -208,14 +246,17 @@ impl Page<'_> {
             if left == right {
                 continue;
             }
-            let number = self.events;
             if self.arguments.json {
-                let object = json!({ "event": number, "field": name, "one": left, "other": right });
+                let object = json!({ "event": number, "other_event": number_other, "field": name,
+                    "one": left, "other": right });
                 let _ = writeln!(text, "{object}");
                 continue;
             }
             if text.is_empty() {
-                let _ = writeln!(text, "event {number}");
+                let _ = match number == number_other {
+                    true => writeln!(text, "event {number}"),
+                    false => writeln!(text, "event {number}, {number_other} of the other"),
+                };
             }
             for (sign, value) in [('-', left), ('+', right)] {
                 if let Some(value) = value {
@@ -227,6 +268,23 @@ impl Page<'_> {
         output::write(text.as_bytes())
     }
 
+    /// Tells of an event that is in one file alone.
+    fn missing(&mut self, entry: &Entry, is_of_one: bool) -> Result<(), Failure> {
+        self.events += 1;
+        self.different += 1;
+        *if is_of_one { &mut self.only_one } else { &mut self.only_other } += 1;
+        let known_by = NAMED_BY.iter().filter_map(|field| entry.said.get(field.name()));
+        let known_by: Vec<String> = known_by.map(|text| text.chars().take(MSG_CHARS).collect()).collect();
+        let (number, known_by) = (entry.number, known_by.join(" "));
+        let line = match (self.arguments.json, is_of_one) {
+            (true, true) => json!({ "event": number, "only_in": "one", "summary": known_by }).to_string(),
+            (true, false) => json!({ "other_event": number, "only_in": "other", "summary": known_by }).to_string(),
+            (false, true) => format!("event {number}\n  - only in the one: {}", visible(&known_by)),
+            (false, false) => format!("event {number} of the other\n  + only in the other: {}", visible(&known_by)),
+        };
+        output::write(format!("{line}\n").as_bytes())
+    }
+
     /// The format of a line is how it came, not what it says.
     fn is_ignored(&self, name: &str) -> bool {
         let between_emitters = self.arguments.emitters.is_some() && name == Field::Format.name();
@@ -235,7 +293,11 @@ impl Page<'_> {
 
     fn conclude(&self) -> Result<Exit, Failure> {
         let plural = if self.events == 1 { "" } else { "s" };
-        eprintln!("{} of {} event{plural} differ", self.different, self.events);
+        let only = match (self.only_one, self.only_other) {
+            (0, 0) => String::new(),
+            (one, other) => format!("; {one} only in the one, {other} only in the other"),
+        };
+        eprintln!("{} of {} event{plural} differ{only}", self.different, self.events);
         Ok(if self.different == 0 { Exit::Ok } else { Exit::Failed })
     }
 }

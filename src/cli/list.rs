@@ -2,10 +2,11 @@
 
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use wharfinger_formats::{FORMATS, Field};
+use wharfinger_formats::{FORMATS, Field, Format};
 
 use super::failure::{Exit, Failure};
 use super::output;
+use super::records::readable;
 use crate::sinks::SINKS;
 use crate::sources::SOURCES;
 
@@ -30,6 +31,11 @@ enum What {
     Sinks,
     /// Canonical fields of an event
     Fields,
+}
+
+/// Whether a command reads it; native JSON it does where that is named.
+fn reads(format: &Format) -> bool {
+    readable().contains(&format.name)
 }
 
 /// One line: name, what can be done with it, what it is.
@@ -65,9 +71,7 @@ impl What {
             (false, _) => "write",
         };
         match self {
-            What::Formats => {
-                FORMATS.iter().map(|f| (f.name, use_of(f.parse.is_some(), f.emit.is_some()), f.about)).collect()
-            }
+            What::Formats => FORMATS.iter().map(|f| (f.name, use_of(reads(f), f.emit.is_some()), f.about)).collect(),
             What::Sources => SOURCES.iter().map(|kind| (kind.name, "", kind.about)).collect(),
             What::Sinks => SINKS.iter().map(|kind| (kind.name, "", kind.about)).collect(),
             What::Fields => {
@@ -95,7 +99,7 @@ impl What {
         let part = |name: &str, about: &str, schema: schemars::Schema| json!({ "name": name, "about": about, "options": schema.as_value() });
         match self {
             What::Formats => {
-                let row = |f: &wharfinger_formats::Format| json!({ "name": f.name, "about": f.about, "read": f.parse.is_some(), "write": f.emit.is_some() });
+                let row = |f: &Format| json!({ "name": f.name, "about": f.about, "read": reads(f), "write": f.emit.is_some() });
                 FORMATS.iter().map(row).collect()
             }
             What::Sources => SOURCES.iter().map(|kind| part(kind.name, kind.about, (kind.schema)())).collect(),
