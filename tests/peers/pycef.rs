@@ -3,8 +3,9 @@
 //! It and the standard are known to differ, and so does what is compared:
 //! - It leaves escapes as they are written ("in the extension `\=` is `=`, `\\` is `\`, `\n` a line
 //!   end"): values are compared as they are written.
-//! - It takes no header with an equals sign or a backslash ("in the header a pipe is written
-//!   backslash-pipe, a backslash is doubled, `=` is plain"): headers here hold letters.
+//! - It ends a header at an equals sign or a backslash ("in the header a pipe is written backslash-pipe, a
+//!   backslash is doubled, `=` is plain"): headers hold any bytes but these, and of a name with these what
+//!   stands before it is compared.
 //! - It takes no header with an empty field: ours have none.
 //! - Of a label it makes the key of its value, as we do when we read (`cs1Label` names `cs1`).
 //! - It ends a value at any white space before a key, also at a line separator of Unicode ("preceded by
@@ -67,6 +68,68 @@ const FIELDS: &[(Field, &str)] = &[
     (Field::RuleName, "rule_name"),
     (Field::Msg, "msg"),
 ];
+
+/// Fields of the header in their order, with the names pycef has for them. The last may hold anything.
+const HEADER: &[(Field, &str)] = &[
+    (Field::DeviceVendor, "DeviceVendor"),
+    (Field::DeviceProduct, "DeviceProduct"),
+    (Field::DeviceVersion, "DeviceVersion"),
+    (Field::EventClass, "DeviceEventClassID"),
+    (Field::Name, "Name"),
+];
+
+#[test]
+fn pycef_reads_the_same_header_whatever_it_holds() {
+    if peers_are_off() {
+        return;
+    }
+    let emit = FORMATS.iter().find(|format| format.name == "cef").and_then(|format| format.emit).unwrap();
+    let (mut lines, mut expected) = (Vec::new(), Vec::new());
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let is_plain = |text: &str| !text.contains(['=', '\\', '|']);
+    for _ in 0..3_000 {
+        let mut event = Event::new(b"raw");
+        event.set(Field::Action, "start");
+        let mut header = Vec::new();
+        for (field, name) in HEADER {
+            let mut text = drawn(&mut seed);
+            if *field != Field::Name {
+                text.retain(|char| is_plain(char.encode_utf8(&mut [0; 4])));
+            }
+            // Without a text the emitter takes another; the shortest limit is that of the version.
+            if text.trim_matches(|char: char| char <= ' ').is_empty() || text.len() > 31 {
+                text = "x".to_owned();
+            }
+            event.set(*field, &text);
+            if is_plain(&text) {
+                header.push((*name, in_header(&text)));
+            }
+        }
+        emit(&event, &EmitContext::default(), &mut lines);
+        lines.push(b'\n');
+        expected.push(header);
+    }
+    let read = pycef(&lines);
+    let lines: Vec<&[u8]> = lines.split(|byte| *byte == b'\n').collect();
+    assert_eq!(read.len(), expected.len());
+    for ((read, expected), line) in read.into_iter().zip(expected).zip(lines) {
+        let line = String::from_utf8_lossy(line);
+        let read = read.unwrap_or_else(|| panic!("pycef refuses {line}"));
+        for (name, text) in &expected {
+            assert_eq!(read.get(*name), Some(text), "{name} of {line:?}");
+        }
+        // A header that is read to its end ends there: the extension is the next thing.
+        if expected.len() == HEADER.len() {
+            assert_eq!((read["Severity"].as_str(), read["act"].as_str()), ("Unknown", "start"), "{line:?}");
+        }
+    }
+}
+
+/// A text as our header has it: "CR/LF are not allowed (a space instead)", nor is any other control.
+fn in_header(text: &str) -> String {
+    let spaced: String = text.chars().map(|char| if char < ' ' { ' ' } else { char }).collect();
+    spaced.trim_matches(' ').to_owned()
+}
 
 #[test]
 fn pycef_reads_the_same_fields_whatever_they_hold() {
