@@ -1,15 +1,12 @@
 //! What the fuzz target `archive` sees of the inside: readers of what stands in an archive, and a key that
 //! signs whatever it is given.
 
-use std::collections::BTreeMap;
-use std::io::{self, Read};
-
 use super::checkpoint::Checkpoint;
 use super::head::Head;
+pub use super::memory::Memory;
 use super::merkle::{Hash, Tree, sha256};
 use super::note::{Note, SigningKey, VerifyingKey, sign};
 use super::seal::{Base64, Body, Data, Seal};
-use super::store::{Put, Store};
 
 const ORIGIN: &str = "fuzz/audit";
 
@@ -41,25 +38,6 @@ pub fn checkpoint(text: &str) -> Option<String> {
 /// The root that the head of a stream has, if it is one.
 pub fn head_root(json: &[u8]) -> Option<Hash> {
     serde_json::from_slice::<Head>(json).ok()?.tree().ok().map(|tree| tree.root())
-}
-
-/// A store in memory.
-#[derive(Debug, Clone, Default)]
-pub struct Memory(pub BTreeMap<String, Vec<u8>>);
-
-impl Store for Memory {
-    fn put_new(&self, _: &str, _: &[u8]) -> io::Result<Put> {
-        Err(io::Error::other("it is only read"))
-    }
-
-    fn open(&self, key: &str) -> io::Result<Option<Box<dyn Read>>> {
-        Ok(self.0.get(key).map(|bytes| Box::new(io::Cursor::new(bytes.clone())) as Box<dyn Read>))
-    }
-
-    fn keys(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
-        let own = self.0.iter().filter(|(key, _)| key.split('/').next() == Some(folder));
-        Ok(own.map(|(key, bytes)| (key.clone(), bytes.len() as u64)).collect())
-    }
 }
 
 impl Memory {

@@ -19,6 +19,8 @@ mod head;
 mod hold;
 mod keeper;
 mod key_file;
+#[cfg(any(test, fuzzing))]
+mod memory;
 mod merkle;
 mod note;
 mod object;

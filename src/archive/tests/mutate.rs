@@ -4,35 +4,16 @@
 //! The fuzz target `archive` asks this of any bytes; here the mutations know what an archive looks like, and what
 //! must come out.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use super::super::memory::Memory;
 use super::super::seal::Data;
 use super::*;
 use crate::sim::seeds;
 
 /// One archive takes no longer, also in a debug build on a busy machine.
 const TIME_MAX: Duration = Duration::from_secs(20);
-
-/// A store in memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Memory(BTreeMap<String, Vec<u8>>);
-
-impl Store for Memory {
-    fn put_new(&self, _: &str, _: &[u8]) -> io::Result<Put> {
-        Err(io::Error::other("it is only read"))
-    }
-
-    fn open(&self, key: &str) -> io::Result<Option<Box<dyn Read>>> {
-        Ok(self.0.get(key).map(|bytes| Box::new(io::Cursor::new(bytes.clone())) as Box<dyn Read>))
-    }
-
-    fn keys(&self, folder: &str) -> io::Result<Vec<(String, u64)>> {
-        let own = self.0.iter().filter(|(key, _)| key.split('/').next() == Some(folder));
-        Ok(own.map(|(key, bytes)| (key.clone(), bytes.len() as u64)).collect())
-    }
-}
 
 /// An archive and what is known of it.
 struct Base {
