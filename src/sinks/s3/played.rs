@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
+use sha2::Digest as _;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Bucket, BucketConfig};
@@ -16,6 +17,19 @@ type Heads = Arc<Mutex<Vec<String>>>;
 
 /// A store that gives these answers, one a connection, and closes none before the end.
 fn store(answers: &'static [&'static str], timeout: &str) -> (Arc<dyn Store>, Heads, Runtime) {
+    let (endpoint, heads) = played(answers);
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let options = json!({
+        "bucket": "evidence", "endpoint": endpoint, "timeout": timeout,
+        "access_key_id": "key", "secret_access_key": "secret",
+    });
+    let config: BucketConfig = serde_json::from_value(options).unwrap();
+    let stores = Bucket::stores(&config, None, runtime.handle().clone()).unwrap();
+    (stores("audit"), heads, runtime)
+}
+
+/// Its address.
+fn played(answers: &'static [&'static str]) -> (String, Heads) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let heads = Heads::default();
@@ -32,14 +46,7 @@ fn store(answers: &'static [&'static str], timeout: &str) -> (Arc<dyn Store>, He
         drop(listener);
         std::thread::park();
     });
-    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let options = json!({
-        "bucket": "evidence", "endpoint": endpoint, "timeout": timeout,
-        "access_key_id": "key", "secret_access_key": "secret",
-    });
-    let config: BucketConfig = serde_json::from_value(options).unwrap();
-    let stores = Bucket::stores(&config, None, runtime.handle().clone()).unwrap();
-    (stores("audit"), heads, runtime)
+    (endpoint, heads)
 }
 
 /// Reads a request, and answers its head in lower case.
@@ -72,22 +79,50 @@ fn a_body_that_stalls_is_asked_for_again_and_only_its_rest_is_taken() {
     assert!(heads[1..].iter().all(|head| head.contains("range: bytes=5-")), "{heads:?}");
 }
 
-/// AWS answers `InvalidArgument` to a bad date as well.
+const ABSENT: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// AWS answers this to a bad date as well.
+const INVALID: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 46\r\nconnection: close\r\n\r\n\
+                       <Error><Code>InvalidArgument</Code></Error>   ";
+const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+/// What the store is asked and answers when something else is wrong, and then when it is the condition.
+const ANSWERS: &[&str] = &[ABSENT, INVALID, INVALID, ABSENT, DONE, ABSENT, INVALID, DONE, ABSENT, DONE];
+
 #[test]
 fn what_is_refused_without_a_condition_too_leaves_the_condition_on() {
-    const ABSENT: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    const INVALID: &str = "HTTP/1.1 400 Bad Request\r\ncontent-length: 46\r\nconnection: close\r\n\r\n\
-                           <Error><Code>InvalidArgument</Code></Error>   ";
-    const DONE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    let answers = &[ABSENT, INVALID, INVALID, ABSENT, DONE, ABSENT, INVALID, DONE, ABSENT, DONE];
-    let (store, heads, _runtime) = store(answers, "30s");
+    let (store, heads, _runtime) = store(ANSWERS, "30s");
     assert!(store.put_new("seal/000000000000", b"x").is_err());
     for key in ["seal/000000000000", "seal/000000000001", "seal/000000000002"] {
         assert_eq!(store.put_new(key, b"x").unwrap(), Put::Done, "{key}");
     }
+    assert_eq!(conditions(&heads), CONDITIONS);
+}
+
+/// Only the store that takes it without the condition does not know conditions.
+const CONDITIONS: [bool; 6] = [true, false, true, true, false, false];
+
+fn conditions(heads: &Heads) -> Vec<bool> {
     let heads = heads.lock().unwrap();
-    let puts = heads.iter().filter(|head| head.starts_with("put "));
-    let conditional: Vec<bool> = puts.map(|head| head.contains("if-none-match: *")).collect();
-    // Only the store that takes it without the condition does not know conditions.
-    assert_eq!(conditional, [true, false, true, true, false, false]);
+    heads.iter().filter(|head| head.starts_with("put ")).map(|head| head.contains("if-none-match: *")).collect()
+}
+
+#[tokio::test]
+async fn so_it_does_where_no_seal_is() {
+    // It is not looked first while the store is believed to know the condition.
+    const SINK: &[&str] = &[INVALID, ABSENT, INVALID, DONE, INVALID, ABSENT, DONE, ABSENT, DONE];
+    let (endpoint, heads) = played(SINK);
+    let options = json!({
+        "bucket": "logs", "endpoint": endpoint, "access_key_id": "key", "secret_access_key": "secret", "format": "json",
+    });
+    let config: super::S3Config = serde_json::from_value(options).unwrap();
+    let mut store = super::store::Store::new(&config).unwrap();
+    let mut put = async |key: &str| {
+        let (bytes, content_type) = (b"x".to_vec(), "text/plain");
+        let sha256 = sha2::Sha256::digest(&bytes).into();
+        store.put(super::object::Object { key: key.to_owned(), bytes, sha256, content_type }, false).await
+    };
+    assert!(matches!(put("one").await, crate::sinks::Outcome::Fatal { .. }));
+    for key in ["one", "two", "three"] {
+        assert_eq!(put(key).await, crate::sinks::Outcome::Delivered, "{key}");
+    }
+    assert_eq!(conditions(&heads), CONDITIONS);
 }

@@ -1,7 +1,5 @@
 //! The store: one PUT for each object, made so that doing it twice is the same as doing it once.
 
-use std::time::Duration;
-
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::ChecksumAlgorithm;
@@ -49,14 +47,25 @@ impl Store {
                 Err(outcome) => return outcome,
             }
         }
-        match self.put_once(&object).await {
+        let mut answer = self.put_once(&object, self.conditional).await;
+        if matches!(answer, Answer::NotConditional) {
+            answer = match self.is_there(&object).await {
+                Ok(true) => Answer::Stored,
+                Ok(false) => self.put_once(&object, false).await,
+                Err(outcome) => Answer::Outcome(outcome),
+            };
+            // The store may have refused something else of the request, and refuses it again.
+            if matches!(answer, Answer::Stored) {
+                tracing::warn!("the store of `{}` does not know `If-None-Match`: keys are read before", self.bucket);
+                (self.conditional, self.look_first) = (false, true);
+            }
+        }
+        match answer {
             Answer::Stored => Outcome::Delivered,
             Answer::Outcome(outcome) => outcome,
+            // It was asked without the condition.
             Answer::NotConditional => {
-                self.conditional = false;
-                self.look_first = true;
-                let reason = "the store does not know `If-None-Match`: asking before each write from now on";
-                Outcome::Retry { after: Some(Duration::ZERO), reason: reason.to_owned() }
+                Outcome::Retry { after: None, reason: "the store refuses no condition".to_owned() }
             }
             Answer::Exists => match self.is_there(&object).await {
                 Ok(true) => Outcome::Delivered,
@@ -66,7 +75,7 @@ impl Store {
         }
     }
 
-    async fn put_once(&self, object: &Object) -> Answer {
+    async fn put_once(&self, object: &Object, conditional: bool) -> Answer {
         let mut request = self
             .client
             .put_object()
@@ -84,13 +93,13 @@ impl Store {
                 .checksum_crc32_c(STANDARD.encode(crc32c::crc32c(&object.bytes).to_be_bytes())),
             Checksum::None => request,
         };
-        if self.conditional {
+        if conditional {
             request = request.if_none_match("*");
         }
         let body = ByteStream::from(object.bytes.clone());
         match request.body(body).send().await {
             Ok(_) => Answer::Stored,
-            Err(error) => judge(&error, self.conditional),
+            Err(error) => judge(&error, conditional),
         }
     }
 
