@@ -12,12 +12,14 @@
 //! Invariant: what an event costs is bounded by the expression, which is read once and is short.
 
 mod parse;
+mod selects;
 
 use std::cmp::Ordering;
 
 use wharfinger_formats::{Event, Field, Time, Value};
 
 pub use self::parse::FilterError;
+pub use self::selects::Select;
 
 /// An expression, ready to be asked.
 #[derive(Debug, Clone, PartialEq)]

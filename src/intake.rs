@@ -4,6 +4,8 @@
 //! [`Intake::append`] returns only after it is on disk.
 
 mod act;
+mod common;
+mod finding;
 mod gap;
 mod tally;
 
@@ -16,9 +18,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use wharfinger_formats::{Choice, Context, Event, Field, Offset, Time, stored};
 
-use crate::identity::{Snapshot, Who};
+use crate::identity::Snapshot;
 use crate::journal::{Batch, Journal};
+use crate::policy::{Judge, Told};
 use crate::stats::{self, SourceStats};
+
+use self::common::Common;
 
 pub use self::act::Act;
 pub use self::gap::{Dropped, Gap, Numbered};
@@ -68,14 +73,8 @@ pub struct Frames {
     common: Option<Common>,
     /// Its memory serves one frame after the other.
     event: Event<'static>,
-}
-
-/// What is known before a frame is looked at.
-#[derive(Debug)]
-struct Common {
-    fields: Event<'static>,
-    /// The machines as they are known at the beginning of the batch.
-    machines: Arc<Snapshot>,
+    /// The findings in the batch.
+    told: Vec<Told>,
 }
 
 impl Frames {
@@ -114,6 +113,7 @@ pub struct Intake {
     identity: Arc<ArcSwap<Snapshot>>,
     source: Arc<str>,
     stats: Arc<SourceStats>,
+    judge: Option<Arc<Judge>>,
     /// Events dropped since the last gap record.
     dropped: Arc<Mutex<Option<Dropped>>>,
 }
@@ -125,13 +125,28 @@ const DECLARE_AFTER: Duration = Duration::from_secs(60);
 
 impl Intake {
     pub fn new(journal: Journal, identity: Arc<ArcSwap<Snapshot>>, source: &str, stats: Arc<SourceStats>) -> Self {
-        Intake { journal, identity, source: source.into(), stats, dropped: Arc::default() }
+        Intake { journal, identity, source: source.into(), stats, judge: None, dropped: Arc::default() }
+    }
+
+    /// The same with a policy: what it finds goes into the batch of the event that it is about.
+    #[must_use]
+    pub fn judged_by(mut self, judge: Option<Arc<Judge>>) -> Self {
+        self.judge = judge;
+        self
     }
 
     /// An empty batch for frames of that origin.
     pub fn frames(&self, origin: Origin) -> Frames {
         let choice = choice(&origin);
-        Frames { batch: Batch::new(), origin, choice, received: now(), common: None, event: Event::new(b"") }
+        Frames {
+            batch: Batch::new(),
+            origin,
+            choice,
+            received: now(),
+            common: None,
+            event: Event::new(b""),
+            told: Vec::new(),
+        }
     }
 
     /// Parses, identifies, judges one frame and adds it to the batch. Never refuses.
@@ -154,10 +169,12 @@ impl Intake {
         if frames.batch.is_empty() {
             frames.received = now();
             frames.common = None;
+            frames.told.clear();
         }
-        let Frames { batch, origin, received, event, common, .. } = frames;
+        let Frames { batch, origin, received, event, common, told, .. } = frames;
         let context = Context { received: *received, zone: Offset(origin.zone_seconds) };
-        let common = common.get_or_insert_with(|| self.common(origin, *received));
+        let common =
+            common.get_or_insert_with(|| Common::new(&self.source, self.identity.load_full(), origin, *received));
         let mut filled = std::mem::replace(event, Event::new(b"")).reuse(frame);
         // A bug in a parser costs one event its fields, never the process (decisions: panics).
         if catch_unwind(AssertUnwindSafe(|| parse(&context, &mut filled))).is_err() {
@@ -171,20 +188,10 @@ impl Intake {
         }
         common.add_to(&mut filled, origin);
         batch.push_with(|out| stored::encode(&filled, out));
-        *event = filled.reuse(b"");
-    }
-
-    fn common(&self, origin: &Origin, received: Time) -> Common {
-        let mut fields = Event::new(b"");
-        fields.set(Field::ObservedTime, received);
-        fields.set(Field::Source, &self.source);
-        fields.set_text(Field::Peer, &origin.peer);
-        let machines = self.identity.load_full();
-        // A relay speaks for many machines: each event says which.
-        if origin.trust != Trust::Relay {
-            identify(&machines, origin, &mut fields);
+        if let Some(judge) = &self.judge {
+            finding::add(judge, &filled, *received, batch, told);
         }
-        Common { fields, machines }
+        *event = filled.reuse(b"");
     }
 
     /// Stores where a pull source stands after these frames, in the same batch.
@@ -215,6 +222,7 @@ impl Intake {
                 Err(error) => return Err(error),
             }
         }
+        frames.told.clear();
         Ok(())
     }
 
@@ -225,7 +233,16 @@ impl Intake {
     /// [`AppendError::Full`], with the batch emptied; or the journal cannot store.
     pub async fn try_append(&self, frames: &mut Frames) -> Result<(), AppendError> {
         if let Some(batch) = self.counted(frames) {
-            frames.batch = self.journal.try_append(batch).await.map_err(no_room)?.batch;
+            match self.journal.try_append(batch).await {
+                Ok(receipt) => frames.batch = receipt.batch,
+                Err(error) => {
+                    if let Some(judge) = &self.judge {
+                        judge.take_back(&mut frames.told);
+                    }
+                    return Err(no_room(error));
+                }
+            }
+            frames.told.clear();
         }
         Ok(())
     }
@@ -233,7 +250,8 @@ impl Intake {
     /// Takes the batch out of `frames`, with what it adds to the source's tally; none if empty.
     fn counted(&self, frames: &mut Frames) -> Option<Batch> {
         let mut batch = std::mem::take(&mut frames.batch);
-        let events = batch.len() as u64;
+        // A finding is the gateway's own and stands in its tally.
+        let events = (batch.len() - frames.told.len()) as u64;
         if events > 0 && !planted!(TallyForgotten) {
             Tally { taken: events, lost: 0 }.add_to(&mut batch, &self.source);
         }
@@ -247,7 +265,7 @@ impl Intake {
     /// # Errors
     /// The journal cannot store.
     pub async fn append_or_drop(&self, frames: &mut Frames) -> Result<u64, AppendError> {
-        let events = frames.len() as u64;
+        let events = (frames.len() - frames.told.len()) as u64;
         let dropped = match self.try_append(frames).await {
             Ok(()) => 0,
             Err(AppendError::Full { .. }) => {
@@ -446,45 +464,6 @@ fn mark_unparsed(event: &mut Event<'_>, reason: String) {
     event.set(Field::Name, "Unparsed frame");
     event.set(Field::ParseStatus, "failed");
     event.set(Field::ParseError, &reason);
-}
-
-impl Common {
-    /// Sets what the gateway knows beside what the sender claims.
-    fn add_to(&self, event: &mut Event<'_>, origin: &Origin) {
-        if origin.trust == Trust::Relay {
-            identify(&self.machines, origin, event);
-        } else if origin.trust == Trust::Peer
-            && let Some(known) = self.fields.text(Field::HostName)
-        {
-            keep_claim(event, known);
-        }
-        event.set_all(&self.fields);
-    }
-}
-
-/// Sets what is known of the machine.
-fn identify(machines: &Snapshot, origin: &Origin, event: &mut Event<'_>) {
-    let who = Who {
-        trust: origin.trust,
-        address: origin.address,
-        address_unverified: origin.address_unverified,
-        claimed_host: event.text(Field::HostName),
-    };
-    let Some((identity, evidence)) = machines.resolve(who) else { return };
-    if let Some((_, known)) = identity.fields.iter().find(|(field, _)| *field == Field::HostName) {
-        keep_claim(event, known);
-    }
-    for (field, value) in &identity.fields {
-        event.set(*field, value);
-    }
-    event.set(Field::VmEvidence, evidence.name());
-}
-
-/// A host name that is not the one we know stays beside it.
-fn keep_claim(event: &mut Event<'_>, known: &str) {
-    if event.text(Field::HostName).is_some_and(|claimed| claimed != known) {
-        event.copy(Field::HostName, Field::HostClaimedName);
-    }
 }
 
 fn now() -> Time {

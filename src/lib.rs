@@ -15,6 +15,7 @@ pub mod identity;
 pub mod intake;
 pub mod journal;
 pub mod part;
+pub mod policy;
 pub mod reconcile;
 pub mod replay;
 pub mod sinks;

@@ -5,6 +5,8 @@
 mod accounting;
 #[path = "flow/drive.rs"]
 mod drive;
+#[path = "flow/policy.rs"]
+mod policy;
 #[cfg(feature = "s3")]
 #[path = "flow/s3.rs"]
 mod s3;

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Subcommand;
 use serde_json::{Value, json};
-use wharfinger_formats::{EmitContext, Event, FORMATS, Field, stored};
+use wharfinger_formats::{EmitContext, Event, FORMATS, stored};
 
 use super::config_file::ConfigFile;
 use super::failure::{Exit, Failure};
@@ -292,7 +292,7 @@ fn write_line<'r>(record: &'r [u8], reuse: Event<'_>, id: &EventId, line: &mut V
     let emit = FORMATS.iter().find(|format| format.name == "json").and_then(|format| format.emit);
     let event = match (stored::decode(record, reuse), emit) {
         (Ok(mut event), Some(emit)) => {
-            event.set(Field::EventId, id.text());
+            id.number(&mut event);
             emit(&event, &EmitContext::default(), line);
             event
         }

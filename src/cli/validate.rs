@@ -26,6 +26,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     for (name, kind) in config.sinks.iter().map(|part| (&part.name, part.kind)) {
         text.push_str(&format!("sink {name} ({kind})\n"));
     }
+    if !config.policy.is_empty() {
+        text.push_str(&format!("policy: {}\n", config.policy.describe()));
+    }
     text.push_str("the configuration is valid\n");
     output::write(text.as_bytes())?;
     Ok(Exit::Ok)

@@ -17,6 +17,7 @@ mod variables;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
@@ -29,6 +30,7 @@ use crate::document::{
     self, Entry, Language, Mistake, Mistakes, Node, Place, Table, Value, hint_for_name, list, read_options,
 };
 use crate::part::Kind;
+use crate::policy::{self, Policy};
 use crate::sinks::{SINKS, SinkConfig};
 use crate::sources::{SOURCES, SourceConfig};
 
@@ -45,6 +47,8 @@ pub struct Config {
     /// Where events go, in the order of the file.
     pub sinks: Vec<Part<dyn SinkConfig>>,
     pub identity: Identity,
+    /// What is allowed on which machines; finds nothing where there is no section `policy`.
+    pub policy: Arc<Policy>,
     pub journal: Journal,
     pub admin: Admin,
     root: Node,
@@ -127,13 +131,15 @@ impl Config {
         }
         let data_dir = sections::data_dir(&root, &mut errors);
         let identity = section(&root, "identity", &mut errors);
+        let policy = root.entry("policy").map_or_else(|| Ok(Policy::default()), policy::read);
+        let policy = policy.map_err(|found| errors.extend(found)).ok().map(Arc::new);
         let journal: Option<Journal> = section(&root, "journal", &mut errors);
         let admin = section(&root, "admin", &mut errors);
         let sources = read_parts(&root, "sources", SOURCES, &mut errors);
         let sinks = read_parts(&root, "sinks", SINKS, &mut errors);
-        match (data_dir, identity, journal, admin) {
-            (Some(data_dir), Some(identity), Some(journal), Some(admin)) if errors.is_empty() => {
-                Ok(Config { data_dir, sources, sinks, identity, journal, admin, root, file: file.to_owned() })
+        match (data_dir, identity, policy, journal, admin) {
+            (Some(data_dir), Some(identity), Some(policy), Some(journal), Some(admin)) if errors.is_empty() => {
+                Ok(Config { data_dir, sources, sinks, identity, policy, journal, admin, root, file: file.to_owned() })
             }
             _ => Err(errors),
         }

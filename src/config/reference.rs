@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::sections::{Admin, Identity, Journal};
 use crate::part::Kind;
+use crate::policy::{ExceptionOptions, GroupOptions, PolicyOptions, RULE_SETS, RuleOptions};
 use crate::sinks::SINKS;
 use crate::sources::SOURCES;
 
@@ -51,16 +52,33 @@ KiB. A field that an event does not have is equal to nothing. Gap records come a
 /// The whole reference.
 pub fn reference() -> String {
     let mut out = HEAD.to_owned();
-    let sections =
-        [("identity", schema_for!(Identity)), ("journal", schema_for!(Journal)), ("admin", schema_for!(Admin))];
-    for (name, schema) in sections {
-        let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-        let _ = write!(out, "\n## `{name}`\n\n{about}\n");
-        options(&schema, &mut out);
-    }
+    section("## `identity`", &schema_for!(Identity), &mut out);
+    section("## `policy`", &schema_for!(PolicyOptions), &mut out);
+    section("### `policy.groups: {name: {…}}`", &schema_for!(GroupOptions), &mut out);
+    section("### `policy.rules: {name: {…}}`", &schema_for!(RuleOptions), &mut out);
+    section("### `policy.exceptions: [{…}]`", &schema_for!(ExceptionOptions), &mut out);
+    rule_sets(&mut out);
+    section("## `journal`", &schema_for!(Journal), &mut out);
+    section("## `admin`", &schema_for!(Admin), &mut out);
     parts(&mut out, "sources", "Where events come from: `sources: {name: {type: …}}`.", SOURCES);
     parts(&mut out, "sinks", SINKS_HEAD, SINKS);
     out
+}
+
+fn section(heading: &str, schema: &Schema, out: &mut String) {
+    let about = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    let _ = write!(out, "\n{heading}\n\n{about}\n");
+    options(schema, out);
+}
+
+fn rule_sets(out: &mut String) {
+    out.push_str(
+        "\n### Shipped rules\n\n| rule set | rule | severity | finds | unless allowed by |\n|---|---|---|---|---|\n",
+    );
+    for (set, rule) in RULE_SETS.iter().flat_map(|set| set.rules.iter().map(move |rule| (set, rule))) {
+        let (about, unless) = (cell(rule.about), rule.unless.name());
+        let _ = writeln!(out, "| `{}` | `{}` | {} | {about} | `{unless}` |", set.name, rule.id, rule.severity);
+    }
 }
 
 fn parts<T: ?Sized>(out: &mut String, section: &str, about: &str, kinds: &[Kind<T>]) {

@@ -10,7 +10,7 @@ use crate::document::{Mistake, Node, Place, Table, hint_for_name, read_options};
 use crate::part::{ByteSize, Interval, Listen};
 
 /// What stands at the top level.
-pub(super) const NAMES: &[&str] = &["data_dir", "sources", "sinks", "identity", "journal", "admin"];
+pub(super) const NAMES: &[&str] = &["data_dir", "sources", "sinks", "identity", "policy", "journal", "admin"];
 
 /// How the gateway knows on which virtual machine something happened.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]

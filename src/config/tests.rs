@@ -177,7 +177,7 @@ fn hostile_files_end_in_one_message() {
         (
             "- a\n",
             Language::Yaml,
-            "expected a table with `data_dir`, `sources`, `sinks`, `identity`, `journal`, `admin`, found a list",
+            "expected a table with `data_dir`, `sources`, `sinks`, `identity`, `policy`, `journal`, `admin`, found a list",
         ),
         ("admin: {listen: 99999999999999999999}\n", Language::Yaml, "the number `99999999999999999999` is too large"),
         ("journal: {bytes_max: -1}", Language::Yaml, "`journal.bytes_max`: expected a size, found `-1`"),

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::identity::{Entry, Local, Snapshot, inventory};
 use crate::intake::Intake;
+use crate::policy::Policy;
 
 /// How often the files' times are looked at.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -17,6 +18,8 @@ const INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Watch {
     local: Local,
     files: Vec<File>,
+    /// Which group a machine belongs to.
+    policy: Arc<Policy>,
 }
 
 struct File {
@@ -27,21 +30,21 @@ struct File {
 
 impl Watch {
     /// Reads every file.
-    pub(super) fn start(paths: &[PathBuf], local: Local) -> anyhow::Result<(Watch, Snapshot)> {
+    pub(super) fn start(paths: &[PathBuf], local: Local, policy: Arc<Policy>) -> anyhow::Result<(Watch, Snapshot)> {
         let mut files = Vec::new();
         for path in paths {
             // The time before the content: a change in between is read again.
             let changed = changed(path);
             files.push(File { path: path.clone(), changed, entries: inventory::read(path)? });
         }
-        let watch = Watch { local, files };
+        let watch = Watch { local, files, policy };
         let snapshot = watch.snapshot();
         Ok((watch, snapshot))
     }
 
     fn snapshot(&self) -> Snapshot {
         let entries: Vec<Entry> = self.files.iter().flat_map(|file| file.entries.iter().cloned()).collect();
-        Snapshot::new(&self.local, &entries)
+        Snapshot::grouped(&self.local, &entries, &|facts| self.policy.group_of(facts).map(str::to_owned))
     }
 
     /// Until `stop`.

@@ -26,6 +26,7 @@ use crate::config::{self, Config, LeftOut};
 use crate::identity::{Local, Roots};
 use crate::intake::{Intake, OWN_SOURCE};
 use crate::journal::{self, Journal, storage::Disk};
+use crate::policy::Judge;
 use crate::stats;
 
 use custody::Custody;
@@ -53,9 +54,11 @@ pub async fn run(
     make_private_dir(&config.data_dir)?;
     let journal = Journal::open(journal_settings(&config), Arc::new(Disk))?;
     let local = Local::read(&Roots { dmi: config.identity.dmi.clone(), ..Roots::default() });
-    let (inventory, snapshot) = inventory::Watch::start(&config.identity.inventory, local.clone())?;
+    let (inventory, snapshot) =
+        inventory::Watch::start(&config.identity.inventory, local.clone(), Arc::clone(&config.policy))?;
     let identity = Arc::new(ArcSwap::from_pointee(snapshot));
     let source_stats = stats::Sources::default();
+    let judge = (!config.policy.is_empty()).then(|| Arc::new(Judge::new(Arc::clone(&config.policy))));
     let own = Intake::new(journal.clone(), Arc::clone(&identity), OWN_SOURCE, source_stats.named(OWN_SOURCE));
     let custody = Arc::new(Custody::new(own.clone(), journal.clone()));
     let (notices, noticed) = mpsc::channel(NOTICES_MAX);
@@ -63,6 +66,7 @@ pub async fn run(
         custody: Arc::clone(&custody),
         journal: journal.clone(),
         identity: Arc::clone(&identity),
+        judge,
         data_dir: config.data_dir.clone(),
         hostname: local.hostname.clone(),
         source_stats,
@@ -207,9 +211,9 @@ async fn reload(
             return Ok(());
         }
     };
-    let fixed = (&new.data_dir, &new.journal, &new.identity, &new.admin);
-    if fixed != (&config.data_dir, &config.journal, &config.identity, &config.admin) {
-        tracing::warn!("`data_dir`, `journal`, `identity` and `admin` change only with a restart");
+    let fixed = (&new.data_dir, &new.journal, &new.identity, &new.policy, &new.admin);
+    if fixed != (&config.data_dir, &config.journal, &config.identity, &config.policy, &config.admin) {
+        tracing::warn!("`data_dir`, `journal`, `identity`, `policy` and `admin` change only with a restart");
     }
     let shared = |parts: &mut Vec<_>| std::mem::take(parts).into_iter().map(Arc::new).collect();
     for error in parts.replace(shared(&mut new.sources), new.sinks.drain(..).map(Arc::new).collect()).await {

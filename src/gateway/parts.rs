@@ -20,6 +20,7 @@ use crate::identity::Snapshot;
 use crate::intake::Intake;
 use crate::journal::Journal;
 use crate::part::{Notice, PartContext, SetupError};
+use crate::policy::Judge;
 use crate::sinks::{self, Declare, SinkConfig, SinkStats, drive};
 use crate::sources::SourceConfig;
 use crate::stats;
@@ -41,6 +42,8 @@ pub(super) struct Yard {
     pub(super) custody: Arc<Custody>,
     pub(super) journal: Journal,
     pub(super) identity: Arc<ArcSwap<Snapshot>>,
+    /// None where there is no policy.
+    pub(super) judge: Option<Arc<Judge>>,
     pub(super) data_dir: std::path::PathBuf,
     pub(super) hostname: String,
     pub(super) source_stats: stats::Sources,
@@ -110,7 +113,8 @@ impl Parts {
         }
         let stats = self.yard.source_stats.named(&part.name);
         let intake =
-            Intake::new(self.yard.journal.clone(), Arc::clone(&self.yard.identity), &part.name, Arc::clone(&stats));
+            Intake::new(self.yard.journal.clone(), Arc::clone(&self.yard.identity), &part.name, Arc::clone(&stats))
+                .judged_by(self.yard.judge.clone());
         let stop = CancellationToken::new();
         let task = tokio::spawn(source.run(intake, stop.clone()));
         let view = SourceView { name: part.name.clone(), kind: part.kind, stats };

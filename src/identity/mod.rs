@@ -35,6 +35,9 @@ pub enum Trust {
     Relay,
 }
 
+/// Says to which policy group the machine with these facts belongs.
+pub type GroupOf<'f> = dyn Fn(&[(Field, String)]) -> Option<String> + 'f;
+
 /// How a machine was recognised: the value of `vm.evidence`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
@@ -68,6 +71,14 @@ impl Identity {
             self.fields.push((field, value.to_owned()));
         }
     }
+
+    fn grouped(mut self, group_of: &GroupOf<'_>) -> Identity {
+        if let Some(group) = group_of(&self.fields) {
+            self.fields.retain(|(field, _)| *field != Field::VmGroup);
+            self.fields.push((Field::VmGroup, group));
+        }
+        self
+    }
 }
 
 /// Everything known about machines at one moment.
@@ -91,10 +102,15 @@ pub struct Who<'e> {
 impl Snapshot {
     /// Joins the local machine's facts with the inventory.
     pub fn new(local: &Local, entries: &[Entry]) -> Snapshot {
+        Snapshot::grouped(local, entries, &|_| None)
+    }
+
+    /// The same, with the policy group of the machine with these facts in place of that of the inventory.
+    pub fn grouped(local: &Local, entries: &[Entry], group_of: &GroupOf<'_>) -> Snapshot {
         let mut snapshot = Snapshot { machines: entries.len(), ..Snapshot::default() };
         let mut own = local.identity();
         for entry in entries {
-            let identity = Arc::new(entry.identity());
+            let identity = Arc::new(entry.identity().grouped(group_of));
             for address in &entry.addresses {
                 // A machine that shares an address with another is not recognised by it.
                 snapshot.insert_address(*address, &identity);
@@ -112,7 +128,7 @@ impl Snapshot {
             own = joined;
         }
         own.set(Field::VmEvidence, Evidence::Local.name());
-        snapshot.local = Arc::new(own);
+        snapshot.local = Arc::new(own.grouped(group_of));
         snapshot
     }
 

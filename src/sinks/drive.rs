@@ -254,9 +254,7 @@ impl<F: Feed> Drive<F> {
         let pushed = match stored::decode(record.payload, reuse) {
             Ok(mut event) => {
                 // What is replayed brings the id it has had from the first.
-                if !event.has(Field::EventId) {
-                    event.set(Field::EventId, id.text());
-                }
+                id.number(&mut event);
                 if !self.settings.wants(&event) {
                     self.filtered.add((record.position, record.position));
                     self.reuse = Some(event.reuse(b""));

@@ -1,5 +1,7 @@
 //! The one number of an event, from socket to SIEM: `<incarnation, 16 hex>-<sequence, 16 digits>`.
 
+use wharfinger_formats::{Event, Field};
+
 use crate::journal::{Incarnation, Position};
 
 /// 33 characters: fits CEF's externalId (40).
@@ -34,6 +36,19 @@ impl EventId {
     pub fn at(&self, position: u64) -> EventId {
         let incarnation = u64::from_str_radix(self.text().get(..16).unwrap_or_default(), 16).unwrap_or(0);
         EventId::new(Incarnation(incarnation), Position(position))
+    }
+
+    /// Gives the event its number, and its cause the number that it has: a finding names the event that it is
+    /// about by how far before it that stands. What was numbered before keeps its number.
+    pub fn number(&self, event: &mut Event<'_>) {
+        if event.has(Field::EventId) {
+            return;
+        }
+        event.set(Field::EventId, self.text());
+        let before = event.text(Field::Cause).and_then(|cause| cause.strip_prefix('-')?.parse::<u64>().ok());
+        if let Some(cause) = before.and_then(|before| self.position().0.checked_sub(before)) {
+            event.set(Field::Cause, self.at(cause).text());
+        }
     }
 
     /// The id as text.

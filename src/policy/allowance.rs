@@ -1,0 +1,273 @@
+//! Allowances: what a group of machines may do, and what an event says of it.
+//!
+//! Invariant: what an event does not say, or the policy does not, is never a finding.
+
+use wharfinger_formats::{Event, Field, Time};
+
+use super::hours::Hours;
+
+/// A question that a group answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Allowance {
+    /// Docker at all.
+    Docker,
+    /// Where images come from.
+    Registries,
+    /// Which images.
+    Images,
+    /// Privileged containers.
+    Privileged,
+    /// Commands in running containers.
+    Exec,
+    /// Shells among them.
+    Shell,
+    /// Who.
+    Users,
+    /// When.
+    WorkingHours,
+}
+
+impl Allowance {
+    /// The option of a group that answers it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Allowance::Docker => "docker",
+            Allowance::Registries => "registries",
+            Allowance::Images => "images",
+            Allowance::Privileged => "privileged",
+            Allowance::Exec => "exec",
+            Allowance::Shell => "shell",
+            Allowance::Users => "users",
+            Allowance::WorkingHours => "working_hours",
+        }
+    }
+}
+
+/// What users write for what is allowed or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Permission {
+    Allowed,
+    Forbidden,
+}
+
+/// The answers of a group; what is absent is not judged.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Allowances {
+    pub(super) docker: Option<Permission>,
+    pub(super) registries: Option<Vec<Glob>>,
+    pub(super) images: Option<Vec<Glob>>,
+    pub(super) privileged: Option<Permission>,
+    pub(super) exec: Option<Permission>,
+    pub(super) shell: Option<Permission>,
+    pub(super) users: Option<Vec<Glob>>,
+    pub(super) working_hours: Option<Vec<Hours>>,
+}
+
+/// What the policy says of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Allowed,
+    Forbidden,
+    /// The policy has no answer.
+    NotAsked,
+    /// The event does not say it: no image, no user.
+    NotTold,
+}
+
+impl Allowances {
+    pub(super) fn judge(&self, allowance: Allowance, event: &Event<'_>, zone_seconds: i64) -> Verdict {
+        match allowance {
+            Allowance::Docker => permission(self.docker),
+            Allowance::Privileged => permission(self.privileged),
+            Allowance::Exec => permission(self.exec),
+            Allowance::Shell => permission(self.shell),
+            Allowance::Registries => listed(self.registries.as_deref(), || {
+                let registry = registry(event.text(Field::ImageRef)?)?;
+                Some([Some(registry), None])
+            }),
+            Allowance::Images => listed(self.images.as_deref(), || {
+                let (image, digest) = (event.text(Field::ImageRef), event.text(Field::ImageDigest));
+                (image.is_some() || digest.is_some()).then_some([image, digest])
+            }),
+            Allowance::Users => listed(self.users.as_deref(), || Some([Some(event.text(Field::UserName)?), None])),
+            Allowance::WorkingHours => match (&self.working_hours, time(event)) {
+                (None, _) => Verdict::NotAsked,
+                (_, None) => Verdict::NotTold,
+                (Some(hours), Some(time)) => is(hours.iter().any(|hours| hours.hold(time, zone_seconds))),
+            },
+        }
+    }
+
+    /// Fills what is absent from the answers of another group.
+    #[must_use]
+    pub(super) fn or(self, other: &Allowances) -> Allowances {
+        let other = other.clone();
+        Allowances {
+            docker: self.docker.or(other.docker),
+            registries: self.registries.or(other.registries),
+            images: self.images.or(other.images),
+            privileged: self.privileged.or(other.privileged),
+            exec: self.exec.or(other.exec),
+            shell: self.shell.or(other.shell),
+            users: self.users.or(other.users),
+            working_hours: self.working_hours.or(other.working_hours),
+        }
+    }
+
+    /// Whether it is answered by a word, and that word is `allowed`.
+    pub(super) fn allows(&self, allowance: Allowance) -> bool {
+        let permission = match allowance {
+            Allowance::Docker => self.docker,
+            Allowance::Privileged => self.privileged,
+            Allowance::Exec => self.exec,
+            Allowance::Shell => self.shell,
+            _ => None,
+        };
+        permission == Some(Permission::Allowed)
+    }
+
+    /// Whether it has an answer.
+    pub(super) fn answers(&self, allowance: Allowance) -> bool {
+        match allowance {
+            Allowance::Docker => self.docker.is_some(),
+            Allowance::Registries => self.registries.is_some(),
+            Allowance::Images => self.images.is_some(),
+            Allowance::Privileged => self.privileged.is_some(),
+            Allowance::Exec => self.exec.is_some(),
+            Allowance::Shell => self.shell.is_some(),
+            Allowance::Users => self.users.is_some(),
+            Allowance::WorkingHours => self.working_hours.is_some(),
+        }
+    }
+}
+
+fn permission(permission: Option<Permission>) -> Verdict {
+    match permission {
+        Some(Permission::Allowed) => Verdict::Allowed,
+        Some(Permission::Forbidden) => Verdict::Forbidden,
+        None => Verdict::NotAsked,
+    }
+}
+
+fn is(allowed: bool) -> Verdict {
+    if allowed { Verdict::Allowed } else { Verdict::Forbidden }
+}
+
+/// One of the names must be on the list.
+fn listed<'e>(list: Option<&[Glob]>, names: impl FnOnce() -> Option<[Option<&'e str>; 2]>) -> Verdict {
+    let Some(list) = list else { return Verdict::NotAsked };
+    let Some(names) = names() else { return Verdict::NotTold };
+    is(names.into_iter().flatten().any(|name| list.iter().any(|glob| glob.has(name))))
+}
+
+/// When it happened; by our clock where the sender names no time.
+pub(super) fn time(event: &Event<'_>) -> Option<Time> {
+    event.time(Field::Time).or_else(|| event.time(Field::ObservedTime))
+}
+
+/// The registry an image belongs to: that of Docker when its name has none. An id names no registry.
+fn registry(image: &str) -> Option<&str> {
+    let hex = image.strip_prefix("sha256:").unwrap_or(image);
+    let is_id = (image.starts_with("sha256:") || matches!(hex.len(), 12 | 64))
+        && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if image.is_empty() || is_id {
+        return None;
+    }
+    match image.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => Some(first),
+        _ => Some("docker.io"),
+    }
+}
+
+/// A name with `*` for any letters and `?` for one; capital letters make no difference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Glob(String);
+
+impl Glob {
+    pub(super) fn new(text: &str) -> Glob {
+        Glob(text.to_lowercase())
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        matches(self.0.as_bytes(), name.as_bytes())
+    }
+}
+
+/// Goes back to the last `*` alone: the cost is the product of both lengths at most.
+fn matches(glob: &[u8], name: &[u8]) -> bool {
+    let (mut at, mut of_name, mut star) = (0, 0, None);
+    while of_name < name.len() {
+        match glob.get(at) {
+            Some(b'*') => {
+                star = Some((at, of_name));
+                at += 1;
+            }
+            Some(byte) if *byte == b'?' || *byte == name[of_name].to_ascii_lowercase() => {
+                at += 1;
+                of_name += 1;
+            }
+            _ => {
+                let Some((star_at, from)) = star else { return false };
+                star = Some((star_at, from + 1));
+                (at, of_name) = (star_at + 1, from + 1);
+            }
+        }
+    }
+    glob[at..].iter().all(|byte| *byte == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn globs() {
+        for (glob, name, expected) in [
+            ("web-*", "WEB-01", true),
+            ("web-*", "aweb-01", false),
+            ("*", "", true),
+            ("", "", true),
+            ("", "a", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("*a*b", "xxaxxbxxab", true),
+            ("*a*b", "xxaxxbxxa", false),
+            ("nginx*", "nginx:1.27", true),
+        ] {
+            assert_eq!(Glob::new(glob).has(name), expected, "{glob} {name}");
+        }
+        let long = "a".repeat(10_000);
+        assert!(!Glob::new(&"a*".repeat(50)).has(&format!("b{long}")));
+    }
+
+    #[test]
+    fn registries_of_images() {
+        for (image, expected) in [
+            ("nginx", Some("docker.io")),
+            ("library/nginx:1", Some("docker.io")),
+            ("registry.example:5000/team/app:1@sha256:17", Some("registry.example:5000")),
+            ("localhost/app", Some("localhost")),
+            ("sha256:17", None),
+            ("c0668cbbb4f2", None),
+            ("", None),
+        ] {
+            assert_eq!(registry(image), expected, "{image}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_is_not_judged() {
+        let mut event = Event::new(b"");
+        let mut allowances = Allowances { docker: Some(Permission::Forbidden), ..Allowances::default() };
+        assert_eq!(allowances.judge(Allowance::Docker, &event, 0), Verdict::Forbidden);
+        assert_eq!(allowances.judge(Allowance::Images, &event, 0), Verdict::NotAsked);
+        allowances.images = Some(vec![Glob::new("nginx*"), Glob::new("sha256:17*")]);
+        assert_eq!(allowances.judge(Allowance::Images, &event, 0), Verdict::NotTold);
+        event.set(Field::ImageRef, "redis:7");
+        assert_eq!(allowances.judge(Allowance::Images, &event, 0), Verdict::Forbidden);
+        event.set(Field::ImageDigest, "sha256:1734");
+        assert_eq!(allowances.judge(Allowance::Images, &event, 0), Verdict::Allowed);
+    }
+}

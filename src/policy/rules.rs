@@ -1,0 +1,140 @@
+//! Rules: what is a finding, if nothing allows it. Those that are shipped are plain data in the same form
+//! that users write.
+
+use super::Allowance;
+
+/// Rules that are switched on together.
+#[derive(Debug)]
+pub struct RuleSet {
+    /// What users write in `policy.rule_sets`.
+    pub name: &'static str,
+    /// One line for people.
+    pub about: &'static str,
+    pub rules: &'static [Shipped],
+}
+
+/// A rule of a rule set.
+#[derive(Debug)]
+pub struct Shipped {
+    pub id: &'static str,
+    /// The title of its findings.
+    pub about: &'static str,
+    /// Which events it is about.
+    pub when: &'static str,
+    /// It makes a finding only where this is not allowed.
+    pub unless: Allowance,
+    /// 0 to 10.
+    pub severity: i64,
+    pub why: &'static str,
+    /// `{groups}` stands for the groups where it is allowed.
+    pub recommendation: &'static str,
+    /// The finding says that a machine is not as it should be, rather than that something happened on it.
+    pub compliance: bool,
+}
+
+/// Every rule set.
+pub const RULE_SETS: &[RuleSet] = &[
+    RuleSet {
+        name: "docker-placement",
+        about: "Docker, images and registries only on the machines where they are allowed",
+        rules: &[
+            Shipped {
+                id: "docker_not_allowed",
+                about: "Docker runs where it is not allowed",
+                when: r#"event_class.startsWith("container.") || event_class.startsWith("image.")
+                    || event_class.startsWith("volume.") || event_class.startsWith("daemon.")
+                    || app == "kernel" && msg.contains("docker0")"#,
+                unless: Allowance::Docker,
+                severity: 8,
+                why: "Docker is at work",
+                recommendation: "move the machine to a group where Docker is allowed ({groups}), or remove Docker from it",
+                compliance: true,
+            },
+            Shipped {
+                id: "untrusted_registry",
+                about: "An image of a registry that is not allowed",
+                when: r#"event_class in ["image.pull", "image.push", "container.create", "container.start"]"#,
+                unless: Allowance::Registries,
+                severity: 7,
+                why: "the image belongs to a registry that is not on the list",
+                recommendation: "take the image from a registry on the list, or add the registry to `registries` of the group",
+                compliance: false,
+            },
+            Shipped {
+                id: "image_not_allowed",
+                about: "An image that is not allowed",
+                when: r#"event_class in ["image.pull", "container.create", "container.start"]"#,
+                unless: Allowance::Images,
+                severity: 6,
+                why: "the image is not on the list",
+                recommendation: "use an image on the list, or add this one to `images` of the group",
+                compliance: false,
+            },
+        ],
+    },
+    RuleSet {
+        name: "container-hygiene",
+        about: "privileged containers, commands and shells in containers, who acts and when",
+        rules: &[
+            Shipped {
+                id: "privileged_container",
+                about: "A privileged container",
+                when: r#"event_class in ["container.create", "container.exec_create"] && fields["form.privileged"] == true"#,
+                unless: Allowance::Privileged,
+                severity: 9,
+                why: "a privileged container is root on its machine",
+                recommendation: "give it the single capabilities or devices that it needs (`--cap-add`, `--device`)",
+                compliance: false,
+            },
+            Shipped {
+                id: "exec_in_container",
+                about: "A command in a running container",
+                when: r#"event_class in ["container.exec_create", "container.attach"]"#,
+                unless: Allowance::Exec,
+                severity: 5,
+                why: "somebody entered a running container",
+                recommendation: "find out who it was; change containers by a new image, not by hand",
+                compliance: false,
+            },
+            Shipped {
+                id: "shell_in_container",
+                about: "A shell in a running container",
+                when: r#"event_class == "container.exec_create" && (
+                    exec.command in ["sh", "bash", "ash", "dash", "zsh", "/bin/sh", "/bin/bash", "/bin/ash", "/bin/dash",
+                        "/bin/zsh", "/usr/bin/bash", "/usr/bin/zsh"]
+                    || exec.command.startsWith("sh ") || exec.command.startsWith("bash ")
+                    || exec.command.startsWith("ash ") || exec.command.startsWith("dash ")
+                    || exec.command.startsWith("zsh ") || exec.command.startsWith("/bin/sh ")
+                    || exec.command.startsWith("/bin/bash ") || exec.command.startsWith("/bin/ash ")
+                    || exec.command.startsWith("/bin/dash ") || exec.command.startsWith("/bin/zsh ")
+                    || exec.command.startsWith("/usr/bin/bash ") || exec.command.startsWith("/usr/bin/zsh "))"#,
+                unless: Allowance::Shell,
+                severity: 6,
+                why: "a shell was started in a running container",
+                recommendation: "find out who it was; debug in a copy of the container instead",
+                compliance: false,
+            },
+            Shipped {
+                id: "user_not_allowed",
+                about: "A user who may not use containers here",
+                when: r#"has(user.name) && (event_class.startsWith("container.") || event_class.startsWith("image."))"#,
+                unless: Allowance::Users,
+                severity: 7,
+                why: "the user is not on the list",
+                recommendation: "take the right to use Docker from the user, or add the user to `users` of the group",
+                compliance: false,
+            },
+            Shipped {
+                id: "outside_working_hours",
+                about: "Containers outside working hours",
+                when: r#"event_class in ["image.pull", "container.create", "container.start", "container.exec_create",
+                    "container.attach", "container.commit"]"#,
+                unless: Allowance::WorkingHours,
+                severity: 5,
+                why: "it happened outside of the working hours",
+                recommendation: "find out who it was, or widen `working_hours` of the group",
+                compliance: false,
+            },
+        ],
+    },
+];
