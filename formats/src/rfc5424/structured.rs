@@ -2,6 +2,8 @@
 //!
 //! Invariant: either all elements are read or the event is left as it was.
 
+use std::ops::Range;
+
 use super::OWN_ID;
 use crate::event::{Cell, ExtraCell};
 use crate::json_read::KEYS_MAX;
@@ -18,15 +20,16 @@ const _: () = assert!(KEYS_MAX as usize + Field::COUNT < PARAMS_MAX);
 pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
     let mark = event.extras().len();
     let mut own = false;
-    let mut ids = Ids::default();
+    let mut ids = Ids { first: [&[]; 4], count: 0, more: Vec::new(), all_new: true };
     let mut at = at;
     while text.bytes().get(at) == Some(&b'[') {
         let limit = mark.saturating_add(PARAMS_MAX);
         match element(text, at.wrapping_add(1), limit, event) {
-            Some((end, is_own)) => {
-                ids.add(at.wrapping_add(1), text);
+            Some(Element { id, end, is_all_new }) => {
+                own |= id == OWN_ID.as_bytes();
+                ids.all_new &= is_all_new;
+                ids.add(id);
                 at = end;
-                own |= is_own;
             }
             None => {
                 event.note("structured data not understood");
@@ -47,44 +50,44 @@ pub(super) fn parse<'a>(text: &Text<'a>, at: usize, event: &mut Event<'a>) -> Op
 }
 
 /// The SD-IDs of a line. §6.3.2: "The same SD-ID MUST NOT exist more than once in a message."
-#[derive(Default)]
 struct Ids<'a> {
     /// Nearly all lines have no more.
     first: [&'a [u8]; 4],
+    count: usize,
     more: Vec<&'a [u8]>,
+    /// No element has a parameter twice.
+    all_new: bool,
 }
 
 impl<'a> Ids<'a> {
-    /// Adds the one that begins at `start`.
-    fn add(&mut self, start: usize, text: &Text<'a>) {
-        let bytes = text.bytes();
-        let id = name_end(bytes, start).and_then(|end| bytes.get(start..end)).unwrap_or_default();
-        match self.first.iter_mut().find(|slot| slot.is_empty()) {
+    fn add(&mut self, id: &'a [u8]) {
+        match self.first.get_mut(self.count) {
             Some(slot) => *slot = id,
             None => self.more.push(id),
         }
+        self.count = self.count.wrapping_add(1);
     }
 
     /// Names the ids that came twice, and the parameters that did. A parameter may ("`ip` of `origin`"); who
     /// looks for one value of it should know that there are two.
     fn name_repeats(&self, mark: usize, event: &mut Event<'_>) {
-        let [_, second, ..] = self.first;
-        if second.is_empty() && event.extras().len() <= mark.saturating_add(1) {
+        if self.count < 2 && self.all_new {
             return;
         }
-        let mut ids = self.first.iter().enumerate().filter(|(_, id)| !id.is_empty());
-        let is_repeated = ids.any(|(at, id)| self.first.iter().take(at).any(|before| before == id));
-        let mut again: Vec<&[u8]> = Vec::new();
-        if is_repeated || !self.more.is_empty() {
-            let mut ids: Vec<&[u8]> =
-                self.first.iter().chain(&self.more).copied().filter(|id| !id.is_empty()).collect();
+        let mut ids: Vec<&[u8]> = Vec::new();
+        let first = self.first.get(..self.count.min(self.first.len())).unwrap_or_default();
+        let is_repeated = || first.iter().enumerate().any(|(at, id)| first.iter().take(at).any(|before| before == id));
+        if !self.more.is_empty() || is_repeated() {
+            ids.extend(first.iter().chain(&self.more));
             ids.sort_unstable();
-            again.extend(ids.iter().zip(ids.iter().skip(1)).filter(|(one, other)| one == other).map(|(one, _)| *one));
         }
-        if again.is_empty() && Seen::all_new(event, mark) {
+        let again = ids.iter().zip(ids.iter().skip(1)).filter(|(one, other)| one == other).map(|(one, _)| *one);
+        let names: Vec<_> = again.map(String::from_utf8_lossy).collect();
+        // What stands in different elements has different names, unless a full stop is in those of elements.
+        let all_apart = || self.all_new && first.iter().all(|id| !id.contains(&b'.'));
+        if names.is_empty() && (all_apart() || Seen::all_new(event, mark)) {
             return;
         }
-        let names: Vec<_> = again.iter().map(|id| String::from_utf8_lossy(id)).collect();
         let keys = event.extra_keys().skip(mark);
         if let Some(names) = repeated_names(keys, names.iter().map(|name| &**name)) {
             event.set(Field::ParseDuplicateKeys, &names);
@@ -92,9 +95,16 @@ impl<'a> Ids<'a> {
     }
 }
 
-/// One element whose SD-ID begins at `start`; answers where it ends and whether it is ours. None, too, when
-/// the event has `limit` extras.
-fn element<'a>(text: &Text<'a>, start: usize, limit: usize, event: &mut Event<'a>) -> Option<(usize, bool)> {
+/// An element that was read: its SD-ID, and where it ends.
+struct Element<'t> {
+    id: &'t [u8],
+    end: usize,
+    /// No parameter is in it twice; else one may be.
+    is_all_new: bool,
+}
+
+/// One element whose SD-ID begins at `start`. None, too, when the event has `limit` extras.
+fn element<'t, 'a>(text: &'t Text<'a>, start: usize, limit: usize, event: &mut Event<'a>) -> Option<Element<'t>> {
     let bytes = text.bytes();
     if event.extras().len() >= limit {
         return None;
@@ -110,15 +120,16 @@ fn element<'a>(text: &Text<'a>, start: usize, limit: usize, event: &mut Event<'a
     if bytes.get(at) == Some(&b']') {
         let empty = event.keep(text, at..at);
         event.push_extra(ExtraCell { group, name: empty, value: Cell::Str(empty) });
-        return Some((at.wrapping_add(1), own));
+        return Some(Element { id, end: at.wrapping_add(1), is_all_new: true });
     }
+    let (mut seen, mut is_all_new) = (0_u64, true);
     loop {
         // One space is the rule, more are met.
         while bytes.get(at)? == &b' ' {
             at = at.wrapping_add(1);
         }
         if bytes.get(at)? == &b']' {
-            return Some((at.wrapping_add(1), own));
+            return Some(Element { id, end: at.wrapping_add(1), is_all_new });
         }
         if event.extras().len() >= limit {
             return None;
@@ -126,6 +137,9 @@ fn element<'a>(text: &Text<'a>, start: usize, limit: usize, event: &mut Event<'a
         let name_at = at;
         at = name_end(bytes, at)?;
         let name = event.keep(text, name_at..at);
+        let bit = bit_of(bytes, name_at..at);
+        is_all_new &= seen & bit == 0;
+        seen |= bit;
         let value_at = value_start(bytes, at)?;
         let (end, escaped) = value_end(bytes, value_at)?;
         let value = match escaped {
@@ -139,6 +153,14 @@ fn element<'a>(text: &Text<'a>, start: usize, limit: usize, event: &mut Event<'a
             return None;
         }
     }
+}
+
+/// The same bit for the same name, mostly another one for another.
+#[inline]
+fn bit_of(bytes: &[u8], name: Range<usize>) -> u64 {
+    let last = bytes.get(name.end.wrapping_sub(1)).copied().map_or(0, u32::from);
+    // The odd number spreads every bit over the highest six.
+    1_u64.wrapping_shl((last | (name.len() as u32) << 8).wrapping_mul(0x9e37_79b9).wrapping_shr(26))
 }
 
 /// Where the name that begins at `start` ends: at a control, or §6.3.2's `=`, SP, `]` and `"`. Its
