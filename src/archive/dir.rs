@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::io::Errno;
 
 use super::store::{Put, Store, is_key};
 
@@ -67,7 +68,8 @@ impl Store for Dir {
         }
         let folder = match rustix::fs::openat(CWD, &self.root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
             Ok(folder) => folder,
-            Err(rustix::io::Errno::NOENT) => return Ok(None),
+            // What somebody has put in the place of a folder holds nothing of ours.
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         // Does not wait for the other end of a pipe that somebody has put there.
@@ -77,7 +79,7 @@ impl Store for Dir {
                 let file = File::from(file);
                 Ok(file.metadata()?.is_file().then(|| Box::new(file) as Box<dyn Read>))
             }
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -95,7 +97,11 @@ fn walk(path: &Path, key: &str, keys: &mut Vec<(String, u64)>) -> io::Result<()>
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
+        Err(error) => match Errno::from_io_error(&error) {
+            // Of somebody else: links in a circle, a file, folders in folders beyond any path.
+            Some(Errno::LOOP | Errno::NOTDIR | Errno::NAMETOOLONG) => return Ok(keys.push((key.to_owned(), 0))),
+            _ => return Err(error),
+        },
     };
     for entry in entries {
         let entry = entry?;

@@ -30,6 +30,7 @@ mod read;
 mod seal;
 mod state;
 mod store;
+mod streams;
 mod timestamp;
 #[cfg(feature = "pkcs11")]
 mod token;
@@ -48,11 +49,10 @@ pub use merkle::Tree;
 pub use note::{SigningKey, VerifyingKey};
 pub use object::{Object, OpenStore, Origin};
 pub use proof::{Proof, Shown, prove};
-pub use read::{
-    Lines, Objects, Period, Place, Reader, Reading, Sealed, Unread, read_archive, read_events, received, streams,
-};
+pub use read::{Lines, Objects, Period, Place, Reader, Reading, Sealed, Unread, read_archive, read_events, received};
 pub use seal::{Gap, Source, Tally};
 pub use store::{Kept, Put, Store, is_key, read_small};
+pub use streams::streams;
 pub use timestamp::{STAMP_BYTES_MAX, Stamp, accept, authorities, request, stamp_key, unstamped};
 #[cfg(feature = "pkcs11")]
 pub use token::Token;

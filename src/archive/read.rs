@@ -23,12 +23,11 @@ use super::merkle::{Hash, sha256};
 use super::note::{Note, VerifyingKey};
 use super::object::OpenStore;
 use super::seal::{Body, Data, Seal, Source, Tally};
-use super::store::{NOTE_BYTES_MAX, Store, is_key, read_small};
+use super::store::{NOTE_BYTES_MAX, Store, is_away, is_key, read_small};
+use super::streams::{Beginning, streams};
 use super::verify::Fault;
 
 const HOUR_NANOS: i64 = 3_600_000_000_000;
-/// More streams than that are no archive of ours.
-const STREAMS_MAX: u64 = 10_000;
 
 /// The archive cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -98,43 +97,55 @@ impl Sealed {
     }
 }
 
-/// The streams that are there, one after the other: `audit`, `audit.2`, …
-///
-/// # Errors
-/// The store cannot be read.
-pub fn streams(stores: &OpenStore, folder: &str) -> io::Result<Vec<String>> {
-    let numbered = folder.rsplit_once('.').and_then(|(base, number)| Some((base, number.parse::<u64>().ok()?)));
-    let (base, first) = numbered.unwrap_or((folder, 1));
-    let name = |stream| if stream == 1 { base.to_owned() } else { format!("{base}.{stream}") };
-    let mut found = Vec::new();
-    for name in (first..first.saturating_add(STREAMS_MAX)).map(name) {
-        if stores(&name).open(&seal_key(0))?.is_none() {
-            break;
-        }
-        found.push(name);
-    }
-    Ok(found)
-}
-
 /// All streams of an archive, from the one in `folder` on, each with its name and, if `key` is that of the
-/// first seal, with the key that the one before has signed.
+/// first seal, with the key that one before has signed; and the names of those that go on from none of them.
 ///
 /// # Errors
-/// The store cannot be read, or a stream is not signed by the one before.
+/// The store cannot be read, or the streams before are not as they were sealed.
 pub fn read_archive(
     stores: &OpenStore,
     folder: &str,
     key: Option<VerifyingKey>,
-) -> Result<Vec<(String, Reader)>, Unread> {
-    let (mut key, mut readers) = (key, Vec::<(String, Reader)>::new());
+) -> Result<(Vec<(String, Reader)>, Vec<String>), Unread> {
+    let (has_key, mut foreign) = (key.is_some(), Vec::new());
+    let mut readers = Vec::<(String, Reader)>::new();
+    let mut key = key;
     for name in streams(stores, folder)? {
         let store = stores(&name);
-        if let Some((_, before)) = readers.last_mut() {
-            key = before.key_of_next(&*store)?;
+        if name == folder {
+            readers.push((name, Reader::new(store, key.take())));
+            continue;
         }
-        readers.push((name, Reader::new(store, key.take())));
+        let beginning = Beginning::read(&*store)?;
+        let key = match beginning.as_ref().filter(|beginning| beginning.is_of(&name)) {
+            Some(beginning) if has_key => {
+                let folder_of =
+                    |(folder, _): &&mut (String, Reader)| beginning.of.rsplit('/').next() == Some(&**folder);
+                match readers.iter_mut().find(folder_of) {
+                    Some((_, before)) => before.key_of_next(beginning, &name)?.map(Some),
+                    None => None,
+                }
+            }
+            // On trust: whoever has no key sees what calls itself a stream.
+            _ if !has_key && is_stream(&*store, &name)? => Some(None),
+            _ => None,
+        };
+        match key {
+            Some(key) => readers.push((name, Reader::new(store, key))),
+            None => foreign.push(name),
+        }
     }
-    Ok(readers)
+    Ok((readers, foreign))
+}
+
+/// Whether a first seal is there that has the name of the folder.
+fn is_stream(store: &dyn Store, folder: &str) -> io::Result<bool> {
+    let bytes = match read_small(store, &seal_key(0), NOTE_BYTES_MAX) {
+        Err(error) if is_away(&error) => return Err(error),
+        bytes => bytes.ok().flatten().unwrap_or_default(),
+    };
+    let seal = Note::parse(&bytes).ok().and_then(|note| Seal::parse(note.text).ok());
+    Ok(seal.is_some_and(|seal| seal.origin.rsplit('/').next() == Some(folder)))
 }
 
 /// One stream, to be read.
@@ -158,19 +169,11 @@ impl Reader {
         Ok(read_small(&*self.store, &seal_key(0), NOTE_BYTES_MAX)?.map(|seal| sha256(&seal)))
     }
 
-    /// The key of the stream that goes on from this one, if this one has a key and its last one says so.
-    ///
-    /// # Errors
-    /// This stream has a key, and nobody who has it has signed the next.
-    pub fn key_of_next(&mut self, next: &dyn Store) -> Result<Option<VerifyingKey>, Unread> {
-        let last = self.size()?.saturating_sub(1);
+    /// The key of a stream that says that it goes on from this one, if the key that signs there says so.
+    fn key_of_next(&mut self, next: &Beginning, folder: &str) -> Result<Option<VerifyingKey>, Unread> {
         let Some(keys) = &mut self.keys else { return Ok(None) };
-        keys.of_next(&*self.store, last, next).map(Some)
-    }
-
-    /// How many seals there are, if none is missing.
-    fn size(&self) -> Result<u64, Unread> {
-        Ok(self.numbers()?.last().map_or(0, |last| last.saturating_add(1)))
+        let Some(signer) = keys.behind(&*self.store, next.seq, &next.hash)? else { return Ok(None) };
+        Ok(next.is_signed(&signer, folder).then(|| next.key.clone()))
     }
 
     /// The numbers of the seals that the store lists, in order.

@@ -18,6 +18,7 @@ mod kept;
 mod mutate;
 mod part;
 mod read;
+mod streams;
 mod tamper;
 mod vouched;
 
@@ -386,10 +387,9 @@ fn a_place_that_is_taken_while_the_key_changes_leaves_the_streams_linked() {
     assert!(matches!(error, ChainError::Occupied { stream: 3, .. }), "{error}");
     stream.object();
     fs::remove_file(&path).unwrap();
-    fs::remove_dir_all(stream.dir.path().join("audit.2")).unwrap();
-    fs::rename(stream.dir.path().join("audit.3"), stream.dir.path().join("audit.2")).unwrap();
     let reports = stream.archive();
     assert_eq!(reports.len(), 2, "the first seal of the new stream is signed by the key in force: {reports:?}");
+    assert_eq!((&*reports[1].origin, &*reports[1].findings[0].key), ("gw/audit.3", "audit.2"));
 }
 
 #[test]
@@ -476,7 +476,8 @@ fn a_new_journal_and_a_lost_state_begin_a_new_stream() {
     assert!(stream.dir.path().join("audit.3/seal/000000000001").exists());
     let reports = stream.archive();
     assert_eq!(reports.len(), 2, "the third cannot be vouched for: the keys are lost with the state");
-    assert!(reports.iter().all(|report| report.verdict() == Verdict::Good), "{reports:?}");
+    let found: Vec<_> = reports.iter().flat_map(|report| &report.findings).collect();
+    assert!(matches!(*found, [Finding { fault: Fault::Foreign, key, .. }] if key == "audit.3"), "{found:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ use super::der::{
     BOOLEAN, GENERALIZED_TIME, INTEGER, NULL, OCTETS, OID, SEQUENCE, SET, TAGGED_0, Value, Values, value,
 };
 use super::merkle::{Hash, sha256};
-use super::store::Store;
+use super::store::{Store, is_away, read_small};
 
 /// No answer of an authority is longer.
 pub const STAMP_BYTES_MAX: u64 = 1 << 20;
@@ -276,9 +276,25 @@ pub fn unstamped(store: &dyn Store, newest: u64) -> io::Result<Vec<String>> {
     let size = |key: &str| key.strip_prefix("checkpoint/")?.parse().ok().filter(|size| key == checkpoint_key(*size));
     let mut without: Vec<String> =
         keys.iter().filter(|key| size(key).is_some_and(|size| size <= newest)).cloned().collect();
-    without.retain(|key| !keys.contains(&stamp_key(key)));
+    // Of the newest it is looked whether it is one: what is planted beside others was looked at when they were.
+    let of_newest = checkpoint_key(newest);
+    let is_stamped = |key: &String| keys.contains(&stamp_key(key)) && (*key != of_newest || is_stamp_of(store, key));
+    without.retain(|key| !is_stamped(key));
     let surplus = without.len().saturating_sub(UNSTAMPED_MAX);
     Ok(without.split_off(surplus))
+}
+
+/// Whether a time stamp stands beside a checkpoint. In doubt there is one: a store that is away says so elsewhere.
+fn is_stamp_of(store: &dyn Store, checkpoint: &str) -> bool {
+    let stamp = read_small(store, &stamp_key(checkpoint), STAMP_BYTES_MAX);
+    let checkpoint = read_small(store, checkpoint, STAMP_BYTES_MAX);
+    match (stamp, checkpoint) {
+        (Err(error), _) | (_, Err(error)) => is_away(&error),
+        (Ok(stamp), Ok(checkpoint)) => {
+            let stamp = stamp.unwrap_or_default();
+            Stamp::read(&stamp).is_ok_and(|stamp| stamp.is_over(&checkpoint.unwrap_or_default()))
+        }
+    }
 }
 
 /// Where the time stamp of a checkpoint is kept.

@@ -86,6 +86,8 @@ struct Way<'w> {
     period: Period,
     /// The walk goes to the end whatever the period is.
     is_whole: bool,
+    /// What nobody has vouched for at the end of the stream before is to be vouched for here.
+    owes: bool,
 }
 
 /// Walks a stream. True: it was left behind the period, before its end.
@@ -111,7 +113,7 @@ fn walk(
                 coming.push_back((seq, walk.fetch(seq)));
             }
             let Some((seq, notes)) = coming.pop_front() else { break };
-            if walk.is_past && seq >= least && !walk.beside.is_ahead(&question.others, &walk.report) {
+            if walk.is_past && seq >= least && !walk.beside.is_ahead(walk.tree.size()) {
                 walk.leave(seals.len() as u64 - done);
                 break;
             }
@@ -190,7 +192,7 @@ impl<'w, 's> Walk<'w, 's> {
         let mut report = Report::new(question.key.name());
         report.passed_over = PassedOver::of(way.period);
         let objects = store.keys("data")?.into_iter().collect();
-        let (mut checkpoints, mut beside) = (BTreeMap::new(), Beside::default());
+        let (mut checkpoints, mut beside) = (BTreeMap::new(), Beside::new(&question.others, way.owes));
         for (key, _) in store.keys("checkpoint")? {
             let size = key.strip_prefix("checkpoint/").and_then(|size| size.parse().ok());
             match size.filter(|size: &u64| key == checkpoint_key(*size)) {
@@ -209,6 +211,7 @@ impl<'w, 's> Walk<'w, 's> {
             }
         }
         let key = question.key.clone();
+        report.keys.push((0, key.clone()));
         Ok(Walk {
             store,
             question,
@@ -367,6 +370,7 @@ impl<'w, 's> Walk<'w, 's> {
             Body::Rotate { next } => match VerifyingKey::parse(next) {
                 Some(next) if next.name() == self.key.name() && note.is_signed_by(&next) => {
                     self.report.last = Some((next.clone(), seq, hash));
+                    self.report.keys.push((seq.saturating_add(1), next.clone()));
                     self.key = next;
                     self.epoch += 1;
                 }
@@ -394,7 +398,13 @@ impl<'w, 's> Walk<'w, 's> {
         if self.is_broken {
             return Ok(());
         }
-        self.beside.see(size, self.last.map(|(_, time)| time), self.vouched_until());
+        // What comes behind a period is not asked about.
+        if self.is_past {
+            self.beside.freeze();
+        }
+        if let Some((_, time)) = self.last {
+            self.beside.see(size, time, self.vouched_until(time));
+        }
         let checkpoint = self.checkpoints.remove(&size);
         if checkpoint.is_none() && self.anchors.iter().all(|(anchor, _)| anchor.size != size) {
             return Ok(());
@@ -408,8 +418,8 @@ impl<'w, 's> Walk<'w, 's> {
             match Note::parse(&bytes).map(|note| (note.is_signed_by(&self.key), Checkpoint::parse(note.text))) {
                 Ok((true, Some(checkpoint))) if checkpoint.size == size && checkpoint.root == root => {
                     self.report.checkpoints += 1;
-                    let good = Good { size, bytes: &bytes, time: self.last.map_or(Time(0), |(_, time)| time) };
-                    let until = self.vouched_until();
+                    let time = self.last.map_or(Time(0), |(_, time)| time);
+                    let (good, until) = (Good { size, bytes: &bytes, time }, self.vouched_until(time));
                     self.beside.check(self.store, good, &self.question.others, until, &mut self.report)?;
                 }
                 Ok((true, _)) => self.report.find(Fault::Altered, &key, "its root is not that of the seals"),
@@ -430,10 +440,11 @@ impl<'w, 's> Walk<'w, 's> {
         Ok(())
     }
 
-    /// Until when there was time to vouch: since a period that is over there was more.
-    fn vouched_until(&self) -> Time {
+    /// Until when there was time to vouch for a seal: since a period that is over there was more, and what is
+    /// dated behind the end that is asked about is excused by no such date.
+    fn vouched_until(&self, time: Time) -> Time {
         let end = self.question.end;
-        self.way.period.to.map_or(end, |_| end.max(now()))
+        if self.way.period.to.is_some() || time > end { end.max(now()) } else { end }
     }
 
     /// The walk ends here, behind the period: what comes later is not looked at.
@@ -476,8 +487,9 @@ impl<'w, 's> Walk<'w, 's> {
                 Some((_, time)) => format!("the last seal is of {}, and does not close the stream", report::time(time)),
                 None => "no last seal can be trusted".to_owned(),
             };
-            self.report.find(Fault::End, &seal_key(size.saturating_sub(1)), what);
+            let finding = Finding::new(Fault::End, &seal_key(size.saturating_sub(1)), what);
+            self.report.add(Finding { is_of_tail: true, ..finding });
         }
-        self.beside.end(&self.question.others, &mut self.report);
+        self.beside.end(self.last.map(|(_, time)| time), &mut self.report);
     }
 }

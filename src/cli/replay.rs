@@ -21,7 +21,7 @@ use super::sealed::{self, Events, Part, unread};
 use super::table::{count, grouped, table};
 use super::verify;
 use super::visible::visible;
-use crate::archive::{Place, Reader, Reading, read_archive, read_events, received};
+use crate::archive::{Place, Reader, Reading, read_events, received};
 use crate::config::Config;
 use crate::filter::Filter;
 use crate::identity::{Local, Roots};
@@ -165,7 +165,7 @@ fn readers(arguments: &Arguments, config: &Config) -> Result<Vec<(String, Reader
         (None, Some(own)) if std::path::Path::new(own).is_file() => Some(verify::key(own)?),
         _ => arguments.part.key()?,
     };
-    let readers = read_archive(&stores, folder, key).map_err(unread)?;
+    let readers = sealed::readers(&stores, folder, key)?;
     if readers.is_empty() {
         let error = anyhow::anyhow!("the archive `{folder}` has no seal yet");
         return Err(Failure::new(Exit::NoInput, error, "the gateway writes the first with the first object"));

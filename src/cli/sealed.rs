@@ -105,7 +105,20 @@ impl Which {
 pub(super) fn open(path: &Path, part: &Part, reach: &Reach) -> Result<Vec<(String, Reader)>, Failure> {
     let key = part.key()?;
     let (stores, folder) = place(path, part, reach, key.as_ref())?;
-    read_archive(&stores, &folder, key).map_err(unread)
+    readers(&stores, &folder, key)
+}
+
+/// The streams from that one on. What stands between them and is none of them is left out, and said.
+pub(super) fn readers(
+    stores: &OpenStore,
+    folder: &str,
+    key: Option<VerifyingKey>,
+) -> Result<Vec<(String, Reader)>, Failure> {
+    let (readers, foreign) = read_archive(stores, folder, key).map_err(unread)?;
+    for name in foreign {
+        eprintln!("warning: `{name}` is left out: it goes on from no stream before; see `wharfinger verify`");
+    }
+    Ok(readers)
 }
 
 /// The folders of the archive and the name of the first.

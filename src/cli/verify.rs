@@ -22,7 +22,7 @@ use super::table::{count, grouped, size};
 use super::visible::visible;
 use crate::archive::{
     Mark, OpenStore, Others, Period, Proof, Question, Report, Verdict, VerifyingKey, Watch, WitnessKey, Witnessed,
-    authorities, read_archive, verify_object, verify_part,
+    authorities, verify_object, verify_part,
 };
 
 /// Check an archive offline: every object and seal against the public key of its first seal
@@ -164,7 +164,7 @@ fn check_object(
         None => ("", object),
     };
     let stream = stream.rsplit('/').next().filter(|stream| !stream.is_empty()).unwrap_or(folder);
-    let mut readers = read_archive(stores, folder, Some(key)).map_err(sealed::unread)?;
+    let mut readers = sealed::readers(stores, folder, Some(key))?;
     let reader = readers.iter_mut().find(|(name, _)| name == stream);
     let (_, reader) = reader.ok_or_else(|| {
         usage(anyhow::anyhow!("the archive has no stream `{stream}`"), "`--object audit.2/data/…` names one")

@@ -175,10 +175,15 @@ fn the_next_stream_is_read_with_the_key_that_the_last_one_has_signed() {
     let all = stores(stream.dir.path());
     assert_eq!(streams(&all, "audit").unwrap(), ["audit", "audit.2"]);
     assert_eq!(streams(&all, "audit.2").unwrap(), ["audit.2"]);
-    let key = reader(&stream).key_of_next(&*all("audit.2")).unwrap();
-    let mut next = Reader::new(all("audit.2"), key);
-    let read: Vec<_> = next.objects(Period::default()).unwrap().collect::<Result<_, _>>().unwrap();
+    let (mut readers, foreign) = read_archive(&all, "audit", Some(stream.key.clone())).unwrap();
+    let read: Vec<_> = readers[1].1.objects(Period::default()).unwrap().collect::<Result<_, _>>().unwrap();
     assert_eq!((read.len(), read[0].records, read[0].ingest), (1, 4, (1, 4)));
-    // A stream that somebody else has begun is not one of this archive.
-    assert!(reader(&stream).key_of_next(&*all("audit")).is_err());
+    assert_eq!((readers.len(), foreign.len()), (2, 0));
+    // A stream that somebody else has begun is not one of this archive, and hides none that is.
+    copy_tree(&stream.root(), &stream.dir.path().join("audit.3"));
+    copy_tree(&stream.dir.path().join("audit.2"), &stream.dir.path().join("audit.4"));
+    for key in [None, Some(stream.key.clone())] {
+        let (readers, foreign) = read_archive(&all, "audit", key).unwrap();
+        assert_eq!((readers.len(), foreign), (2, vec!["audit.3".to_owned(), "audit.4".to_owned()]));
+    }
 }

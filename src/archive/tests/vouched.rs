@@ -119,8 +119,7 @@ fn who_vouches_for_a_stream_vouches_for_the_one_before() {
     assert!(asked(&stream, ALL, &[&witness])[0].1.iter().any(|what| what.contains("has signed none since")));
     fs::remove_dir_all(stream.dir.path().join("audit.2")).unwrap();
 
-    let other = Object { incarnation: "00000000000000bb".to_owned(), ..object(1, 3, stream.now) };
-    stream.chain.seal(&other, Vec::new(), stream.now).unwrap();
+    stream.seal_into_next();
     stream.tick(61).unwrap();
     let second = stream.dir.path().join("audit.2");
     let size = fs::read_dir(second.join("seal")).unwrap().count() as u64;
@@ -128,6 +127,120 @@ fn who_vouches_for_a_stream_vouches_for_the_one_before() {
     assert_eq!(verdicts(&stream, ALL, &[&witness]), [Verdict::Good, FORKED]);
     witness.sign(&second, size, stream.now);
     assert_eq!(verdicts(&stream, ALL, &[&witness]), [Verdict::Good; 2], "{:?}", asked(&stream, ALL, &[&witness]));
+}
+
+impl Stream {
+    fn seal_into_next(&mut self) {
+        let other = Object { incarnation: "00000000000000bb".to_owned(), ..object(1, 3, self.now) };
+        self.chain.seal(&other, Vec::new(), self.now).unwrap();
+    }
+}
+
+/// More than the hour between two checkpoints is no tail of a crash: what follows excuses nothing of it.
+#[test]
+fn a_fork_is_not_excused_by_a_stream_behind_it() {
+    let (mut stream, sizes) = hourly(2);
+    let witness = Witness::new("witness.test/one", 1);
+    witness.sign(&stream.root(), sizes[1], stream.now);
+    for _ in 0..3 {
+        stream.object();
+        stream.now.0 += HOUR;
+    }
+    stream.seal_into_next();
+    stream.tick(61).unwrap();
+    let second = stream.dir.path().join("audit.2");
+    witness.sign(&second, fs::read_dir(second.join("seal")).unwrap().count() as u64, stream.now);
+    assert_eq!(verdicts(&stream, ALL, &[&witness]), [FORKED, Verdict::Good]);
+}
+
+/// Any log that a witness knows vouches for itself alone.
+#[test]
+fn a_stream_of_another_name_is_no_successor() {
+    let (mut stream, sizes) = hourly(2);
+    let witness = Witness::new("witness.test/one", 1);
+    witness.sign(&stream.root(), sizes[1], stream.now);
+    stream.object();
+    let (last, seal) = stream.seals().pop().unwrap();
+    let hash = sha256(Note::parse(&fs::read(last).unwrap()).unwrap().text.as_bytes());
+    for name in ["thief.example/log", "thief.example/audit.2", "gw/audit.3"] {
+        let other = SigningKey::generate(name).unwrap();
+        let cause = format!(
+            "continues gw/audit behind seal {} {} with {}: x",
+            seal.seq,
+            super::super::seal::Base64(&hash),
+            other.verifying()
+        );
+        let gap = Gap { source: "gw/audit".to_owned(), from: None, to: Some(stream.now), missing: None, cause };
+        let (origin, time) = (name.to_owned(), stream.now);
+        let first = Seal { origin, seq: 0, prev: [0; 32], epoch: 0, time, body: Body::Gap(gap) };
+        let place = stream.dir.path().join("audit.2/seal/000000000000");
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, sign(&first.to_string(), &[&other, &stolen(&stream)]).unwrap()).unwrap();
+        let told = asked(&stream, ALL, &[]);
+        assert_eq!(told.len(), 1, "{name}: {told:?}");
+        assert!(told[0].1.iter().any(|what| what.contains("goes on from no stream")), "{name}: {told:?}");
+    }
+}
+
+/// What a stream owed when it ended its successor owes: a new one is not too young for that.
+#[test]
+fn a_young_stream_owes_the_stamps_of_the_one_before() {
+    let (mut stream, _) = hourly(1);
+    let stamps = |stream: &Stream| {
+        let others = Others { authorities: Some(Vec::new()), witnesses: Vec::new() };
+        let question = Question { others, ..super::question(&stream.key, stream.now) };
+        let reports = verify_archive(&stores(stream.dir.path()), "audit", &question, &mut |_, _, _| {}).unwrap();
+        reports.iter().map(Report::verdict).collect::<Vec<_>>()
+    };
+    assert_eq!(stamps(&stream), [Verdict::Good]);
+    stream.now.0 += 11 * MINUTE;
+    assert_eq!(stamps(&stream), [Verdict::Bad(Fault::End)], "the end is not proven, and the checkpoint is due");
+    stream.seal_into_next();
+    assert_eq!(stamps(&stream), [Verdict::Good, FORKED]);
+    // Nothing is owed by an archive that is young as a whole.
+    let mut young = Stream::begin(7);
+    young.object();
+    assert_eq!(stamps(&young), [Verdict::Good]);
+    young.seal_into_next();
+    assert_eq!(stamps(&young), [Verdict::Good; 2]);
+}
+
+/// Who was away in turns has vouched for a period as well as who was there all the time.
+#[test]
+fn witnesses_may_be_away_in_turns() {
+    let (stream, sizes) = hourly(7);
+    let (one, two) = (Witness::new("witness.test/one", 1), Witness::new("witness.test/two", 2));
+    for (at, size) in sizes.iter().enumerate() {
+        [&one, &two][at % 2].sign(&stream.root(), *size, stream.now);
+    }
+    let period = from_to(2 * HOUR, 4 * HOUR);
+    assert_eq!(
+        verdicts(&stream, period, &[&one, &two]),
+        [Verdict::Good],
+        "{:?}",
+        asked(&stream, period, &[&one, &two])
+    );
+}
+
+/// What is dated behind the end that is asked about has had its time as well, once that date is past.
+#[test]
+fn no_date_behind_the_end_excuses_a_witness() {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
+    let mut stream = Stream::begin(31);
+    stream.now = Time(now - 40 * HOUR);
+    stream.object();
+    stream.tick(61).unwrap();
+    let size = stream.seals().len() as u64;
+    let witness = Witness::new("witness.test/one", 1);
+    witness.sign(&stream.root(), size, stream.now);
+    let end = stream.now;
+    stream.now.0 += 4 * HOUR;
+    stream.object();
+    let witnesses = vec![witness.key];
+    let others = Others { witnesses, ..Others::default() };
+    let question = Question { others, ..super::question(&stream.key, end) };
+    let reports = verify_archive(&stores(stream.dir.path()), "audit", &question, &mut |_, _, _| {}).unwrap();
+    assert!(reports[0].findings.iter().any(|finding| finding.what.contains("has signed none since")), "{reports:?}");
 }
 
 /// A clock that was ahead gives no seal more time to be signed.
@@ -187,6 +300,16 @@ fn nothing_that_is_planted_keeps_a_checkpoint_from_its_vouchers() {
     let is_ours = |key: &String| checkpoint_of(&store, key, signer.name()).unwrap().is_some();
     assert_eq!(without().into_iter().filter(is_ours).collect::<Vec<_>>(), ours);
     assert_eq!(checkpoint_of(&store, &ours[0], "gw/other").unwrap(), None);
+    // A file in the place of his signature is none.
+    let place = stream.root().join(witness.key.key_of(&checkpoint_key(newest)));
+    let unsigned = fs::read(stream.root().join(checkpoint_key(newest))).unwrap();
+    for planted in [b"x".to_vec(), unsigned, long] {
+        fs::write(&place, planted).unwrap();
+        assert_eq!(next(), Some(newest));
+        let stamp = stream.root().join(stamp_key(&checkpoint_key(newest)));
+        fs::write(stamp, "x").unwrap();
+        assert!(without().contains(&checkpoint_key(newest)));
+    }
     witness.sign(&stream.root(), newest, stream.now);
     assert_eq!(next(), None);
 }

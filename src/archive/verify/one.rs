@@ -11,7 +11,7 @@ use crate::archive::store::is_away;
 /// # Errors
 /// The store cannot be read: nothing is said about the object.
 pub fn verify_object(reader: &mut Reader, object: &str, deep: bool) -> Result<(Option<Sealed>, Vec<Finding>), Unread> {
-    let found = |fault, key: &str, what: String| Finding { fault, key: key.to_owned(), what };
+    let found = |fault, key: &str, what: String| Finding::new(fault, key, what);
     let (sealed, data) = match reader.sealed(object) {
         Ok(Some(sealed)) => sealed,
         Ok(None) => return Ok((None, vec![found(Fault::Foreign, object, "no seal names it".to_owned())])),

@@ -4,9 +4,10 @@ use serde::Serialize;
 use wharfinger_formats::Time;
 
 use super::part::PassedOver;
+use crate::archive::chain::seal_key;
 use crate::archive::merkle::Hash;
 use crate::archive::note::VerifyingKey;
-use crate::archive::seal::{Data, Gap, Millis, Tally};
+use crate::archive::seal::{Base64, Data, Gap, Millis, Tally};
 
 /// Findings that are kept one by one; more are counted.
 const FINDINGS_MAX: usize = 1000;
@@ -35,6 +36,15 @@ pub struct Finding {
     /// The key of the object, seal or checkpoint.
     pub key: String,
     pub what: String,
+    /// It holds only while no other stream goes on from the end of this one.
+    #[serde(skip)]
+    pub(super) is_of_tail: bool,
+}
+
+impl Finding {
+    pub(super) fn new(fault: Fault, key: &str, what: impl Into<String>) -> Finding {
+        Finding { fault, key: key.to_owned(), what: what.into(), is_of_tail: false }
+    }
 }
 
 /// What a time stamp says.
@@ -59,9 +69,6 @@ pub struct Witnessed {
     /// By its clock.
     pub time: String,
 }
-
-/// Where it is said that somebody has not vouched for a stream: beside no checkpoint.
-pub(super) const NOT_VOUCHED: &str = "checkpoint";
 
 /// What was found in a stream.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -100,6 +107,9 @@ pub struct Report {
     /// Who signs next, and number and hash of the last seal, when it can be trusted.
     #[serde(skip)]
     pub(super) last: Option<(VerifyingKey, u64, Hash)>,
+    /// Who signs from which seal on.
+    #[serde(skip)]
+    pub(super) keys: Vec<(u64, VerifyingKey)>,
 }
 
 /// The answer in one word.
@@ -124,27 +134,44 @@ impl Report {
     }
 
     pub(super) fn find(&mut self, fault: Fault, key: &str, what: impl Into<String>) {
+        self.add(Finding::new(fault, key, what));
+    }
+
+    pub(super) fn add(&mut self, finding: Finding) {
         self.findings_total += 1;
         if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(Finding { fault, key: key.to_owned(), what: what.into() });
+            self.findings.push(finding);
         }
+    }
+
+    /// Who signs behind a seal, if that was reached.
+    pub(super) fn key_behind(&self, seq: u64) -> Option<&VerifyingKey> {
+        let is_reached = self.last.as_ref().is_some_and(|(_, last, _)| seq <= *last);
+        let signs = self.keys.iter().take_while(|(first, _)| *first <= seq.saturating_add(1));
+        signs.last().map(|(_, key)| key).filter(|_| is_reached)
     }
 
     /// The same at a place before others.
     pub(super) fn insert(&mut self, at: usize, fault: Fault, key: &str, what: &str) {
         self.findings_total += 1;
         let at = at.min(self.findings.len());
-        self.findings.insert(at, Finding { fault, key: key.to_owned(), what: what.to_owned() });
+        self.findings.insert(at, Finding::new(fault, key, what));
         self.findings.truncate(FINDINGS_MAX);
     }
 
-    /// The stream goes on in another one, whose first seal says what the last one of this was: that proves the
-    /// end, and what others vouch for there they vouch for here.
-    pub(super) fn is_followed(&mut self) {
+    /// Another stream goes on from a seal of this one. If that is the last, its end is proven, and what nobody
+    /// had time to vouch for at the end is to be vouched for there: true if there is such a thing.
+    pub(super) fn is_followed_by(&mut self, folder: &str, seq: u64, hash: &str) -> bool {
+        if self.last.as_ref().is_none_or(|(_, last, of)| (*last, &*Base64(of).to_string()) != (seq, hash)) {
+            let what = format!("`{folder}` goes on from here, and not from the last seal: was its writer put back?");
+            self.find(Fault::End, &seal_key(seq), what);
+            return false;
+        }
         let before = self.findings.len();
-        let is_of_end = |finding: &Finding| finding.fault == Fault::End || finding.key == NOT_VOUCHED;
-        self.findings.retain(|finding| !is_of_end(finding));
+        let owes = self.findings.iter().any(|finding| finding.is_of_tail && finding.fault != Fault::End);
+        self.findings.retain(|finding| !finding.is_of_tail);
         self.findings_total -= (before - self.findings.len()) as u64;
+        owes
     }
 
     pub(super) fn see(&mut self, seen: Time) {

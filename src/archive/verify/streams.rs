@@ -1,6 +1,7 @@
 //! All streams of an archive: where one could not go on, the next names it, and both keys have signed that.
 //!
-//! Invariant: a stream is trusted only because the key of the one before has signed its first seal.
+//! Invariants: a stream is trusted only because a key of one before has signed its first seal; what stands where
+//! a stream would be and is none is a finding.
 
 use std::io;
 
@@ -8,14 +9,13 @@ use super::part::Told;
 use super::{Fault, Mark, Question, Report, Watch, Way, walk};
 use crate::archive::chain::seal_key;
 use crate::archive::checkpoint::Checkpoint;
-use crate::archive::note::{Note, VerifyingKey};
+use crate::archive::merkle::sha256;
+use crate::archive::note::Note;
 use crate::archive::object::OpenStore;
 use crate::archive::read::Period;
-use crate::archive::seal::{Base64, Body, Seal};
-use crate::archive::store::{NOTE_BYTES_MAX, Store, read_small};
-
-/// More streams than that are no archive of ours.
-const STREAMS_MAX: u64 = 10_000;
+use crate::archive::seal::Base64;
+use crate::archive::store::{NOTE_BYTES_MAX, Store, is_away, read_small};
+use crate::archive::streams::{Beginning, streams};
 
 /// Checks the stream in `folder` and those that go on from it.
 ///
@@ -43,33 +43,40 @@ pub fn verify_part(
     mut mark: Mark,
     watch: &mut dyn Watch,
 ) -> io::Result<Vec<Report>> {
-    let mut reports: Vec<Report> = Vec::new();
     let mut question = question.clone();
     let mut anchors = std::mem::take(&mut question.anchors);
-    let numbered = folder.rsplit_once('.').and_then(|(base, number)| Some((base, number.parse::<u64>().ok()?)));
-    let (base, first) = numbered.unwrap_or((folder, 1));
-    for stream in first..first.saturating_add(STREAMS_MAX) {
-        let folder = if stream == 1 { base.to_owned() } else { format!("{base}.{stream}") };
-        let store = stores(&folder);
-        if let Some(before) = reports.last_mut() {
-            let Some(key) = successor(&*store, before)? else { break };
-            before.is_followed();
-            question.key = key;
+    let mut later = streams(stores, folder)?;
+    later.retain(|name| name != folder);
+    let (mut walked, mut foreign) = (Vec::<Walked>::new(), Vec::new());
+    let mut left = later.len();
+    for name in std::iter::once(folder.to_owned()).chain(later) {
+        let store = stores(&name);
+        let mut owes = false;
+        if !walked.is_empty() {
+            left -= 1;
+            let Some((before, beginning)) = followed(stores, &walked, &name)? else {
+                foreign.push(name);
+                continue;
+            };
+            owes = walked[before].report.is_followed_by(&name, beginning.seq, &beginning.hash);
+            question.key = beginning.key;
         }
         question.anchors = anchors.extract_if(.., |anchor| is_of(anchor, question.key.name())).collect();
         // Where a later stream has an anchor, it is to be reached.
         // And a stream that goes on from this one says so of its last seal: where a clock was put back, that one
         // has events of the period, too.
-        let next = stores(&format!("{base}.{}", stream + 1));
-        let is_followed = read_small(&*next, &seal_key(0), NOTE_BYTES_MAX)?.is_some();
-        let way = Way { folder: &folder, period, is_whole: is_followed || !anchors.is_empty() };
+        let way = Way { folder: &name, period, is_whole: left > 0 || !anchors.is_empty(), owes };
         let (report, is_left) = walk(&*store, &question, &way, &mut mark, watch)?;
-        reports.push(report);
+        walked.push(Walked { folder: name.clone(), report });
         if is_left {
             break;
         }
     }
+    let mut reports: Vec<Report> = walked.into_iter().map(|walked| walked.report).collect();
     if let Some(last) = reports.last_mut() {
+        for name in foreign {
+            last.find(Fault::Foreign, &name, "it goes on from no stream that this key leads to");
+        }
         for _ in anchors {
             last.find(Fault::Anchor, "anchor", "it is no checkpoint of this archive");
         }
@@ -77,18 +84,33 @@ pub fn verify_part(
     Ok(reports)
 }
 
+/// A stream that was walked.
+struct Walked {
+    folder: String,
+    report: Report,
+}
+
 fn is_of(anchor: &[u8], origin: &str) -> bool {
     let checkpoint = Note::parse(anchor).ok().and_then(|note| Checkpoint::parse(note.text));
     checkpoint.is_some_and(|checkpoint| checkpoint.origin == origin)
 }
 
-/// The key of the stream that goes on from the one of the report, if the key of that one says so.
-fn successor(store: &dyn Store, before: &Report) -> io::Result<Option<VerifyingKey>> {
-    let Some((last_key, last_seq, last_hash)) = &before.last else { return Ok(None) };
-    let Some(bytes) = read_small(store, &seal_key(0), NOTE_BYTES_MAX)? else { return Ok(None) };
-    let Ok(note) = Note::parse(&bytes) else { return Ok(None) };
-    let Ok(Seal { body: Body::Gap(gap), .. }) = Seal::parse(note.text) else { return Ok(None) };
-    let beginning = format!("continues {} behind seal {last_seq} {} with ", before.origin, Base64(last_hash));
-    let key = gap.cause.strip_prefix(&beginning).and_then(|rest| VerifyingKey::parse(rest.split_once(": ")?.0));
-    Ok(key.filter(|key| note.is_signed_by(last_key) && note.is_signed_by(key)))
+/// Which of the streams a later one goes on from, if the key that signed there says so: mostly the last seal of
+/// the last. Where the state of its writer was put back, an earlier one.
+fn followed(stores: &OpenStore, walked: &[Walked], folder: &str) -> io::Result<Option<(usize, Beginning)>> {
+    let Some(beginning) = Beginning::read(&*stores(folder))? else { return Ok(None) };
+    let Some(at) = walked.iter().position(|walked| walked.report.origin == beginning.of) else { return Ok(None) };
+    let Walked { folder: before, report } = &walked[at];
+    let is_signed = report.key_behind(beginning.seq).is_some_and(|key| beginning.is_signed(key, folder));
+    let is_its = is_signed && seal_hash(&*stores(before), beginning.seq)?.is_some_and(|hash| hash == beginning.hash);
+    Ok(is_its.then_some((at, beginning)))
+}
+
+/// The hash of the text of a seal, as a beginning names it.
+fn seal_hash(store: &dyn Store, seq: u64) -> io::Result<Option<String>> {
+    let bytes = match read_small(store, &seal_key(seq), NOTE_BYTES_MAX) {
+        Err(error) if is_away(&error) => return Err(error),
+        bytes => bytes.ok().flatten().unwrap_or_default(),
+    };
+    Ok(Note::parse(&bytes).ok().map(|note| Base64(&sha256(note.text.as_bytes())).to_string()))
 }

@@ -63,6 +63,7 @@ impl TimestampConfig {
             name: format!("the time stamp authority `{url}`"),
             client: client(&url, &self.tls, self.timeout.get())?,
             authorities,
+            foreign: None,
             url,
         })
     }
@@ -73,6 +74,8 @@ pub(super) struct Authority {
     url: Url,
     client: Client,
     authorities: Option<Vec<CertificateDer<'static>>>,
+    /// What is no checkpoint and was named last.
+    foreign: Option<String>,
 }
 
 #[async_trait]
@@ -102,10 +105,11 @@ impl Voucher for Authority {
                 None => drop(foreign.get_or_insert(key)),
             }
         }
-        match foreign {
-            None => Ok(()),
-            Some(key) => Err(format!("`{key}` is no checkpoint of the stream: somebody else has put it there").into()),
+        if let Some(key) = foreign.filter(|key| self.foreign.as_ref() != Some(key)) {
+            tracing::warn!("`{key}` is no checkpoint of the stream: somebody else has put it there");
+            self.foreign = Some(key);
         }
+        Ok(())
     }
 }
 

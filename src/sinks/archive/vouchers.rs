@@ -26,6 +26,8 @@ const AGAIN_LONGEST: Duration = Duration::from_secs(300);
 
 /// How severe it is that he is away.
 const AWAY: i64 = 5;
+/// How severe it is that somebody has put something in the place of what he says.
+const PLANTED: i64 = 9;
 
 /// One who is asked about the checkpoints of a stream.
 #[async_trait]
@@ -174,11 +176,14 @@ pub(super) async fn on_store<T: Send + 'static>(
 }
 
 /// Puts what was answered beside its checkpoint.
-pub(super) async fn keep(store: &Arc<dyn Store>, key: String, bytes: Vec<u8>) -> Result<(), String> {
+pub(super) async fn keep(store: &Arc<dyn Store>, key: String, bytes: Vec<u8>) -> Result<(), NotVouched> {
     let put = on_store(store, move |store| Ok((store.put_new(&key, &bytes)?, key))).await?;
     match put {
         (Put::Done | Put::Same, _) => Ok(()),
-        (Put::Other, key) => Err(format!("`{key}` is there already and holds something else")),
+        (Put::Other, key) => {
+            let why = format!("`{key}` is there already and is not his: somebody else has put it there");
+            Err(NotVouched { why, severity: PLANTED })
+        }
     }
 }
 
