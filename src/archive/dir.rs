@@ -99,7 +99,10 @@ fn walk(path: &Path, key: &str, keys: &mut Vec<(String, u64)>) -> io::Result<()>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => match Errno::from_io_error(&error) {
             // Of somebody else: links in a circle, a file, folders in folders beyond any path.
-            Some(Errno::LOOP | Errno::NOTDIR | Errno::NAMETOOLONG) => return Ok(keys.push((key.to_owned(), 0))),
+            Some(Errno::LOOP | Errno::NOTDIR | Errno::NAMETOOLONG) => {
+                keys.push((key.to_owned(), 0));
+                return Ok(());
+            }
             _ => return Err(error),
         },
     };

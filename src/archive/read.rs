@@ -97,6 +97,9 @@ impl Sealed {
     }
 }
 
+/// Streams, each with its name.
+pub type Named = Vec<(String, Reader)>;
+
 /// All streams of an archive, from the one in `folder` on, each with its name and, if `key` is that of the
 /// first seal, with the key that one before has signed; and the names of those that go on from none of them.
 ///
@@ -106,9 +109,9 @@ pub fn read_archive(
     stores: &OpenStore,
     folder: &str,
     key: Option<VerifyingKey>,
-) -> Result<(Vec<(String, Reader)>, Vec<String>), Unread> {
+) -> Result<(Named, Vec<String>), Unread> {
     let (has_key, mut foreign) = (key.is_some(), Vec::new());
-    let mut readers = Vec::<(String, Reader)>::new();
+    let mut readers = Named::new();
     let mut key = key;
     for name in streams(stores, folder)? {
         let store = stores(&name);

@@ -87,10 +87,12 @@ fn a_stream_that_is_gone_is_missed() {
     assert_eq!((told.len(), &*told[0].findings[0].key), (1, "audit.3"), "{told:?}");
 }
 
+type Plant<'p> = &'p dyn Fn(&Stream);
+
 /// One planted file is a finding, and takes no verdict away.
 #[test]
 fn nothing_planted_keeps_verify_from_its_verdict() {
-    let plants: [(&str, &dyn Fn(&Stream)); 5] = [
+    let plants: [(&str, Plant); 5] = [
         ("a long seal", &|stream| {
             fs::create_dir_all(stream.place("audit.2/seal")).unwrap();
             fs::write(stream.place("audit.2/seal/000000000000"), vec![b'x'; 5 << 20]).unwrap();
