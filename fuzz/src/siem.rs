@@ -58,14 +58,15 @@ pub fn check_lint(input: &[u8]) {
 }
 
 /// What is written of the event is a line that reads as the same. Not looked at: values that were cut
-/// (`cut` says so), bytes that go along with what was not understood, and milliseconds of so few digits
-/// that they read as seconds.
+/// (`cut` says so), bytes that go along with what was not understood, milliseconds of so few digits that they
+/// read as seconds, and a process whose id is a number but for control characters, which no line can carry.
 fn check_written_again(format: &str, input: &[u8], cut: &str) {
     let mut event = parsed(format, input);
     check_event(&event);
     event.remove(Field::Format);
     let early = |field| event.time(field).is_some_and(|time| time < Time(1_000_000_000_000_000_000));
-    if event.has(Field::ParseStatus) || [Field::Time, Field::Start, Field::End].into_iter().any(early) {
+    let is_hidden = event.text(Field::ProcessId).is_some_and(|id| id.contains(char::is_control));
+    if is_hidden || event.has(Field::ParseStatus) || [Field::Time, Field::Start, Field::End].into_iter().any(early) {
         return;
     }
     let line = String::from_utf8(emitted(format, &event)).expect("UTF-8");
