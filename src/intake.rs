@@ -20,10 +20,11 @@ use wharfinger_formats::{Choice, Context, Event, Field, Offset, Time, stored};
 
 use crate::identity::Snapshot;
 use crate::journal::{Batch, Journal};
-use crate::policy::{Judge, Told};
+use crate::policy::Judge;
 use crate::stats::{self, SourceStats};
 
 use self::common::Common;
+use self::finding::InBatch;
 
 pub use self::act::Act;
 pub use self::gap::{Dropped, Gap, Numbered};
@@ -74,7 +75,7 @@ pub struct Frames {
     /// Its memory serves one frame after the other.
     event: Event<'static>,
     /// The findings in the batch.
-    told: Vec<Told>,
+    found: Vec<InBatch>,
 }
 
 impl Frames {
@@ -145,7 +146,7 @@ impl Intake {
             received: now(),
             common: None,
             event: Event::new(b""),
-            told: Vec::new(),
+            found: Vec::new(),
         }
     }
 
@@ -169,9 +170,9 @@ impl Intake {
         if frames.batch.is_empty() {
             frames.received = now();
             frames.common = None;
-            frames.told.clear();
+            frames.found.clear();
         }
-        let Frames { batch, origin, received, event, common, told, .. } = frames;
+        let Frames { batch, origin, received, event, common, found, .. } = frames;
         let context = Context { received: *received, zone: Offset(origin.zone_seconds) };
         let common =
             common.get_or_insert_with(|| Common::new(&self.source, self.identity.load_full(), origin, *received));
@@ -189,7 +190,7 @@ impl Intake {
         common.add_to(&mut filled, origin);
         batch.push_with(|out| stored::encode(&filled, out));
         if let Some(judge) = &self.judge {
-            finding::add(judge, &filled, *received, batch, told);
+            finding::add(judge, &filled, *received, batch, found);
         }
         *event = filled.reuse(b"");
     }
@@ -213,7 +214,10 @@ impl Intake {
         let mut waiting = self.counted(frames);
         while let Some(batch) = waiting.take() {
             match self.journal.append(batch).await {
-                Ok(receipt) => frames.batch = receipt.batch,
+                Ok(receipt) => {
+                    self.stored(&mut frames.found, receipt.first);
+                    frames.batch = receipt.batch;
+                }
                 Err(_) if planted!(RefusalAcknowledged) => {}
                 Err(AppendError::Failed { batch, .. }) => {
                     waiting = Some(batch);
@@ -222,7 +226,6 @@ impl Intake {
                 Err(error) => return Err(error),
             }
         }
-        frames.told.clear();
         Ok(())
     }
 
@@ -234,15 +237,15 @@ impl Intake {
     pub async fn try_append(&self, frames: &mut Frames) -> Result<(), AppendError> {
         if let Some(batch) = self.counted(frames) {
             match self.journal.try_append(batch).await {
-                Ok(receipt) => frames.batch = receipt.batch,
+                Ok(receipt) => {
+                    self.stored(&mut frames.found, receipt.first);
+                    frames.batch = receipt.batch;
+                }
                 Err(error) => {
-                    if let Some(judge) = &self.judge {
-                        judge.take_back(&mut frames.told);
-                    }
+                    self.take_back(&mut frames.found);
                     return Err(no_room(error));
                 }
             }
-            frames.told.clear();
         }
         Ok(())
     }
@@ -251,7 +254,7 @@ impl Intake {
     fn counted(&self, frames: &mut Frames) -> Option<Batch> {
         let mut batch = std::mem::take(&mut frames.batch);
         // A finding is the gateway's own and stands in its tally.
-        let events = (batch.len() - frames.told.len()) as u64;
+        let events = (batch.len() - frames.found.len()) as u64;
         if events > 0 && !planted!(TallyForgotten) {
             Tally { taken: events, lost: 0 }.add_to(&mut batch, &self.source);
         }
@@ -265,7 +268,7 @@ impl Intake {
     /// # Errors
     /// The journal cannot store.
     pub async fn append_or_drop(&self, frames: &mut Frames) -> Result<u64, AppendError> {
-        let events = (frames.len() - frames.told.len()) as u64;
+        let events = (frames.len() - frames.found.len()) as u64;
         let dropped = match self.try_append(frames).await {
             Ok(()) => 0,
             Err(AppendError::Full { .. }) => {
@@ -352,7 +355,7 @@ impl Intake {
         if let Some((name, value)) = mark {
             self.mark(&mut frames, name, value);
         }
-        self.journal.append_reserved(frames.batch).await.map_err(no_room)?;
+        self.append_own(frames).await?;
         tracing::warn!(source = &*self.source, "{text}");
         Ok(())
     }
@@ -391,7 +394,7 @@ impl Intake {
         if let Some((name, value)) = mark {
             self.mark(&mut frames, name, value);
         }
-        self.journal.append_reserved(frames.batch).await.map(drop).map_err(no_room)
+        self.append_own(frames).await
     }
 
     /// Records who has done something with what is in custody.
@@ -404,7 +407,7 @@ impl Intake {
         if let Some((name, value)) = mark {
             self.mark(&mut frames, name, value);
         }
-        self.journal.append_reserved(frames.batch).await.map(drop).map_err(no_room)
+        self.append_own(frames).await
     }
 
     /// Brings an event back that a sink had refused, for that sink alone. It gets a number of its own
@@ -422,6 +425,16 @@ impl Intake {
         Tally { taken: 1, lost: 0 }.add_to(&mut batch, OWN_SOURCE);
         self.journal.try_append(batch).await?;
         Ok(())
+    }
+
+    /// Stores an event of the gateway's own, and what was found about it; it may use the reserve.
+    async fn append_own(&self, mut frames: Frames) -> Result<(), AppendError> {
+        let stored = self.journal.append_reserved(frames.batch).await;
+        match &stored {
+            Ok(receipt) => self.stored(&mut frames.found, receipt.first),
+            Err(_) => self.take_back(&mut frames.found),
+        }
+        stored.map(drop).map_err(no_room)
     }
 
     /// An event of the gateway's own, counted under its own name.

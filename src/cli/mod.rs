@@ -23,6 +23,7 @@ mod lint;
 mod list;
 mod output;
 mod place;
+mod policy;
 mod queue;
 mod reconcile;
 mod records;
@@ -67,6 +68,7 @@ enum Verb {
     Reconcile(reconcile::Arguments),
     Keygen(keygen::Arguments),
     Validate(validate::Arguments),
+    Policy(policy::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
     Lint(lint::Arguments),
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Verb::Replay(arguments) => custody::recorded(&arguments.file, "replay", || replay::run(&arguments)),
         Verb::Keygen(arguments) => keygen::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
+        Verb::Policy(arguments) => policy::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Lint(arguments) => lint::run(&arguments),

@@ -5,6 +5,7 @@
 pub mod acts;
 pub mod control;
 mod custody;
+mod findings;
 mod greeting;
 mod inventory;
 mod parts;
@@ -26,7 +27,7 @@ use crate::config::{self, Config, LeftOut};
 use crate::identity::{Local, Roots};
 use crate::intake::{Intake, OWN_SOURCE};
 use crate::journal::{self, Journal, storage::Disk};
-use crate::policy::Judge;
+use crate::policy::{self, Judge};
 use crate::stats;
 
 use custody::Custody;
@@ -58,8 +59,9 @@ pub async fn run(
         inventory::Watch::start(&config.identity.inventory, local.clone(), Arc::clone(&config.policy))?;
     let identity = Arc::new(ArcSwap::from_pointee(snapshot));
     let source_stats = stats::Sources::default();
-    let judge = (!config.policy.is_empty()).then(|| Arc::new(Judge::new(Arc::clone(&config.policy))));
-    let own = Intake::new(journal.clone(), Arc::clone(&identity), OWN_SOURCE, source_stats.named(OWN_SOURCE));
+    let judge = judge(&config, &journal);
+    let own = Intake::new(journal.clone(), Arc::clone(&identity), OWN_SOURCE, source_stats.named(OWN_SOURCE))
+        .judged_by(judge.clone());
     let custody = Arc::new(Custody::new(own.clone(), journal.clone()));
     let (notices, noticed) = mpsc::channel(NOTICES_MAX);
     let mut parts = Parts::new(Yard {
@@ -96,6 +98,7 @@ pub async fn run(
     let custody_stop = stop.clone();
     let custody = tokio::spawn(async move { custody.watch(custody_stop, noticed).await });
     let places = tokio::spawn(keep_places(journal.clone(), stop.clone()));
+    let findings = tokio::spawn(findings::tell(own.clone(), stop.clone()));
     own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
     acts::take_in(&config.data_dir, &own).await?;
     greeting::print(&config, left_out, &local);
@@ -109,6 +112,7 @@ pub async fn run(
     let _ = watch.await;
     let _ = custody.await;
     let _ = places.await;
+    let _ = findings.await;
     if let Some(control) = control {
         let _ = control.await;
     }
@@ -116,6 +120,13 @@ pub async fn run(
     page.abort();
     journal.close().await;
     outcome
+}
+
+/// Whoever judges events: nobody where there is no policy, unless findings of an earlier one are open.
+fn judge(config: &Config, journal: &Journal) -> Option<Arc<Judge>> {
+    let open = journal.marks(policy::MARKS);
+    let is_needed = !config.policy.is_empty() || !open.is_empty();
+    is_needed.then(|| Arc::new(Judge::restored(Arc::clone(&config.policy), open)))
 }
 
 /// Makes the data directory and the token of the built-in HEC source, when they are not there yet.

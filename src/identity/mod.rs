@@ -144,6 +144,17 @@ impl Snapshot {
         }
     }
 
+    /// The policy group now of a machine that was known by these facts; as it was, if nobody knows it any more.
+    pub fn group_of<'s>(&'s self, facts: &'s [(Field, String)]) -> Option<&'s str> {
+        fn fact(facts: &[(Field, String)], field: Field) -> Option<&str> {
+            facts.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str())
+        }
+        let is_local = |field| fact(facts, field).is_some_and(|value| fact(&self.local.fields, field) == Some(value));
+        let local = [Field::VmUuid, Field::VmName].into_iter().any(is_local).then_some(&*self.local);
+        let now = local.or_else(|| self.named(fact(facts, Field::VmName)?));
+        fact(now.map_or(facts, |identity| &identity.fields), Field::VmGroup)
+    }
+
     /// How many machines the inventory names.
     pub fn machines(&self) -> usize {
         self.machines

@@ -214,6 +214,13 @@ impl Journal {
         locked(&self.handle.shared.catalogue).marks.get(name).cloned()
     }
 
+    /// The values of all marks whose names begin so.
+    pub fn marks(&self, prefix: &str) -> Vec<Vec<u8>> {
+        let catalogue = locked(&self.handle.shared.catalogue);
+        let from = catalogue.marks.range(prefix.to_owned()..);
+        from.take_while(|(name, _)| name.starts_with(prefix)).map(|(_, value)| value.clone()).collect()
+    }
+
     /// Half of every new event's id.
     pub fn incarnation(&self) -> Incarnation {
         self.handle.shared.identity.incarnation

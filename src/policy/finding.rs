@@ -1,6 +1,6 @@
 //! A finding as an event: what it is about, why, and what to do.
 //!
-//! Invariant: it names the event that caused it by its place in the batch, so it cannot be stored without it.
+//! Invariant: one that an event makes names it by its place in the batch, so it cannot be stored without it.
 
 use sha2::{Digest, Sha256};
 use wharfinger_formats::{Event, Field, Time};
@@ -8,7 +8,7 @@ use wharfinger_formats::{Event, Field, Time};
 use super::{Policy, Rule};
 
 /// What a finding takes over from the event that caused it: where it was, and on what.
-const TAKEN: [Field; 22] = [
+pub(super) const TAKEN: [Field; 22] = [
     Field::ContainerId,
     Field::ContainerName,
     Field::ImageRef,
@@ -42,7 +42,7 @@ pub struct Finding<'f> {
     pub(super) rule: &'f Rule,
     /// The same as long as the finding is open.
     pub id: &'f str,
-    pub(super) state: State,
+    pub(super) state: State<'f>,
     /// How often it happened.
     pub count: u64,
     pub first: Time,
@@ -51,17 +51,20 @@ pub struct Finding<'f> {
 
 /// What is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum State<'f> {
     New,
     Again,
+    /// The cause is gone, and why.
+    Resolved(&'f str),
 }
 
-impl State {
+impl State<'_> {
     /// The event's action.
     fn action(self) -> &'static str {
         match self {
             State::New => "create",
             State::Again => "update",
+            State::Resolved(_) => "close",
         }
     }
 }
@@ -78,6 +81,10 @@ pub(super) fn id(rule: &str, machine: &str, first: Time) -> String {
 }
 
 impl Finding<'_> {
+    pub fn rule_id(&self) -> &str {
+        &self.rule.id
+    }
+
     /// The message, for people: what, where, why.
     pub fn text(&self, policy: &Policy, cause: &Event<'_>) -> String {
         let machine = [Field::VmName, Field::HostName, Field::VmUuid, Field::Peer];
@@ -89,8 +96,11 @@ impl Finding<'_> {
         text
     }
 
-    /// Why it is one: the rule's reason, what happened, and what the policy says.
+    /// Why it is one: the rule's reason, what happened, and what the policy says. Or why it is none any more.
     fn why(&self, policy: &Policy, cause: &Event<'_>) -> String {
+        if let State::Resolved(why) = self.state {
+            return format!("resolved: {why}");
+        }
         let mut why = format!("{} (", self.rule.why);
         why.push_str(cut(cause.text(Field::EventClass).unwrap_or("an event")));
         for (name, field) in [
@@ -107,9 +117,10 @@ impl Finding<'_> {
         why
     }
 
-    /// Sets its fields on an event over its [`text`](Self::text). `behind` is how many places before it in the
-    /// batch its cause stands.
-    pub fn fill(&self, policy: &Policy, cause: &Event<'_>, behind: usize, event: &mut Event<'_>) {
+    /// Sets its fields on an event over its [`text`](Self::text). `cause_id` is the id of the event that made it, or
+    /// `-` and how many places before it in the batch that stands; may be empty.
+    pub fn fill(&self, policy: &Policy, cause: &Event<'_>, cause_id: &str, event: &mut Event<'_>) {
+        let is_over = matches!(self.state, State::Resolved(_));
         for field in TAKEN {
             if let Some(value) = cause.get(field) {
                 event.set(field, value);
@@ -117,9 +128,9 @@ impl Finding<'_> {
         }
         event.set(Field::EventClass, self.rule.class.as_str());
         event.set(Field::Name, self.rule.about.as_str());
-        event.set(Field::Severity, self.rule.severity);
+        event.set(Field::Severity, if is_over { 2 } else { self.rule.severity });
         event.set(Field::Action, self.state.action());
-        event.set(Field::Outcome, "failure");
+        event.set(Field::Outcome, if is_over { "success" } else { "failure" });
         let why = self.why(policy, cause);
         event.set(Field::Reason, why.as_str());
         event.set(Field::Start, self.first);
@@ -129,11 +140,11 @@ impl Finding<'_> {
         event.set(Field::RuleName, self.rule.about.as_str());
         event.set_text(Field::RuleGroups, self.rule.set);
         event.set(Field::VmPolicy, policy.describe_group(self.rule.unless, cause).as_str());
-        event.set(Field::Cause, format!("-{behind}").as_str());
+        event.set_text(Field::Cause, cause_id);
         event.extra("finding", "id", self.id);
-        event.extra("finding", "state", "open");
+        event.extra("finding", "state", if is_over { "resolved" } else { "open" });
         event.extra("finding", "why", why.as_str());
-        if !self.rule.recommendation.is_empty() {
+        if !is_over && !self.rule.recommendation.is_empty() {
             event.extra("finding", "recommendation", self.rule.recommendation.as_str());
         }
         event.extra("finding", "first_seen", self.first);

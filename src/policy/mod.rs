@@ -8,6 +8,8 @@
 //! a finding of its own, never an event.
 
 mod allowance;
+mod book;
+mod cases;
 mod finding;
 mod hours;
 mod index;
@@ -26,8 +28,10 @@ use allowance::{Allowances, Glob};
 use index::Index;
 
 pub use allowance::{Allowance, Permission, Verdict};
+pub use book::MARKS;
+pub use cases::{Case, Given, read_cases};
 pub use finding::Finding;
-pub use judge::{Judge, Told};
+pub use judge::{Due, Judge, Told};
 pub use options::{ExceptionOptions, GroupOptions, PolicyOptions, RuleOptions};
 pub use read::read;
 pub use rules::{RULE_SETS, RuleSet, Shipped};
@@ -134,6 +138,11 @@ impl Policy {
         if !rule.when.has(event) {
             return Answer::OtherEvent;
         }
+        self.answer_again(rule, event, now)
+    }
+
+    /// The same about an event that the rule is known to be about.
+    fn answer_again(&self, rule: &Rule, event: &Event<'_>, now: Time) -> Answer<'_> {
         let verdict = match rule.unless {
             Some(allowance) => self.allowances(event).judge(allowance, event, self.zone_seconds),
             None => Verdict::Forbidden,

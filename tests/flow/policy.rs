@@ -10,7 +10,7 @@ use wharfinger::document::Language;
 use wharfinger::identity::{Entry, Local, Snapshot};
 use wharfinger::intake::{Intake, Origin, Tally, Trust};
 use wharfinger::journal::Journal;
-use wharfinger::policy::Judge;
+use wharfinger::policy::{Judge, MARKS};
 
 use crate::support::cef::Cef;
 use crate::support::flow::{Flow, wait_for};
@@ -140,4 +140,69 @@ async fn docker_is_a_finding_only_where_it_is_not_allowed() {
 
     let tally = |name: &str| Tally::from_sums(&yard.journal().status().tallies[name]);
     assert_eq!((tally("in").taken, tally("wharfinger").taken), (2 * events.len() as u64, 1));
+}
+
+/// The book of findings is in the journal: a restart tells nothing twice, and what is allowed now is resolved.
+#[tokio::test]
+async fn a_restart_keeps_what_is_open_and_resolves_what_is_allowed_now() {
+    let mut yard = Yard::new("  groups:\n    default: {docker: forbidden}\n");
+    let events = recorded();
+    yard.take(PAYROLL, &events[..1]).await;
+    yard.take(PAYROLL, &events[..2]).await;
+    assert_eq!(yard.intake().tell_due().await.unwrap(), 0);
+    let restored = |yard: &Yard, policy: &str| {
+        let policy = config(yard.flow.dir.path(), policy).policy;
+        Arc::new(Judge::restored(policy, yard.journal().marks(MARKS)))
+    };
+    yard.judge = restored(&yard, "  groups:\n    default: {docker: forbidden}\n");
+    yard.take(PAYROLL, &events[1..2]).await;
+    assert_eq!(yard.intake().tell_due().await.unwrap(), 0);
+    yard.judge = restored(&yard, "  groups:\n    default: {docker: allowed}\n");
+    assert_eq!(yard.intake().tell_due().await.unwrap(), 1);
+    assert_eq!(yard.intake().tell_due().await.unwrap(), 0);
+    assert!(yard.journal().marks(MARKS).is_empty());
+
+    let (_, json) = yard.delivered().await;
+    let findings = findings(&json);
+    let [open, resolved] = findings.as_slice() else { panic!("{findings:#?}") };
+    assert_eq!((&open["action"], &resolved["action"]), (&"create".into(), &"close".into()));
+    assert_eq!((&open["outcome"], &resolved["outcome"]), (&"failure".into(), &"success".into()));
+    assert_eq!(open["fields"]["finding.id"], resolved["fields"]["finding.id"]);
+    assert_eq!(resolved["fields"]["finding.state"], "resolved");
+    assert_eq!((&resolved["vm.name"], &resolved["count"]), (&"payroll".into(), &4.into()));
+    let told = json.iter().find(|event| event["event_id"] == resolved["cause"]);
+    assert_eq!(told.expect("what was told is named")["event_id"], open["event_id"]);
+}
+
+/// A rule of one's own, an exception to it, and an event that two rules are about.
+#[tokio::test]
+async fn own_rules_and_exceptions() {
+    let yard = Yard::new(
+        "  groups:\n    default: {docker: forbidden}\n  rules:\n    imported:\n      \
+         when: 'event_class == \"image.import\"'\n      why: images are pulled\n      severity: 3\n  exceptions:\n    \
+         - {rule: docker_*, vms: [lab-1], until: 2199-01-01, reason: a test}\n",
+    );
+    let events = recorded();
+    assert!(events[1].contains("import"));
+    yard.take(LAB, &events[1..2]).await;
+    yard.take(PAYROLL, &events[1..2]).await;
+    let (_, json) = yard.delivered().await;
+    let found: Vec<_> = findings(&json)
+        .iter()
+        .map(|event| {
+            let text = |name: &str| event[name].as_str().unwrap().to_owned();
+            let cause = json.iter().find(|cause| cause["event_id"] == event["cause"]).unwrap();
+            assert_eq!((&cause["event_class"], &cause["vm.name"]), (&"image.import".into(), &event["vm.name"]));
+            (text("vm.name"), text("event_class"))
+        })
+        .collect();
+    let pair = |vm: &str, class: &str| (vm.to_owned(), class.to_owned());
+    let expected = [
+        pair("lab-1", "finding.imported"),
+        pair("payroll", "compliance.docker_not_allowed"),
+        pair("payroll", "finding.imported"),
+    ];
+    let mut sorted = found.clone();
+    sorted.sort();
+    assert_eq!(sorted, expected);
 }
