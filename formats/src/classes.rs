@@ -124,6 +124,8 @@ pub(crate) fn activity_name(class: Ocsf, activity: i64) -> &'static str {
         (Ocsf::ApplicationLifecycle, 7) => "Disable",
         (Ocsf::ApplicationLifecycle, 8) => "Update",
         (Ocsf::ApiActivity | Ocsf::DetectionFinding | Ocsf::ComplianceFinding, 1) => "Create",
+        (Ocsf::DetectionFinding | Ocsf::ComplianceFinding, 2) => "Update",
+        (Ocsf::DetectionFinding | Ocsf::ComplianceFinding, 3) => "Close",
         (Ocsf::ApiActivity, 2) => "Read",
         (Ocsf::ApiActivity, 3) => "Update",
         (Ocsf::ApiActivity, 4) => "Delete",

@@ -130,6 +130,7 @@ impl Writer<'_, '_> {
         let found = class(self.event.text(Field::EventClass).unwrap_or_default());
         let is_rule = self.event.has(Field::RuleId) && found.ocsf != Ocsf::ComplianceFinding;
         let (class, activity) = if is_rule { (Ocsf::DetectionFinding, 1) } else { (found.ocsf, found.activity) };
+        let activity = self.finding_activity().unwrap_or(activity);
         let uid = class as i64;
         let name = match (activity, self.event.text(Field::Action)) {
             (99, Some(action)) => action,
@@ -146,6 +147,17 @@ impl Writer<'_, '_> {
         }
         self.objects.text(&[], "activity_name", name);
         class
+    }
+
+    /// What is told of a finding of ours: that it is new, goes on, or is over.
+    fn finding_activity(&self) -> Option<i64> {
+        said(self.event, "finding", "id")?;
+        match self.event.text(Field::Action)? {
+            "create" => Some(1),
+            "update" => Some(2),
+            "close" => Some(3),
+            _ => None,
+        }
     }
 
     /// When, how bad, what it says and how it ended.
@@ -249,7 +261,9 @@ impl Writer<'_, '_> {
         let event = self.event;
         let title = event.text(Field::RuleName).or(event.text(Field::Name)).or(event.text(Field::EventClass));
         self.objects.text(&["finding_info"], "title", title.unwrap_or(UNKNOWN));
-        let uid = event.text(Field::EventId).or(event.text(Field::RuleId)).or(event.text(Field::EventClass));
+        // A finding that goes on is the same finding in another event.
+        let uid = said(event, "finding", "id").or(event.text(Field::EventId));
+        let uid = uid.or(event.text(Field::RuleId)).or(event.text(Field::EventClass));
         self.objects.text(&["finding_info"], "uid", uid.unwrap_or(UNKNOWN));
         if event.has(Field::RuleId) || event.has(Field::RuleName) {
             self.objects.number(&["finding_info", "analytic"], "type_id", 1);

@@ -169,6 +169,28 @@ fn ocsf_holds_what_its_class_requires() {
     assert_eq!(seen.len(), ocsf.classes.len(), "a class without an event: {seen:?}");
 }
 
+/// OCSF 1.5, findings: 1 Create, 2 Update, 3 Close, and one `uid` for all that is told of a finding.
+#[test]
+fn what_is_told_of_a_finding_is_told_of_the_same() {
+    let emit = FORMATS.iter().find(|format| format.name == "ocsf").and_then(|format| format.emit).unwrap();
+    for (class, class_uid) in [("finding.a_rule", 2004), ("compliance.a_rule", 2003)] {
+        for (action, activity, name) in [("create", 1, "Create"), ("update", 2, "Update"), ("close", 3, "Close")] {
+            let mut event = Event::new(b"");
+            event.set(Field::EventClass, class);
+            event.set(Field::RuleId, "a_rule");
+            event.set(Field::Action, action);
+            event.set(Field::EventId, "0000000000000001-0000000000000002");
+            event.extra("finding", "id", "17");
+            let mut out = Vec::new();
+            emit(&event, &EmitContext::default(), &mut out);
+            let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(told["type_uid"], class_uid * 100 + activity, "{told}");
+            assert_eq!((&told["activity_name"], &told["finding_info"]["uid"]), (&name.into(), &"17".into()), "{told}");
+            assert_eq!(told["metadata"]["uid"], "0000000000000001-0000000000000002", "{told}");
+        }
+    }
+}
+
 fn check_ecs(ecs: &Ecs, path: &str, tree: &Tree) {
     if ecs.maps.iter().any(|map| map == path) {
         for (key, value) in tree.as_object().unwrap() {
