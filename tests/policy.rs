@@ -1,9 +1,19 @@
-//! `wharfinger policy`: unit tests of a policy, and each rule's reason, by the real binary.
-#![allow(clippy::unwrap_used)]
+//! The policy in the real binary: findings of a running gateway, also over a restart; `wharfinger policy`.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
 
 use std::fs;
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use support::gateway::Gateway;
+use support::process::eventually;
 
 const CONFIG: &str = r#"
 policy:
@@ -97,4 +107,52 @@ fn each_rule_says_why() {
     let mail = rows("mail");
     assert!(mail.contains(&"docker_not_allowed finding `docker` does not allow it".to_owned()), "{mail:#?}");
     assert!(mail.contains(&"shell_in_container no neither the group nor `default` says `shell`".to_owned()));
+}
+
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// The findings at the file, as soon as there are so many.
+fn findings(file: &Path, count: usize) -> Vec<Value> {
+    eventually("the findings", WITHIN, || {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let mut found: Vec<Value> = events.filter(|event| event["rule.id"].is_string()).collect();
+        // After a kill the last ones may come again.
+        found.dedup_by(|one, other| one["event_id"] == other["event_id"]);
+        assert!(found.len() <= count, "{found:#?}");
+        (found.len() == count).then_some(found)
+    })
+}
+
+#[test]
+fn a_finding_goes_on_over_kill_and_is_resolved_when_it_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("out.ndjson");
+    let config = |docker: &str| {
+        format!(
+            "sources:\n  in: {{type: syslog, mode: tcp, address: \"127.0.0.1:0\"}}\nsinks:\n  out: {{type: file, path: \
+             {}}}\npolicy:\n  groups:\n    default: {{docker: {docker}}}\n{}",
+            file.display(),
+            support::inventory::identity(dir.path())
+        )
+    };
+    let line = r#"<134>1 2026-11-22T07:00:00Z web - - - - {"status":"start","id":"aa","from":"nginx:1","Type":"container","Action":"start","Actor":{"ID":"aa","Attributes":{"image":"nginx:1","name":"web"}},"time":1795252321}"#;
+    let send = |gateway: &Gateway| {
+        let mut stream = TcpStream::connect(gateway.address("in", "tcp")).unwrap();
+        writeln!(stream, "{line}").unwrap();
+    };
+    let gateway = Gateway::start(dir.path(), &config("forbidden"));
+    send(&gateway);
+    let first = findings(&file, 1).remove(0);
+    assert_eq!((&first["action"], &first["vm.name"]), (&"create".into(), &support::inventory::VM_NAME.into()));
+    gateway.kill();
+
+    // Docker is allowed now: what was found before is resolved, and nothing else is found.
+    let gateway = Gateway::start(dir.path(), &config("allowed"));
+    send(&gateway);
+    let found = findings(&file, 2);
+    assert_eq!((&found[1]["action"], &found[1]["outcome"]), (&"close".into(), &"success".into()));
+    assert_eq!(found[1]["fields"]["finding.id"], first["fields"]["finding.id"]);
+    gateway.stop();
+    assert_eq!(findings(&file, 2).len(), 2);
 }
