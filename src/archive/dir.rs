@@ -68,8 +68,7 @@ impl Store for Dir {
         }
         let folder = match rustix::fs::openat(CWD, &self.root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
             Ok(folder) => folder,
-            // What somebody has put in the place of a folder holds nothing of ours.
-            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => return Ok(None),
+            Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         // Does not wait for the other end of a pipe that somebody has put there.
