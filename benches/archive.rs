@@ -350,7 +350,7 @@ fn bring_back(dir: &Path, lines: &[Vec<u8>], stored: &[u8]) -> Outcome<()> {
     let (seconds, delivered) = measured(|| {
         let start = std::time::Instant::now();
         let job = Job {
-            readers: read_archive(&written.stores, "audit", Some(written.question.key.clone()))?,
+            readers: read_archive(&written.stores, "audit", Some(written.question.key.clone()))?.0,
             period: Period::default(),
             filter: Filter::all(),
             rate: None,
