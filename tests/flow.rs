@@ -5,6 +5,8 @@
 mod accounting;
 #[path = "flow/drive.rs"]
 mod drive;
+#[path = "flow/hec_acks.rs"]
+mod hec_acks;
 #[path = "flow/policy.rs"]
 mod policy;
 #[cfg(feature = "s3")]

@@ -21,7 +21,11 @@ pub fn check(input: &[u8]) {
     match kind % 4 {
         0 => check_lines(gzip(rest), rest),
         1 => check_lines(zstd::bulk::compress(rest, 1).expect("in memory"), rest),
-        2 => assert_eq!(inflated(&gzip(rest), step, BODY_MAX).as_deref(), Some(rest)),
+        2 => {
+            assert_eq!(inflated(b"gzip", &gzip(rest), step, BODY_MAX).as_deref(), Some(rest));
+            let zstd = zstd::bulk::compress(rest, 1).expect("in memory");
+            assert_eq!(inflated(b"zstd", &zstd, step, BODY_MAX).as_deref(), Some(rest));
+        }
         _ => check_hostile(rest, step),
     }
 }
@@ -56,12 +60,13 @@ fn check_hostile(bytes: &[u8], step: usize) {
     for (line, length) in lines_of(bytes.to_vec(), LINE_MAX).unwrap_or_default() {
         assert!(line.len() <= HEAD && (length > LINE_MAX as u64 || line.len() as u64 == length));
     }
-    let whole = inflated(bytes, bytes.len().max(1), BODY_MAX);
-    if let Some(body) = &whole {
+    let whole = inflated(b"gzip", bytes, bytes.len().max(1), BODY_MAX);
+    let of_zstd = inflated(b"zstd", bytes, step, BODY_MAX);
+    for body in whole.iter().chain(&of_zstd) {
         assert!(body.len() <= BODY_MAX);
         assert!(body.len() <= RATIO_FROM || body.len() / 100 <= bytes.len(), "a bomb");
     }
-    let pieces = inflated(bytes, step, BODY_MAX);
+    let pieces = inflated(b"gzip", bytes, step, BODY_MAX);
     // In pieces, what is even may look like a bomb before its rest has come.
     assert!(pieces.is_none() || pieces == whole);
     assert!(pieces.is_some() || whole.as_ref().is_none_or(|body| body.len() > RATIO_FROM));

@@ -85,6 +85,8 @@ fn custody(encoder: &mut DescriptorEncoder<'_>, page: &Page) -> fmt::Result {
     for (name, help, read) in sinks {
         counters(encoder, name, help, page.sinks.iter().map(|row| (of_sink(row), read(row))))?;
     }
+    let in_doubt = page.sinks.iter().map(|row| (of_sink(row), i64::try_from(row.in_doubt).unwrap_or(i64::MAX)));
+    gauges(encoder, "component_unacknowledged_events", "Events the peer has taken and may still lose", in_doubt)?;
     let unaccounted = page.sinks.iter().map(|row| (of_sink(row), row.unaccounted));
     gauges(encoder, "component_unaccounted_events", "Events in none of the counts: always zero", unaccounted)
 }

@@ -80,6 +80,9 @@ pub struct SinkRow {
     pub undeclared: u64,
     pub queued: u64,
     pub queued_bytes: u64,
+    /// Of the queued: the peer has taken them, and has not acknowledged or may still lose them.
+    #[serde(default)]
+    pub in_doubt: u64,
     /// In none of the counts: always zero.
     pub unaccounted: i64,
 }
@@ -149,6 +152,7 @@ fn sinks(view: &dyn View, status: &Status) -> Vec<SinkRow> {
             undeclared: cursor.given_up,
             queued: cursor.lag_records,
             queued_bytes: cursor.lag_bytes,
+            in_doubt: known.map_or(0, |sink| sink.stats.in_doubt()),
             unaccounted: cursor.unaccounted(),
         }
     };

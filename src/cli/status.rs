@@ -111,6 +111,10 @@ fn describe(page: &Page) -> String {
         if let Some(error) = &row.error {
             text.push_str(&format!("  {}: {}\n", visible(&row.name), visible(error)));
         }
+        if row.in_doubt > 0 {
+            let count = grouped(row.in_doubt);
+            text.push_str(&format!("  {}: {count} of the queued are sent and not acknowledged\n", visible(&row.name)));
+        }
         if row.undeclared > 0 {
             let count = grouped(row.undeclared);
             text.push_str(&format!("  {}: gave up {count} events, a gap record follows\n", visible(&row.name)));

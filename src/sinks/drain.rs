@@ -95,3 +95,10 @@ pub(super) fn now() -> Time {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
+
+/// The wall clock as text.
+pub(super) fn now_text() -> String {
+    let mut time = Vec::with_capacity(32);
+    now().write_rfc3339(6, &mut time);
+    String::from_utf8_lossy(&time).into_owned()
+}

@@ -6,8 +6,6 @@
 //! Invariants: the cursor moves only past events that were delivered, are in quarantine, synced,
 //! or were declared lost. Nothing that a peer answers ends the loop. No allocation for an ordinary event.
 
-use std::collections::VecDeque;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +13,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharfinger_formats::{Event, Field, stored};
 
-use super::drain::{Drain, jitter, now, sleep_until};
+use super::drain::{Drain, jitter, now_text, sleep_until};
 use super::event_id::EventId;
 use super::feed::Feed;
 use super::loss::{Loss, LossCause};
 use super::missing::Missing;
 use super::quarantine::{Entry, Quarantine};
-use super::request::{Delivered, More, Request, Taken, Went};
+use super::request::{Delivered, Doubtful, More, Request, Taken, Went};
+use super::settings::Declared;
 use super::{Absent, Limits, Outcome, Push, Settings, Sink, SinkState, SinkStats};
 use crate::journal::{Chunk, Passed, Position, ReadError, Record};
 
@@ -61,7 +60,7 @@ pub async fn drive(
         taken: Taken::default(),
         redo: None,
         suspects: 0,
-        doubtful: VecDeque::new(),
+        doubtful: Doubtful::default(),
         failures: 0,
         cursor,
         sink,
@@ -89,7 +88,7 @@ struct Drive<F> {
     unsynced: Vec<Position>,
     /// What the journal had lost between the committed position and where reading is.
     missing: Missing,
-    /// Of these, what was given up because the journal was full: declared when the sink is back.
+    /// Of these, what was given up because the journal was full.
     given_up: Missing,
     /// What is not for this sink.
     filtered: Missing,
@@ -101,8 +100,7 @@ struct Drive<F> {
     /// A request was refused, and this many of its events have not been delivered or refused since:
     /// half of them are tried at a time.
     suspects: usize,
-    /// Delivered requests the cursor has not passed, oldest first.
-    doubtful: VecDeque<Delivered>,
+    doubtful: Doubtful,
     /// Failures in a row: the exponent of the backoff.
     failures: u32,
 }
@@ -223,22 +221,10 @@ impl<F: Feed> Drive<F> {
         true
     }
 
-    /// Holds nothing of `self`: a sink cannot be looked at from two threads.
-    fn declare(
-        &self,
-        cause: LossCause,
-        (first, last): (Position, Position),
-        count: u64,
-    ) -> impl Future<Output = Result<(), String>> + use<F> {
+    fn declare(&self, cause: LossCause, (first, last): (Position, Position), count: u64) -> Declared {
         let id = |position| EventId::new(self.cursor.incarnation(), position);
-        let loss = Loss { sink: self.settings.name.to_string(), first: id(first), last: id(last), count, cause };
-        let declare = self.settings.declare.clone();
-        async move {
-            match declare {
-                Some(declare) => declare.declare(loss).await,
-                None => Ok(()),
-            }
-        }
+        let sink = self.settings.name.to_string();
+        self.settings.declare(Loss { sink, first: id(first), last: id(last), count, cause })
     }
 
     /// Decodes one record and pushes it; what cannot be pushed goes to quarantine.
@@ -289,7 +275,7 @@ impl<F: Feed> Drive<F> {
             || self.quarantine.pending() >= QUARANTINE_PENDING_BYTES
     }
 
-    /// Delivers the request, if there is one, and moves the cursor past it.
+    /// Delivers the request, if any, and moves the cursor past it.
     async fn settle(&mut self) -> Went {
         match self.quarantine.sync().await {
             Ok(added) => {
@@ -307,8 +293,8 @@ impl<F: Feed> Drive<F> {
             return self.went_on(None).await;
         }
         if planted!(CommitBeforeDelivery) {
-            let (next, passed) = (self.request.next, self.request.positions.len() as u64);
-            let _ = self.cursor.commit_passed(next, Passed::delivered(passed));
+            let passed = Passed::delivered(self.request.positions.len() as u64);
+            let _ = self.cursor.commit_passed(self.request.next, passed);
         }
         let Some(outcome) = self.drain.unless_over(self.sink.deliver()).await else {
             return Went::Back;
@@ -338,18 +324,21 @@ impl<F: Feed> Drive<F> {
                 tracing::info!(sink = &*self.settings.name, "the sink delivers again");
             }
         }
-        match self.doubtful.back_mut() {
+        match self.doubtful.last_mut() {
             // Refused events need no receipt: they ride along with the request before them.
             Some(last) if delivered.events == 0 => last.next = delivered.next,
             _ if delivered.next == self.request.first => {}
             // Nothing was delivered, so the peer is not back: what is given up may become more.
             None if delivered.events == 0 && self.given_up.before(delivered.next) > 0 => {}
-            _ => self.doubtful.push_back(delivered),
+            _ => self.doubtful.push(delivered),
         }
         self.begin(self.request.next);
         match self.sink.in_doubt() {
             Ok(in_doubt) => self.commit_delivered(if planted!(DoubtIgnored) { 0 } else { in_doubt }).await,
-            Err(lost) => return self.again(None, lost.0).await,
+            Err(lost) => {
+                self.lose_doubtful();
+                return self.again(None, lost.0).await;
+            }
         }
         if let Some(pause) = pause {
             self.drain.pause(pause).await;
@@ -359,14 +348,8 @@ impl<F: Feed> Drive<F> {
 
     /// Commits all delivered requests but the latest `in_doubt`.
     async fn commit_delivered(&mut self, in_doubt: usize) {
-        let mut next = None;
-        while self.doubtful.len() > in_doubt
-            && let Some(delivered) = self.doubtful.pop_front()
-        {
-            self.taken.events += delivered.events;
-            self.taken.bytes += delivered.bytes;
-            next = Some(delivered.next);
-        }
+        let next = self.doubtful.pass(in_doubt, &mut self.taken);
+        self.stats.doubt(self.doubtful.events());
         let Some(next) = next else { return };
         // Not before: a peer that takes requests and loses them each time is backed off from too.
         self.failures = 0;
@@ -417,17 +400,27 @@ impl<F: Feed> Drive<F> {
 
     async fn back_and_wait(&mut self, wait: Duration) -> Went {
         SinkStats::add(&self.stats.retries, 1);
-        self.failures = self.failures.saturating_add(1);
         self.redo = self.redo.or(Some(self.request.next).filter(|next| *next > self.request.first));
-        self.back_to(if planted!(RetrySkips) { self.request.next } else { self.cursor.committed() });
-        self.doubtful.clear();
-        self.taken = Taken::default();
+        // What was delivered before comes again only if the sink has lost it.
+        match self.sink.in_doubt() {
+            Ok(in_doubt) => self.commit_delivered(in_doubt).await,
+            Err(_) => self.lose_doubtful(),
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.back_to(if planted!(RetrySkips) { self.request.next } else { self.request.first });
         self.drain.back_off(wait).await;
         Went::Back
     }
 
-    /// The peer refused the request for good: the event it named goes to quarantine, or the request
-    /// is halved until one event stands alone.
+    /// What the peer had taken is lost: everything from the cursor on is delivered again.
+    fn lose_doubtful(&mut self) {
+        self.request.first = self.cursor.committed();
+        self.doubtful.clear();
+        self.taken = Taken::default();
+        self.stats.doubt(0);
+    }
+
+    /// The peer refused the request: the event it named goes to quarantine, or it is halved until one stands alone.
     async fn refused(&mut self, which: Option<usize>, reason: &str) -> Went {
         self.redo = self.redo.or(Some(self.request.next));
         let (first, count) = (self.request.first, self.request.positions.len());
@@ -456,10 +449,8 @@ impl<F: Feed> Drive<F> {
     fn quarantine(&mut self, record: &Record<'_>, reason: &str) {
         let id = EventId::new(record.incarnation, record.position);
         let event = stored::decode(record.payload, Event::new(b"")).ok();
-        let mut time = Vec::with_capacity(32);
-        now().write_rfc3339(6, &mut time);
         self.quarantine.add(&Entry {
-            time: std::str::from_utf8(&time).unwrap_or_default(),
+            time: &now_text(),
             sink: &self.settings.name,
             event_id: event.as_ref().and_then(|event| event.text(Field::EventId)).unwrap_or(id.text()),
             reason,

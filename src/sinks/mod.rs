@@ -67,7 +67,8 @@ pub enum Outcome {
     Delivered,
     /// The peer has it all and asks for a pause before the next request.
     Crowded { pause: Duration },
-    /// Not now: the same events again, after `after` if the peer said so, else by backoff.
+    /// Not now: the same events again, after `after` if the peer said so, else by backoff. What was
+    /// delivered before is not concerned, unless [`Sink::in_doubt`] then says that it is lost.
     Retry { after: Option<Duration>, reason: String },
     /// Refused for good. `which` is the index of the event in the request, when the peer told.
     Reject { which: Option<usize>, reason: String },
@@ -151,10 +152,11 @@ pub trait Sink: Send {
     fn passed_over(&mut self, _range: (Position, Position), _why: Absent) {}
 
     /// How many of the latest delivered requests the peer may still lose. Plain syslog has no
-    /// receipt, so the cursor stays behind those. Asked after each delivery and every second.
+    /// receipt, and a HEC acknowledges later; the cursor stays behind those. Asked after each delivery,
+    /// taken or not, and every second.
     ///
     /// # Errors
-    /// They are lost (the connection was reset): `drive` pushes them again from the journal.
+    /// They are lost (the connection was reset): `drive` pushes them again from the journal. Said once.
     fn in_doubt(&mut self) -> Result<usize, Lost> {
         Ok(0)
     }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: positions only; the events themselves are in the sink's own buffer and in the journal.
 
+use std::collections::VecDeque;
+
 use tokio::time::Instant;
 
 use crate::journal::Position;
@@ -32,6 +34,42 @@ pub(super) struct Delivered {
     pub(super) next: Position,
     pub(super) events: usize,
     pub(super) bytes: usize,
+}
+
+/// Delivered requests the cursor has not passed, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Doubtful(VecDeque<Delivered>);
+
+impl Doubtful {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn push(&mut self, delivered: Delivered) {
+        self.0.push_back(delivered);
+    }
+
+    pub(super) fn last_mut(&mut self) -> Option<&mut Delivered> {
+        self.0.back_mut()
+    }
+
+    /// Takes out all but the latest `kept`, adds them up, and says up to where they reach.
+    pub(super) fn pass(&mut self, kept: usize, taken: &mut Taken) -> Option<Position> {
+        let passed = self.0.len().saturating_sub(kept);
+        self.0.drain(..passed).fold(None, |_, delivered| {
+            taken.events += delivered.events;
+            taken.bytes += delivered.bytes;
+            Some(delivered.next)
+        })
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn events(&self) -> u64 {
+        self.0.iter().map(|delivered| delivered.events as u64).sum()
+    }
 }
 
 /// What `more` found.

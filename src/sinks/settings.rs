@@ -2,14 +2,19 @@
 //!
 //! Invariant: every wait and every file has a limit.
 
+use std::future::Future;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use wharfinger_formats::{Event, Field};
 
-use super::loss::Declare;
+use super::loss::{Declare, Loss};
 use crate::filter::Filter;
+
+/// Ends when a loss is declared, or says why it is not.
+pub(super) type Declared = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// What `drive` is told.
 #[derive(Debug, Clone)]
@@ -45,6 +50,17 @@ impl Settings {
             backoff_min: Duration::from_millis(500),
             backoff_max: Duration::from_secs(30),
         }
+    }
+
+    /// Declares a loss. Holds nothing of `self`: a sink cannot be looked at from two threads.
+    pub(super) fn declare(&self, loss: Loss) -> Declared {
+        let declare = self.declare.clone();
+        Box::pin(async move {
+            match declare {
+                Some(declare) => declare.declare(loss).await,
+                None => Ok(()),
+            }
+        })
     }
 
     /// Whether the event is for this sink.

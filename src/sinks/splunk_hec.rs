@@ -1,28 +1,37 @@
 //! Sink `splunk_hec`: requests to a Splunk HTTP Event Collector, or anything that speaks its protocol.
 //!
-//! Invariant: only an answer with HEC's own code of success counts as delivered.
+//! Invariants: only an answer with HEC's own code of success counts as accepted, and where the token
+//! acknowledges only what is indexed as delivered. A collector that fails keeps no other one waiting.
 
+mod acks;
 mod answer;
+mod collector;
+mod config;
 mod envelope;
 
 use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Response, Url, redirect};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use reqwest::{Client, redirect};
+use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 use wharfinger_formats::Event;
 
-use self::answer::{Verdict, judge, retry_after};
+use self::acks::{Acks, PENDING_MAX, Question};
+use self::answer::{Verdict, is_ack_disabled, judge, why_not};
+use self::collector::{Access, Collector, NoReply};
 use self::envelope::Envelope;
-use super::emitter::Emitter;
-use super::{Limits, Outcome, Push, Refused, Sink, SinkConfig};
-use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, Secret, SetupError};
+use super::{Limits, Lost, Outcome, Push, Refused, Sink, SinkConfig};
+use crate::part::{Kind, PartContext, Problem, SetupError};
 use crate::tls::ClientTls;
+
+pub(super) use self::collector::describe;
+pub use self::config::{Ack, Compress, SplunkHecConfig};
 
 /// The row of this sink.
 pub const KIND: Kind<dyn SinkConfig> = Kind {
@@ -32,129 +41,25 @@ pub const KIND: Kind<dyn SinkConfig> = Kind {
     read: |options| Ok(Box::new(erased_serde::deserialize::<SplunkHecConfig>(options)?)),
 };
 
-/// Splunk HTTP Event Collector.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SplunkHecConfig {
-    /// The collector: `https://splunk.example:8088`. The path is `/services/collector/event` unless it
-    /// is written.
-    pub endpoint: String,
-    /// The token.
-    pub token: Secret,
-    /// The index; the token's default index unless it is written.
-    #[serde(default)]
-    pub index: Option<String>,
-    /// The source; unless it is written, the name of the gateway's source.
-    #[serde(default)]
-    pub source: Option<String>,
-    /// The source type.
-    #[serde(default = "sourcetype")]
-    pub sourcetype: String,
-    /// What `event` holds: with `json` the event as an object, else one record as text.
-    #[serde(default = "Emitter::native")]
-    #[schemars(schema_with = "formats_inside")]
-    pub format: Emitter,
-    /// How requests are compressed.
-    #[serde(default)]
-    pub compression: Compress,
-    /// Certificates; unless they are written, the operating system's authorities are trusted.
-    #[serde(default)]
-    pub tls: ClientTls,
-    /// The largest request before compression; the limit of Splunk Cloud is 1 MB.
-    #[serde(default = "max_bytes")]
-    pub max_bytes: ByteSize,
-    /// The most events in a request.
-    #[serde(default = "max_events")]
-    pub max_events: usize,
-    /// How long an event may wait for others. `0s`: what is there is sent at once.
-    #[serde(default = "max_age")]
-    pub max_age: Interval,
-    /// How long an answer may take.
-    #[serde(default = "timeout")]
-    pub timeout: Interval,
-}
-
-/// How requests are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compress {
-    #[default]
-    Gzip,
-    None,
-}
-
-fn sourcetype() -> String {
-    "wharfinger:container:event".to_owned()
-}
-const fn max_bytes() -> ByteSize {
-    ByteSize::bytes(1_000_000)
-}
-const fn max_events() -> usize {
-    10_000
-}
-const fn max_age() -> Interval {
-    Interval::seconds(0)
-}
-const fn timeout() -> Interval {
-    Interval::seconds(60)
-}
-
-/// The format that is an envelope itself.
-const ENVELOPE: &str = "hec";
-
-/// What `event` can hold: any format but an envelope.
-fn formats_inside(_: &mut SchemaGenerator) -> Schema {
-    let names: Vec<_> = Emitter::names().filter(|name| *name != ENVELOPE).collect();
-    json_schema!({ "type": "string", "enum": names })
-}
-
-/// So much of an answer is read.
-const ANSWER_BYTES: usize = 64 * 1024;
 /// A peer that finds requests too large is never sent fewer bytes than this at once.
 const SMALLEST_REQUEST: usize = 16 * 1024;
-
-impl SplunkHecConfig {
-    fn url(&self) -> Result<Url, String> {
-        let mut url = Url::parse(&self.endpoint).map_err(|error| format!("`{}` is no URL: {error}", self.endpoint))?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-            return Err(format!("`{}` is no http or https URL", self.endpoint));
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-            return Err("the token belongs into `token:`, not into the URL".to_owned());
-        }
-        if url.path() == "/" {
-            url.set_path("/services/collector/event");
-        }
-        Ok(url)
-    }
-}
+/// How often collectors are asked what they have indexed.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a collector that failed is left out while there are others.
+const LEFT_OUT: Duration = Duration::from_secs(10);
 
 impl SinkConfig for SplunkHecConfig {
     fn check(&self) -> Vec<Problem> {
-        let mut problems = self.tls.problems();
-        problems.extend(self.token.problem("token"));
-        if let Err(message) = self.url() {
-            let hint = "write the collector's address: `https://splunk.example:8088`".to_owned();
-            problems.push(Problem { option: "endpoint", message, hint });
-        }
-        if self.format.name() == ENVELOPE {
-            let message = "the sink writes the envelope: `event` would hold another one".to_owned();
-            problems.push(Problem { option: "format", message, hint: "leave the option out for `json`".to_owned() });
-        }
-        if self.max_events == 0 || self.max_bytes.get() == 0 {
-            let option = if self.max_events == 0 { "max_events" } else { "max_bytes" };
-            problems.push(Problem {
-                option,
-                message: "a request must be able to hold an event".to_owned(),
-                hint: "leave the option out for the default".to_owned(),
-            });
-        }
-        problems
+        self.problems()
     }
 
     fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError> {
-        let url = self.url().map_err(|cause| SetupError::new("cannot use `endpoint`", cause))?;
-        let tls = if url.scheme() == "https" { self.tls.client_config()? } else { ClientTls::trusting_nobody()? };
+        let mut urls = Vec::new();
+        for (option, url) in self.urls() {
+            urls.push(url.map_err(|cause| SetupError::new(format!("cannot use `{option}`"), cause))?);
+        }
+        let needs_tls = urls.iter().any(|url| url.scheme() == "https");
+        let tls = if needs_tls { self.tls.client_config()? } else { ClientTls::trusting_nobody()? };
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")))
@@ -166,28 +71,50 @@ impl SinkConfig for SplunkHecConfig {
             .timeout(self.timeout.get())
             .build();
         let client = client.map_err(|error| SetupError::new("cannot make an HTTP client", error))?;
-        let source = self.source.as_deref();
-        let index = self.index.as_deref();
+        let acks = Acks::new(urls.len(), self.ack_timeout.get());
+        let peers = Arc::new(Peers {
+            name: context.name.clone(),
+            access: Access { client, token: self.token.clone(), authorization: Mutex::new(None) },
+            collectors: urls.into_iter().map(Collector::new).collect(),
+            acks: acks.map_err(|error| SetupError::new("no random numbers for a channel", error))?,
+        });
+        let (source, index) = (self.source.as_deref(), self.index.as_deref());
         Ok(Box::new(SplunkHec {
             envelope: Envelope::new(self.format, &context.hostname, source, &self.sourcetype, index),
             bytes_max: self.max_bytes.as_usize(),
-            url,
-            client,
+            left_out: vec![None; peers.collectors.len()],
+            knows_acks: vec![false; peers.collectors.len()],
+            next: 0,
+            peers,
+            asking: None,
             config: self.clone(),
-            authorization: None,
             request: Vec::new(),
             events: 0,
         }))
     }
 }
 
+/// What the sink and the task that asks for acknowledgements share.
+#[derive(Debug)]
+struct Peers {
+    name: String,
+    access: Access,
+    collectors: Vec<Collector>,
+    acks: Acks,
+}
+
 struct SplunkHec {
     config: SplunkHecConfig,
     envelope: Envelope,
-    url: Url,
-    client: Client,
-    /// `Splunk <token>`; absent until it is needed, and again after the token was refused.
-    authorization: Option<HeaderValue>,
+    peers: Arc<Peers>,
+    /// Until when a collector is left out because it failed.
+    left_out: Vec<Option<Instant>>,
+    /// With `ack: on`: that the collector acknowledges is known.
+    knows_acks: Vec<bool>,
+    /// The collector whose turn it is.
+    next: usize,
+    /// Begun with the first number that was given.
+    asking: Option<AbortOnDropHandle<()>>,
     /// Lowered when the peer finds requests too large.
     bytes_max: usize,
     /// Envelopes, one after the other.
@@ -196,51 +123,157 @@ struct SplunkHec {
 }
 
 impl SplunkHec {
-    fn authorization(&mut self) -> Result<HeaderValue, String> {
-        if let Some(authorization) = &self.authorization {
-            return Ok(authorization.clone());
-        }
-        let token = self.config.token.read().map_err(|error| error.to_string())?;
-        let value = HeaderValue::try_from(format!("Splunk {token}"));
-        let mut value = value.map_err(|_| "the token holds characters that no header can hold".to_owned())?;
-        value.set_sensitive(true);
-        Ok(self.authorization.insert(value).clone())
-    }
-
     /// The body, compressed if wanted. The memory of the request is kept when it was compressed.
-    fn body(&mut self) -> std::io::Result<Vec<u8>> {
+    fn body(&mut self) -> std::io::Result<Bytes> {
         if self.config.compression == Compress::None {
-            return Ok(std::mem::take(&mut self.request));
+            return Ok(std::mem::take(&mut self.request).into());
         }
         let mut encoder = GzEncoder::new(Vec::with_capacity(self.request.len() / 4), Compression::fast());
         encoder.write_all(&self.request)?;
-        encoder.finish()
+        Ok(encoder.finish()?.into())
     }
 
-    async fn send(&mut self) -> Verdict {
-        let retry = |reason| Verdict::Outcome(Outcome::Retry { after: None, reason });
-        let authorization = match self.authorization() {
-            Ok(authorization) => authorization,
-            Err(reason) => return Verdict::TokenRefused(Outcome::Fatal { reason }),
-        };
+    /// The request to the collector whose turn it is, or the next one that takes it.
+    async fn send(&mut self) -> Outcome {
+        let (bytes, events) = (self.request.len(), self.events);
         let body = match self.body() {
             Ok(body) => body,
-            Err(error) => return retry(format!("the request cannot be compressed: {error}")),
+            Err(error) => {
+                return Outcome::Retry { after: None, reason: format!("the request cannot be compressed: {error}") };
+            }
         };
-        let mut request = self.client.post(self.url.clone()).header(AUTHORIZATION, authorization);
-        request = request.header(CONTENT_TYPE, "application/json");
-        if self.config.compression == Compress::Gzip {
-            request = request.header(CONTENT_ENCODING, "gzip");
+        loop {
+            let at = self.turn();
+            let outcome = match self.send_to(at, body.clone()).await {
+                Verdict::Outcome(outcome) => outcome,
+                Verdict::Accepted { number, outcome } => self.accepted(at, number, outcome),
+                Verdict::TokenRefused(outcome) => {
+                    self.peers.access.forget_token();
+                    outcome
+                }
+                Verdict::TooLarge(outcome) => {
+                    if events > 1 {
+                        self.bytes_max = (bytes / 2).max(SMALLEST_REQUEST).min(self.bytes_max);
+                    }
+                    outcome
+                }
+            };
+            let (Outcome::Retry { reason, .. } | Outcome::Fatal { reason }) = &outcome else {
+                self.stands(at);
+                return outcome;
+            };
+            if !self.leave_out(at, reason) {
+                return outcome;
+            }
         }
-        let response = match request.body(body).send().await {
-            Ok(response) => response,
-            Err(error) => return retry(describe(&error)),
-        };
-        let status = response.status().as_u16();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
-        match read_start(response).await {
-            Ok(body) => judge(status, after, &body),
-            Err(error) => retry(describe(&error)),
+    }
+
+    /// The next collector that is not left out, or else the one that has been for longest.
+    fn turn(&mut self) -> usize {
+        let (count, now) = (self.left_out.len(), Instant::now());
+        let turns = || (0..count).map(|step| (self.next + step) % count);
+        let stands = turns().find(|at| self.left_out[*at].is_none_or(|until| until <= now));
+        let at = stands.or_else(|| turns().min_by_key(|at| self.left_out[*at])).unwrap_or(0);
+        self.next = (at + 1) % count;
+        at
+    }
+
+    fn stands(&mut self, at: usize) {
+        if self.left_out[at].take().is_some() {
+            tracing::info!(sink = self.peers.name, collector = self.peers.collectors[at].name(), "a collector is back");
+        }
+    }
+
+    /// True if there is another collector to try.
+    fn leave_out(&mut self, at: usize, reason: &str) -> bool {
+        let now = Instant::now();
+        if self.left_out.len() > 1 && self.left_out[at].replace(now + LEFT_OUT).is_none() {
+            let collector = self.peers.collectors[at].name();
+            tracing::warn!(sink = self.peers.name, collector, reason, "a collector fails and is left out");
+        }
+        self.left_out.len() > 1 && self.left_out.iter().any(|until| until.is_none_or(|until| until <= now))
+    }
+
+    async fn send_to(&mut self, at: usize, body: Bytes) -> Verdict {
+        if self.config.ack == Ack::On && !self.knows_acks[at] {
+            match self.peers.acknowledges(at).await {
+                Ok(()) => self.knows_acks[at] = true,
+                Err(outcome) => return Verdict::Outcome(outcome),
+            }
+        }
+        let is_gzip = self.config.compression == Compress::Gzip;
+        let channel = (self.config.ack != Ack::Off).then(|| self.peers.acks.channel(at));
+        match self.peers.collectors[at].send(&self.peers.access, channel, is_gzip, body).await {
+            Ok(reply) => judge(reply.status, reply.after, &reply.body),
+            Err(NoReply::Token(reason)) => Verdict::TokenRefused(Outcome::Fatal { reason }),
+            Err(NoReply::Peer(reason)) => Verdict::Outcome(Outcome::Retry { after: None, reason }),
+        }
+    }
+
+    fn accepted(&mut self, at: usize, number: Option<u64>, outcome: Outcome) -> Outcome {
+        let number = number.filter(|_| self.config.ack != Ack::Off);
+        if number.is_none() && self.config.ack == Ack::On {
+            self.knows_acks[at] = false;
+            return Outcome::Fatal { reason: format!("{} acknowledges nothing", self.peers.collectors[at].name()) };
+        }
+        self.peers.acks.accept(at, number);
+        if number.is_some() && self.asking.is_none() {
+            let peers = Arc::clone(&self.peers);
+            self.asking = Some(AbortOnDropHandle::new(tokio::spawn(async move { peers.keep_asking().await })));
+        }
+        outcome
+    }
+}
+
+impl Peers {
+    async fn keep_asking(&self) {
+        let mut answered = true;
+        loop {
+            sleep(ASK_INTERVAL).await;
+            let failure = self.ask().await;
+            if let Some(reason) = failure.as_ref().filter(|_| answered) {
+                tracing::warn!(sink = self.name, reason, "a collector does not say what it has indexed");
+            }
+            answered = failure.is_none();
+        }
+    }
+
+    /// Asks every collector about what it has accepted. Answers what went wrong last.
+    async fn ask(&self) -> Option<String> {
+        let mut failure = None;
+        for (at, collector) in self.collectors.iter().enumerate() {
+            let Some(question) = self.acks.question(at) else { continue };
+            match collector.ask(&self.access, &question).await {
+                Ok(indexed) => self.acks.indexed(at, &question.channel, &indexed),
+                Err(reply) => {
+                    if matches!(reply.status, 401 | 403) {
+                        self.access.forget_token();
+                    }
+                    failure = Some(format!("{}: {}", collector.name(), why_not(reply.status, &reply.body)));
+                }
+            }
+        }
+        failure
+    }
+
+    /// Whether the token acknowledges at all, before it is given anything.
+    async fn acknowledges(&self, at: usize) -> Result<(), Outcome> {
+        let collector = &self.collectors[at];
+        let question = Question { channel: self.acks.channel(at), numbers: vec![0] };
+        let Err(reply) = collector.ask(&self.access, &question).await else { return Ok(()) };
+        let reason = format!("{}: {}", collector.name(), why_not(reply.status, &reply.body));
+        if is_ack_disabled(&reply.body) {
+            let hint = "switch on indexer acknowledgement for the token, or write `ack: auto`";
+            return Err(Outcome::Fatal { reason: format!("{reason}; {hint}") });
+        }
+        match judge(reply.status, reply.after, &reply.body) {
+            _ if reply.status == 0 => Err(Outcome::Retry { after: None, reason }),
+            Verdict::TokenRefused(outcome) => {
+                self.access.forget_token();
+                Err(outcome)
+            }
+            Verdict::Outcome(outcome @ (Outcome::Retry { .. } | Outcome::Fatal { .. })) => Err(outcome),
+            _ => Err(Outcome::Fatal { reason }),
         }
     }
 }
@@ -264,85 +297,33 @@ impl Sink for SplunkHec {
     }
 
     async fn deliver(&mut self) -> Outcome {
-        let (bytes, events) = (self.request.len(), self.events);
-        let verdict = self.send().await;
+        let outcome = if self.peers.acks.is_full() {
+            let reason = format!("{PENDING_MAX} requests wait for their acknowledgement");
+            Outcome::Retry { after: Some(ASK_INTERVAL), reason }
+        } else {
+            self.send().await
+        };
         self.clear();
-        match verdict {
-            Verdict::Outcome(outcome) => outcome,
-            Verdict::TokenRefused(outcome) => {
-                self.authorization = None;
-                outcome
-            }
-            Verdict::TooLarge(outcome) => {
-                if events > 1 {
-                    self.bytes_max = (bytes / 2).max(SMALLEST_REQUEST).min(self.bytes_max);
-                }
-                outcome
-            }
-        }
+        outcome
     }
 
     fn clear(&mut self) {
         self.request.clear();
         self.events = 0;
     }
-}
 
-/// The start of the body; the rest is not waited for.
-async fn read_start(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(part) = response.chunk().await? {
-        let room = ANSWER_BYTES - body.len();
-        body.extend_from_slice(&part[..part.len().min(room)]);
-        if body.len() == ANSWER_BYTES {
-            break;
+    fn in_doubt(&mut self) -> Result<usize, Lost> {
+        self.peers.acks.in_doubt()
+    }
+
+    /// Waits for what is still to be acknowledged, for as long as it is let.
+    async fn close(&mut self) -> bool {
+        while !self.peers.acks.is_empty() {
+            self.peers.ask().await;
+            if !self.peers.acks.is_empty() {
+                sleep(ASK_INTERVAL / 5).await;
+            }
         }
-    }
-    Ok(body)
-}
-
-/// The error with its causes, without the URL.
-pub(super) fn describe(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "the request failed".to_owned() };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn config(endpoint: &str) -> SplunkHecConfig {
-        let options = serde_json::json!({ "endpoint": endpoint, "token": "00000000-0000-0000-0000-000000000000" });
-        serde_json::from_value(options).unwrap()
-    }
-
-    #[test]
-    fn endpoints() {
-        for (endpoint, expected) in [
-            ("https://splunk:8088", Some("https://splunk:8088/services/collector/event")),
-            ("http://127.0.0.1:8088/", Some("http://127.0.0.1:8088/services/collector/event")),
-            ("https://lb.example/hec/services/collector", Some("https://lb.example/hec/services/collector")),
-            ("splunk:8088", None),
-            ("https://u:secret@splunk:8088", None),
-            ("https://splunk:8088/?token=x", None),
-        ] {
-            let url = config(endpoint).url();
-            assert_eq!(url.as_ref().map(Url::as_str).ok(), expected, "{endpoint}");
-            assert_eq!(config(endpoint).check().is_empty(), expected.is_some());
-        }
-    }
-
-    #[test]
-    fn a_wrong_option_is_named() {
-        let options = serde_json::json!({ "endpoint": "https://a", "token": "t", "indx": "main" });
-        let error = serde_json::from_value::<SplunkHecConfig>(options).unwrap_err().to_string();
-        assert!(error.contains("`indx`") && error.contains("`index`"), "{error}");
+        true
     }
 }

@@ -31,6 +31,7 @@ pub struct SinkStats {
     pub(super) quarantine_full: AtomicU64,
     pub(super) retries: AtomicU64,
     pub(super) damaged: AtomicU64,
+    in_doubt: AtomicU64,
     state: AtomicU8,
     last_error: Mutex<Option<String>>,
 }
@@ -81,6 +82,12 @@ impl SinkStats {
         self.damaged.load(Ordering::Relaxed)
     }
 
+    /// Events the peer has taken and may still lose: not acknowledged by an indexer, or in the resend
+    /// window. They count as delivered when that is over.
+    pub fn in_doubt(&self) -> u64 {
+        self.in_doubt.load(Ordering::Relaxed)
+    }
+
     /// How the sink is doing.
     pub fn state(&self) -> SinkState {
         match self.state.load(Ordering::Relaxed) {
@@ -102,6 +109,10 @@ impl SinkStats {
         self.filtered.fetch_add(passed.filtered, Ordering::Relaxed);
         self.quarantined.fetch_add(passed.quarantined, Ordering::Relaxed);
         self.lost.fetch_add(passed.lost, Ordering::Relaxed);
+    }
+
+    pub(super) fn doubt(&self, events: u64) {
+        self.in_doubt.store(events, Ordering::Relaxed);
     }
 
     pub(super) fn add(counter: &AtomicU64, count: usize) {

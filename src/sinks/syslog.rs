@@ -194,6 +194,7 @@ impl SinkConfig for SyslogConfig {
             tls,
             connection: None,
             window: Window::new(self.resend_window.as_usize(), self.resend_age.get()),
+            lost: None,
             request: Vec::with_capacity(REQUEST_BYTES),
             ends: Vec::new(),
             record: Vec::new(),
@@ -210,6 +211,8 @@ struct Syslog {
     tls: ClientTls,
     connection: Option<Connection>,
     window: Window,
+    /// Why what was in the window is lost, until `drive` has asked.
+    lost: Option<String>,
     /// Frames, one after the other.
     request: Vec<u8>,
     /// Where each datagram ends.
@@ -252,27 +255,35 @@ impl Syslog {
         }
     }
 
-    /// Looks at the connection. An error says that requests of the window are lost.
-    fn look(&mut self) -> Result<(), Lost> {
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        let lost = match connection.state() {
-            State::Open => return Ok(()),
-            State::Closed { all_read: true } => None,
-            State::Closed { all_read: false } => Some("the receiver closed the connection".to_owned()),
-            State::Broken(error) => Some(error.to_string()),
-        };
-        self.connection = None;
-        let nothing_lost = self.window.is_empty();
-        self.window.clear();
-        match lost {
-            Some(reason) if !nothing_lost => Err(Lost(format!("{}: {reason}", self.target))),
-            _ => Ok(()),
+    /// Looks at the connection.
+    fn look(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        match connection.state() {
+            State::Open => return,
+            State::Closed { all_read: true } => self.window.clear(),
+            State::Closed { all_read: false } => self.broke("the receiver closed the connection".to_owned()),
+            State::Broken(error) => {
+                let reason = error.to_string();
+                self.broke(reason);
+            }
         }
+        self.connection = None;
+    }
+
+    /// The connection is gone, and with it what is in the window.
+    fn broke(&mut self, reason: String) {
+        if !self.window.is_empty() {
+            self.lost = Some(format!("{}: {reason}", self.target));
+        }
+        self.window.clear();
     }
 
     /// The connection; a new one when there is none or it turns out to be closed.
     async fn connected(&mut self) -> Result<Connection, Outcome> {
-        self.look().map_err(|lost| Outcome::Retry { after: None, reason: lost.0 })?;
+        self.look();
+        if let Some(reason) = self.lost.clone() {
+            return Err(Outcome::Retry { after: None, reason });
+        }
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
@@ -318,7 +329,7 @@ impl Sink for Syslog {
                         Outcome::Delivered
                     }
                     Err(error) => {
-                        self.window.clear();
+                        self.broke(error.to_string());
                         Outcome::Retry { after: None, reason: format!("{} broke off: {error}", self.target) }
                     }
                 }
@@ -334,7 +345,10 @@ impl Sink for Syslog {
     }
 
     fn in_doubt(&mut self) -> Result<usize, Lost> {
-        self.look()?;
+        self.look();
+        if let Some(reason) = self.lost.take() {
+            return Err(Lost(reason));
+        }
         let connection = &self.connection;
         Ok(self.window.in_doubt(|| connection.as_ref().and_then(Connection::unacknowledged)))
     }
@@ -363,6 +377,7 @@ mod tests {
             tls: ClientTls::default(),
             connection: None,
             window: Window::new(1, Duration::ZERO),
+            lost: None,
             request: Vec::new(),
             ends: Vec::new(),
             record: Vec::new(),

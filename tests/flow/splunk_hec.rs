@@ -10,7 +10,7 @@ use wharfinger_formats::{Field, Time};
 use crate::support::flow::{Flow, Running, wait_for};
 use crate::support::hec_server::{Dialect, HecServer, Play, TOKEN};
 
-fn sink(flow: &Flow, url: &str, options: serde_json::Value) -> Box<dyn Sink> {
+pub(super) fn sink(flow: &Flow, url: &str, options: serde_json::Value) -> Box<dyn Sink> {
     let mut all = json!({ "endpoint": url, "token": TOKEN, "format": "raw", "timeout": "2s" });
     all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     let config: SplunkHecConfig = serde_json::from_value(all).unwrap();
@@ -18,18 +18,18 @@ fn sink(flow: &Flow, url: &str, options: serde_json::Value) -> Box<dyn Sink> {
 }
 
 /// Starts a sink that does not wait long between tries.
-fn start(flow: &Flow, sink: Box<dyn Sink>) -> Running {
+pub(super) fn start(flow: &Flow, sink: Box<dyn Sink>) -> Running {
     let mut settings = flow.settings("siem");
     settings.backoff_min = Duration::from_millis(5);
     settings.backoff_max = Duration::from_millis(20);
     flow.start_with(settings, sink)
 }
 
-fn names(count: usize) -> Vec<String> {
+pub(super) fn names(count: usize) -> Vec<String> {
     (1..=count).map(|number| format!("event {number}")).collect()
 }
 
-fn ids(flow: &Flow, count: u64) -> Vec<String> {
+pub(super) fn ids(flow: &Flow, count: u64) -> Vec<String> {
     (1..=count).map(|position| flow.id(position)).collect()
 }
 

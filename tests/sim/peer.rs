@@ -17,7 +17,8 @@ pub(super) enum Manner {
     Plain,
     /// Everything that may go wrong with an answer.
     Flaky,
-    /// Without receipts: the latest requests may be lost on the way.
+    /// The receipt comes later or never: the latest requests may be lost on the way. It fails, too, and
+    /// then what waits for its receipt does not come again.
     Doubtful,
 }
 
@@ -102,9 +103,13 @@ impl State {
         self.arrived.extend_from_slice(request);
     }
 
-    /// The request comes again, and with it what is in doubt.
+    /// What is in doubt comes again, and what was not answered.
     fn excuse_what_is_under_way(&mut self) {
         let again = self.doubtful.drain(..).sum::<usize>() + self.answering.drain(..).count();
+        self.excuse_latest(again);
+    }
+
+    fn excuse_latest(&mut self, again: usize) {
         for arrived in &self.arrived[self.arrived.len() - again..] {
             *self.excused.entry(arrived.id.clone()).or_default() += 1;
         }
@@ -123,15 +128,17 @@ impl State {
             return Outcome::Reject { which, reason: "bad event".to_owned() };
         }
         let reason = || "not now".to_owned();
-        let trouble = if self.calm || self.manner != Manner::Flaky { 0 } else { self.random.u8(..10) };
+        let trouble = if self.calm || self.manner == Manner::Plain { 0 } else { self.random.u8(..10) };
         match trouble {
+            4 if self.manner == Manner::Doubtful => Outcome::Retry { after: None, reason: reason() },
             1 => Outcome::Retry { after: None, reason: reason() },
             2 => Outcome::Retry { after: Some(Duration::from_millis(self.random.u64(..3000))), reason: reason() },
             3 => Outcome::Fatal { reason: reason() },
             4 => {
                 // It has it all, and the answer is lost.
                 self.take(&request);
-                self.excuse_what_is_under_way();
+                self.excuse_latest(request.len());
+                self.answering.clear();
                 Outcome::Retry { after: None, reason: reason() }
             }
             5 => {
@@ -184,9 +191,10 @@ impl Sink for SimSink {
         let mut state = self.peer.state();
         state.answering.clear();
         match outcome {
-            Outcome::Delivered if state.manner == Manner::Doubtful => state.doubtful.push_back(count),
-            Outcome::Delivered | Outcome::Crowded { .. } => {}
-            _ => state.excuse_what_is_under_way(),
+            Outcome::Delivered | Outcome::Crowded { .. } if state.manner == Manner::Doubtful => {
+                state.doubtful.push_back(count);
+            }
+            _ => {}
         }
         outcome
     }

@@ -14,6 +14,8 @@ use super::{Running, Yard, within};
 
 const TOKEN: &str = "Authorization: Splunk s3cret\r\n";
 
+const CHANNEL: &str = "FE0ECFAD-13D5-401B-847D-77833BD77131";
+
 fn start(yard: &Yard) -> Running {
     yard.start("hec", json!({"address": "127.0.0.1:0", "token": "s3cret", "max_body_bytes": "1MiB"}))
 }
@@ -66,6 +68,32 @@ async fn what_dockers_driver_posts() {
     yard.is_empty().await;
 }
 
+/// Whoever names a channel gets a number for what is on disk, and is told so when asked.
+#[tokio::test]
+async fn what_is_on_disk_is_acknowledged() {
+    let mut yard = Yard::new();
+    let source = start(&yard);
+    let to = source.address();
+    let head = |path: &str| {
+        format!("POST /services/collector{path} HTTP/1.1\r\n{TOKEN}X-Splunk-Request-Channel: {CHANNEL}\r\n")
+    };
+    for (number, path) in ["", "/event", "/raw"].into_iter().enumerate() {
+        let answer = format!(r#"{{"text":"Success","code":0,"ackId":{number}}}"#);
+        assert_eq!(ask(to, &head(path), br#"{"event":"a"}"#).await, (200, answer));
+    }
+    assert_eq!(ask(to, &head("/event"), br#"{"event":""}"#).await.0, 400, "no number");
+    let acks = r#"{"acks":{"0":true,"2":true,"3":false}}"#.to_owned();
+    assert_eq!(ask(to, &head("/ack"), br#"{"acks":[0,2,3]}"#).await, (200, acks));
+    let other = format!("/services/collector/ack?channel={}", CHANNEL.replace('F', "0"));
+    assert_eq!(post(to, &other, r#"{"acks":[0]}"#).await, (200, r#"{"acks":{"0":false}}"#.to_owned()));
+    assert_eq!(yard.events(3).await.len(), 3);
+    let packed = zstd::encode_all(&br#"{"event":"b"}"#[..], 1).unwrap();
+    let zstd = format!("POST /services/collector HTTP/1.1\r\n{TOKEN}Content-Encoding: zstd\r\n");
+    assert_eq!(ask(to, &zstd, &packed).await, success());
+    assert_eq!(yard.raws(1).await, [r#"{"event":"b"}"#]);
+    source.stop().await;
+}
+
 #[tokio::test]
 async fn raw_lines_with_and_without_a_query() {
     let mut yard = Yard::new();
@@ -93,7 +121,9 @@ async fn every_refusal_has_its_code_and_takes_nothing() {
         (format!("POST {path}?token=s3cret HTTP/1.1\r\n"), (400, "not enabled\",\"code\":16}")),
         (format!("POST {path} HTTP/1.1\r\nAuthorization: Bearer x\r\n"), (401, "\"code\":3}")),
         (format!("POST {path} HTTP/1.1\r\nAuthorization: Splunk no\r\n"), (403, "Invalid token\",\"code\":4}")),
-        (format!("POST {path}/ack?channel=1 HTTP/1.1\r\n{TOKEN}"), (400, "ACK is disabled\",\"code\":14}")),
+        (format!("POST {path}/ack HTTP/1.1\r\n{TOKEN}"), (400, "Data channel is missing\",\"code\":10}")),
+        (format!("POST {path}/ack?channel=1 HTTP/1.1\r\n{TOKEN}"), (400, "Invalid data channel\",\"code\":11}")),
+        (format!("POST {path}/ack?channel={CHANNEL} HTTP/1.1\r\n"), (401, "Token is required\",\"code\":2}")),
         (format!("GET {path} HTTP/1.1\r\n{TOKEN}"), (405, "")),
         (format!("POST /services/other HTTP/1.1\r\n{TOKEN}"), (404, "")),
         (format!("POST {path} HTTP/1.1\r\n{TOKEN}Content-Encoding: br\r\n"), (415, "")),

@@ -5,7 +5,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -54,6 +54,20 @@ pub struct Dialect {
     pub body_max: Option<usize>,
     /// Events whose text holds this are refused with code 6.
     pub poison: Option<&'static str>,
+    /// The token acknowledges: requests need a channel, and get a number in it.
+    pub acks: bool,
+    /// A balancer stands before many nodes: who brings no cookie of theirs asks one that knows nothing.
+    pub balanced: bool,
+}
+
+/// What becomes of what was accepted, when its acknowledgement is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Index {
+    /// It is indexed, and that is said once.
+    #[default]
+    Works,
+    /// Not yet.
+    Waits,
 }
 
 #[derive(Default)]
@@ -64,6 +78,15 @@ struct Inner {
     taken: Vec<Value>,
     requests: usize,
     largest: usize,
+    index: Index,
+    /// What every channel was told, and what of it is still to be acknowledged.
+    channels: BTreeMap<String, Channel>,
+}
+
+#[derive(Default)]
+struct Channel {
+    next: u64,
+    waiting: Vec<u64>,
 }
 
 /// A running server.
@@ -102,6 +125,7 @@ impl HecServer {
             .route("/services/collector", events.clone())
             .route("/services/collector/event", events.clone())
             .route("/services/collector/event/1.0", events)
+            .route("/services/collector/ack", post(acknowledge))
             .route("/services/collector/health", get(async || code(200, 17, None)))
             .with_state(Arc::clone(&inner));
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -140,6 +164,21 @@ impl HecServer {
         self.inner.lock().unwrap().largest
     }
 
+    /// What becomes of what is accepted.
+    pub fn index(&self, index: Index) {
+        self.inner.lock().unwrap().index = index;
+    }
+
+    /// Loses what is accepted and not indexed: its acknowledgement never comes.
+    pub fn lose(&self) {
+        self.inner.lock().unwrap().channels.values_mut().for_each(|channel| channel.waiting.clear());
+    }
+
+    /// The channels that requests named.
+    pub fn channels(&self) -> usize {
+        self.inner.lock().unwrap().channels.len()
+    }
+
     /// Goes down, with its connections.
     pub async fn stop(self) -> Vec<Value> {
         self.task.abort();
@@ -164,6 +203,45 @@ fn code(status: u16, code: i64, number: Option<usize>) -> Response {
     }
     let status = StatusCode::from_u16(status).unwrap();
     (status, [(header::CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+}
+
+/// What a node behind a balancer is known by.
+const COOKIE: &str = "node=a7";
+
+/// The channel of a request, or the code it is refused with.
+fn channel_of(headers: &HeaderMap) -> Result<String, i64> {
+    let channel = headers.get("x-splunk-request-channel").ok_or(10)?;
+    let channel = channel.to_str().map_err(|_| 11)?;
+    let is_guid = channel.len() == 36 && channel.chars().all(|c| c == '-' || c.is_ascii_hexdigit());
+    if is_guid { Ok(channel.to_owned()) } else { Err(11) }
+}
+
+async fn acknowledge(State(inner): State<Arc<Mutex<Inner>>>, headers: HeaderMap, body: Bytes) -> Response {
+    let mut inner = inner.lock().unwrap();
+    if headers.get(header::AUTHORIZATION).is_none_or(|value| value != &format!("Splunk {TOKEN}")) {
+        return code(403, 4, None);
+    }
+    if !inner.dialect.acks {
+        return code(400, 14, None);
+    }
+    let channel = match channel_of(&headers) {
+        Ok(channel) => channel,
+        Err(refused) => return code(400, refused, None),
+    };
+    let question: Value = serde_json::from_slice(&body).unwrap();
+    let is_stranger = inner.dialect.balanced && headers.get(header::COOKIE).is_none_or(|value| value != COOKIE);
+    let works = inner.index == Index::Works && !is_stranger;
+    let mut nobody = Channel::default();
+    let channel = inner.channels.get_mut(&channel).unwrap_or(&mut nobody);
+    let mut acks = serde_json::Map::new();
+    for number in question["acks"].as_array().unwrap().iter().map(|number| number.as_u64().unwrap()) {
+        let at = channel.waiting.iter().position(|waiting| works && *waiting == number);
+        if let Some(at) = at {
+            channel.waiting.remove(at);
+        }
+        acks.insert(number.to_string(), at.is_some().into());
+    }
+    axum::Json(json!({ "acks": acks })).into_response()
 }
 
 async fn collect(State(inner): State<Arc<Mutex<Inner>>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -247,8 +325,21 @@ fn take(inner: &Mutex<Inner>, headers: &HeaderMap, body: &[u8]) -> Response {
             }
         }
     }
+    if !inner.dialect.acks {
+        inner.taken.append(&mut good);
+        return code(200, 0, None);
+    }
+    let channel = match channel_of(headers) {
+        Ok(channel) => channel,
+        Err(refused) => return code(400, refused, None),
+    };
     inner.taken.append(&mut good);
-    code(200, 0, None)
+    let channel = inner.channels.entry(channel).or_default();
+    let number = channel.next;
+    channel.next += 1;
+    channel.waiting.push(number);
+    let cookie = [(header::SET_COOKIE, format!("{COOKIE}; Path=/; HttpOnly"))];
+    (cookie, axum::Json(json!({ "text": "Success", "code": 0, "ackId": number }))).into_response()
 }
 
 /// The code an envelope is refused with.

@@ -3,6 +3,7 @@
 //! The codes are those of Splunk's "Troubleshoot HTTP Event Collector"; load balancers in front of it
 //! answer with codes and bodies of their own. A body without a code is never taken for success.
 
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -22,12 +23,25 @@ pub(super) struct Answer {
     text: String,
     #[serde(rename = "invalid-event-number")]
     invalid_event_number: Option<usize>,
+    #[serde(rename = "ackId")]
+    ack_id: Option<u64>,
+}
+
+/// The answer about acknowledgements.
+#[derive(Debug, Deserialize)]
+struct Acknowledged {
+    acks: BTreeMap<String, bool>,
 }
 
 /// What to do, and why.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Outcome(Outcome),
+    /// The peer has it; with a number, it is to be asked whether it is indexed.
+    Accepted {
+        number: Option<u64>,
+        outcome: Outcome,
+    },
     /// The token is refused: read it again before the next try.
     TokenRefused(Outcome),
     /// The body is too large: the next requests must be smaller.
@@ -42,11 +56,14 @@ pub(super) fn judge(status: u16, after: Option<Duration>, body: &[u8]) -> Verdic
         (Some(answer), Some(code)) => format!("HTTP {status}, code {code}: {}", visible(answer.text.as_bytes())),
         _ => format!("HTTP {status} without a HEC code: `{}`", visible(body)),
     };
-    let which = answer.and_then(|answer| answer.invalid_event_number);
+    let (which, number) = answer.map_or((None, None), |answer| (answer.invalid_event_number, answer.ack_id));
     Verdict::Outcome(match (status, code) {
-        (200..=299, Some(0)) => Outcome::Delivered,
+        (200..=299, Some(0)) => return Verdict::Accepted { number, outcome: Outcome::Delivered },
         // Accepted; the indexing queue or the channel's acknowledgements are nearly full.
-        (200..=299, Some(24 | 25)) => Outcome::Crowded { pause: after.unwrap_or(CROWDED_PAUSE) },
+        (200..=299, Some(24 | 25)) => {
+            let outcome = Outcome::Crowded { pause: after.unwrap_or(CROWDED_PAUSE) };
+            return Verdict::Accepted { number, outcome };
+        }
         // Token required, invalid authorization, token disabled, invalid token.
         (401 | 403, _) | (400, Some(21 | 22)) => return Verdict::TokenRefused(Outcome::Fatal { reason }),
         // "Too large" may be one event: halving finds it.
@@ -64,6 +81,22 @@ pub(super) fn judge(status: u16, after: Option<Duration>, body: &[u8]) -> Verdic
         // 408, 429, 5xx, and whatever is no answer to the question.
         _ => Outcome::Retry { after, reason },
     })
+}
+
+/// The numbers that are indexed; none if this is no answer about acknowledgements.
+pub(super) fn acknowledged(body: &[u8]) -> Option<HashSet<u64>> {
+    let answer: Acknowledged = serde_json::from_slice(body).ok()?;
+    Some(answer.acks.iter().filter(|(_, indexed)| **indexed).filter_map(|(number, _)| number.parse().ok()).collect())
+}
+
+/// Why a collector does not say what is indexed.
+pub(super) fn why_not(status: u16, body: &[u8]) -> String {
+    if status == 0 { visible(body) } else { format!("HTTP {status}: `{}`", visible(body)) }
+}
+
+/// Whether the token acknowledges nothing: code 14, "ACK is disabled".
+pub(super) fn is_ack_disabled(body: &[u8]) -> bool {
+    serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.code == Some(14))
 }
 
 /// Retry-After in seconds; a date is left to the backoff.
@@ -85,7 +118,7 @@ mod tests {
         match verdict {
             Verdict::TokenRefused(Outcome::Fatal { .. }) => "token",
             Verdict::TooLarge(Outcome::Reject { which: None, .. }) => "smaller",
-            Verdict::Outcome(outcome) => match outcome {
+            Verdict::Accepted { outcome, .. } | Verdict::Outcome(outcome) => match outcome {
                 Outcome::Delivered => "delivered",
                 Outcome::Crowded { .. } => "crowded",
                 Outcome::Retry { .. } => "retry",
@@ -120,6 +153,16 @@ mod tests {
                 assert_eq!(shape(judge(status, None, body.as_bytes())), expected, "HTTP {status} code {code}");
             }
         }
+    }
+
+    #[test]
+    fn acknowledgements() {
+        let accepted = judge(200, None, br#"{"text":"Success","code":0,"ackId":7}"#);
+        assert_eq!(accepted, Verdict::Accepted { number: Some(7), outcome: Outcome::Delivered });
+        let indexed = acknowledged(br#"{"acks":{"0":true,"1":false,"x":true,"2":true}}"#);
+        assert_eq!(indexed, Some(HashSet::from([0, 2])));
+        assert_eq!(acknowledged(br#"{"text":"ACK is disabled","code":14}"#), None);
+        assert!(is_ack_disabled(br#"{"text":"ACK is disabled","code":14}"#) && !is_ack_disabled(b"<html>"));
     }
 
     #[test]

@@ -11,6 +11,8 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Success,
+    /// On disk, under this number of the client's channel.
+    Accepted(u64),
     TokenRequired,
     InvalidAuthorization,
     InvalidToken,
@@ -24,7 +26,8 @@ pub(super) enum Answer {
     BadFields(usize),
     InternalError,
     Busy,
-    AckDisabled,
+    ChannelMissing,
+    InvalidChannel,
     QueryTokenDisabled,
     Healthy,
     Options,
@@ -40,7 +43,7 @@ impl Answer {
     fn parts(self) -> (StatusCode, u16, &'static str, Option<usize>) {
         use StatusCode as S;
         match self {
-            Answer::Success => (S::OK, 0, "Success", None),
+            Answer::Success | Answer::Accepted(_) => (S::OK, 0, "Success", None),
             Answer::TokenRequired => (S::UNAUTHORIZED, 2, "Token is required", None),
             Answer::InvalidAuthorization => (S::UNAUTHORIZED, 3, "Invalid authorization", None),
             Answer::InvalidToken => (S::FORBIDDEN, 4, "Invalid token", None),
@@ -51,7 +54,8 @@ impl Answer {
             Answer::Busy => (S::SERVICE_UNAVAILABLE, 9, "Server is busy", None),
             Answer::EventRequired(event) => (S::BAD_REQUEST, 12, "Event field is required", Some(event)),
             Answer::EventBlank(event) => (S::BAD_REQUEST, 13, "Event field cannot be blank", Some(event)),
-            Answer::AckDisabled => (S::BAD_REQUEST, 14, "ACK is disabled", None),
+            Answer::ChannelMissing => (S::BAD_REQUEST, 10, "Data channel is missing", None),
+            Answer::InvalidChannel => (S::BAD_REQUEST, 11, "Invalid data channel", None),
             Answer::BadFields(event) => (S::BAD_REQUEST, 15, "Error in handling indexed fields", Some(event)),
             Answer::QueryTokenDisabled => (S::BAD_REQUEST, 16, "Query string authorization is not enabled", None),
             Answer::Healthy => (S::OK, 17, "HEC is healthy", None),
@@ -61,7 +65,7 @@ impl Answer {
             Answer::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, 405, "Method Not Allowed", None),
             Answer::TooSlow => (S::REQUEST_TIMEOUT, 408, "Request Timeout", None),
             Answer::TooLarge => (S::PAYLOAD_TOO_LARGE, 413, "Content-Length or inflated size is too large", None),
-            Answer::UnknownEncoding => (S::UNSUPPORTED_MEDIA_TYPE, 415, "Only gzip is understood", None),
+            Answer::UnknownEncoding => (S::UNSUPPORTED_MEDIA_TYPE, 415, "Only gzip and zstd are understood", None),
         }
     }
 }
@@ -69,12 +73,14 @@ impl Answer {
 impl From<Answer> for Response<Full<Bytes>> {
     fn from(answer: Answer) -> Self {
         let (status, code, text, event) = answer.parts();
-        let event = event.map_or_else(String::new, |event| format!(",\"invalid-event-number\":{event}"));
-        let body = format!("{{\"text\":\"{text}\",\"code\":{code}{event}}}");
-        let mut response = Response::new(Full::new(Bytes::from(body)));
+        let more = match (answer, event) {
+            (Answer::Accepted(number), _) => format!(",\"ackId\":{number}"),
+            (_, Some(event)) => format!(",\"invalid-event-number\":{event}"),
+            _ => String::new(),
+        };
+        let mut response = json(format!("{{\"text\":\"{text}\",\"code\":{code}{more}}}"));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"));
         match answer {
             Answer::Busy | Answer::TooManyFailures => drop(headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS)),
             Answer::Options | Answer::MethodNotAllowed => {
@@ -84,4 +90,12 @@ impl From<Answer> for Response<Full<Bytes>> {
         }
         response
     }
+}
+
+/// An answer with code 200.
+pub(super) fn json(body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let json = HeaderValue::from_static("application/json; charset=UTF-8");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
 }

@@ -59,7 +59,12 @@ impl std::ops::Deref for Held {
 enum Sink {
     Plain(Held),
     Gzip(Box<MultiGzDecoder<Held>>),
+    /// Inflated when it is whole, at once: its window takes memory only meanwhile.
+    Zstd(Held),
 }
+
+/// The largest window of zstd, 8 MiB: what RFC 8878 §3.1.1.1.2 asks decoders to support, and no more.
+const ZSTD_WINDOW_LOG: u32 = 23;
 
 impl Bodies {
     pub(super) fn new(body_bytes_max: usize) -> Self {
@@ -76,7 +81,7 @@ impl Bodies {
         if body.size_hint().lower() > self.body_bytes_max as u64 {
             return Err(Answer::TooLarge);
         }
-        let mut held = Held {
+        let held = Held {
             bytes: Vec::new(),
             bytes_max: self.body_bytes_max,
             memory: self.memory.clone(),
@@ -84,14 +89,7 @@ impl Bodies {
             refused: None,
             packed: None,
         };
-        let sink = match encoding.as_deref() {
-            None | Some(b"" | b"identity") => Sink::Plain(held),
-            Some(b"gzip" | b"x-gzip") => {
-                held.packed = Some(0);
-                Sink::Gzip(Box::new(MultiGzDecoder::new(held)))
-            }
-            Some(_) => return Err(Answer::UnknownEncoding),
-        };
+        let sink = Sink::of(encoding.as_deref().unwrap_or_default(), held).ok_or(Answer::UnknownEncoding)?;
         read(body, sink, self.body_bytes_max).await
     }
 }
@@ -118,9 +116,19 @@ where
 }
 
 impl Sink {
+    /// What takes a body of that `Content-Encoding`.
+    fn of(encoding: &[u8], held: Held) -> Option<Sink> {
+        Some(match encoding {
+            b"" | b"identity" => Sink::Plain(held),
+            b"gzip" | b"x-gzip" => Sink::Gzip(Box::new(MultiGzDecoder::new(Held { packed: Some(0), ..held }))),
+            b"zstd" => Sink::Zstd(held),
+            _ => return None,
+        })
+    }
+
     fn take(&mut self, data: &[u8]) -> Result<(), Answer> {
         match self {
-            Sink::Plain(held) => held.take(data),
+            Sink::Plain(held) | Sink::Zstd(held) => held.take(data),
             Sink::Gzip(decoder) => {
                 if let Some(packed) = &mut decoder.get_mut().packed {
                     *packed += data.len();
@@ -138,11 +146,24 @@ impl Sink {
                 Ok(()) => decoder.finish().map_err(|_| Answer::InvalidFormat(0)),
                 Err(_) => Err(decoder.get_mut().refused.unwrap_or(Answer::InvalidFormat(0))),
             },
+            Sink::Zstd(packed) => packed.inflate(),
         }
     }
 }
 
 impl Held {
+    /// What its frames of zstd hold.
+    fn inflate(self) -> Result<Held, Answer> {
+        let (bytes, memory) = (Vec::new(), self.memory.clone());
+        let mut held = Held { bytes, memory, permits: Vec::new(), refused: None, packed: Some(self.len()), ..self };
+        let decoder = zstd::stream::read::Decoder::with_buffer(&self.bytes[..]);
+        let copied = decoder.and_then(|mut decoder| {
+            decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+            io::copy(&mut decoder, &mut held)
+        });
+        copied.map_err(|_| held.refused.unwrap_or(Answer::InvalidFormat(0))).map(|_| held)
+    }
+
     fn take(&mut self, data: &[u8]) -> Result<(), Answer> {
         let length = self.bytes.len() + data.len();
         let is_bomb = self.packed.is_some_and(|packed| length > RATIO_FROM && length / RATIO_MAX > packed);
@@ -174,12 +195,12 @@ impl Write for Held {
     }
 }
 
-/// For fuzzing: what a gzip body holds that arrives in pieces of `step` bytes; nothing if it is refused.
+/// For fuzzing: what a body holds that arrives in pieces of `step` bytes; nothing if it is refused.
 #[cfg(fuzzing)]
-pub fn inflated(body: &[u8], step: usize, bytes_max: usize) -> Option<Vec<u8>> {
+pub fn inflated(encoding: &[u8], body: &[u8], step: usize, bytes_max: usize) -> Option<Vec<u8>> {
     let memory = Arc::new(Semaphore::new(ALL_BODIES_BYTES / STEP_BYTES));
-    let held = Held { bytes: Vec::new(), bytes_max, memory, permits: Vec::new(), refused: None, packed: Some(0) };
-    let mut sink = Sink::Gzip(Box::new(MultiGzDecoder::new(held)));
+    let held = Held { bytes: Vec::new(), bytes_max, memory, permits: Vec::new(), refused: None, packed: None };
+    let mut sink = Sink::of(encoding, held)?;
     for piece in body.chunks(step) {
         sink.take(piece).ok()?;
     }
@@ -195,9 +216,9 @@ mod tests {
     use http_body_util::{Full, StreamBody};
     use hyper::body::Frame;
 
-    fn held(bytes_max: usize, packed: Option<usize>) -> Held {
+    fn held(bytes_max: usize) -> Held {
         let memory = Arc::new(Semaphore::new(1024));
-        Held { bytes: Vec::new(), bytes_max, memory, permits: Vec::new(), refused: None, packed }
+        Held { bytes: Vec::new(), bytes_max, memory, permits: Vec::new(), refused: None, packed: None }
     }
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -207,7 +228,7 @@ mod tests {
     }
 
     async fn inflate(body: Vec<u8>, bytes_max: usize) -> Result<Vec<u8>, Answer> {
-        let sink = Sink::Gzip(Box::new(MultiGzDecoder::new(held(bytes_max, Some(0)))));
+        let sink = Sink::of(b"gzip", held(bytes_max)).unwrap();
         read(Full::new(Bytes::from(body)), sink, bytes_max).await.map(|held| held.to_vec())
     }
 
@@ -231,10 +252,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn zstd_within_the_same_limits() {
+        let inflate = async |body: Vec<u8>, bytes_max| {
+            let sink = Sink::of(b"zstd", held(bytes_max)).unwrap();
+            read(Full::new(Bytes::from(body)), sink, bytes_max).await.map(|held| held.to_vec())
+        };
+        let packed = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
+        assert_eq!(inflate([packed(b"one"), packed(b"two")].concat(), 1000).await, Ok(b"onetwo".to_vec()));
+        assert_eq!(inflate(b"no zstd".to_vec(), 1000).await, Err(Answer::InvalidFormat(0)));
+        let cut = packed(b"a line that is not whole");
+        assert_eq!(inflate(cut[..cut.len() - 1].to_vec(), 1000).await, Err(Answer::InvalidFormat(0)));
+        assert_eq!(inflate(packed(&[b'x'; 1001]), 1000).await, Err(Answer::TooLarge));
+        let bomb = packed(&vec![0; 4 << 20]);
+        assert_eq!(inflate(bomb, 10 << 20).await, Err(Answer::TooLarge), "by its ratio");
+        // A frame that asks for a window of 1 GiB (RFC 8878 §3.1.1.1.2): 20 << 3.
+        let greedy = [0x28, 0xB5, 0x2F, 0xFD, 0x00, 20 << 3, 0x01, 0x00, 0x00];
+        assert_eq!(inflate(greedy.to_vec(), 10 << 20).await, Err(Answer::InvalidFormat(0)));
+    }
+
+    #[tokio::test]
     async fn memory_is_shared() {
         let memory = Arc::new(Semaphore::new(2));
-        let mut first = Held { memory: memory.clone(), ..held(1 << 20, None) };
-        let mut second = Held { memory: memory.clone(), ..held(1 << 20, None) };
+        let mut first = Held { memory: memory.clone(), ..held(1 << 20) };
+        let mut second = Held { memory: memory.clone(), ..held(1 << 20) };
         assert_eq!(first.take(&vec![0; STEP_BYTES + 1]), Ok(()));
         assert_eq!(second.take(b"x"), Err(Answer::Busy));
         drop(first);
@@ -249,7 +289,7 @@ mod tests {
         });
         let body = StreamBody::new(Box::pin(drip));
         let started = Instant::now();
-        assert!(matches!(read(body, Sink::Plain(held(1000, None)), 1000).await, Err(Answer::TooSlow)));
+        assert!(matches!(read(body, Sink::Plain(held(1000)), 1000).await, Err(Answer::TooSlow)));
         assert_eq!(started.elapsed(), GRACE);
     }
 }

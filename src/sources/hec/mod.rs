@@ -8,6 +8,7 @@
 mod answer;
 mod auth;
 pub(crate) mod body;
+mod channels;
 mod events;
 
 use std::convert::Infallible;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use self::answer::Answer;
 use self::auth::Doorkeeper;
 use self::body::Bodies;
+use self::channels::{Channel, Channels};
 use super::accept::{self, Accepted, Limits};
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::weight::Weight;
@@ -140,6 +142,7 @@ impl SourceConfig for Config {
             shared: Arc::new(Shared {
                 doorkeeper: Doorkeeper::new(&token),
                 bodies: Bodies::new(self.max_body_bytes.as_usize()),
+                channels: Channels::default(),
                 event_bytes_max: self.max_length.as_usize(),
                 events,
                 raw: Reading { format: self.format, ..events },
@@ -159,6 +162,7 @@ struct Hec {
 struct Shared {
     doorkeeper: Doorkeeper,
     bodies: Bodies,
+    channels: Channels,
     event_bytes_max: usize,
     events: Reading,
     raw: Reading,
@@ -245,13 +249,28 @@ impl Client {
         {
             return answer.into();
         }
-        match endpoint {
+        let channel = Channel::of(&request);
+        let answer = match endpoint {
             Endpoint::Health => Answer::Healthy,
-            Endpoint::Ack => Answer::AckDisabled,
+            Endpoint::Ack => return self.acknowledge(request, channel).await.unwrap_or_else(Answer::into),
             Endpoint::Events => self.take_events(request, origin(self.shared.events)).await,
             Endpoint::Raw => self.take_raw(request, origin(self.shared.raw), origin(self.shared.events)).await,
+        };
+        match (answer, channel) {
+            (Answer::Success, Ok(channel)) => Answer::Accepted(self.shared.channels.give(channel)),
+            _ => answer,
         }
         .into()
+    }
+
+    async fn acknowledge(
+        &self,
+        request: Request<Incoming>,
+        channel: Result<Channel, Answer>,
+    ) -> Result<Response<Full<Bytes>>, Answer> {
+        let channel = channel?;
+        let question = self.shared.bodies.read(request).await?;
+        Ok(answer::json(self.shared.channels.answer(&channel, &question)?))
     }
 
     async fn take_events(&self, request: Request<Incoming>, origin: Origin) -> Answer {

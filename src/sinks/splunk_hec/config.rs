@@ -1,0 +1,192 @@
+//! The options of sink `splunk_hec`.
+
+use reqwest::Url;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use crate::part::{ByteSize, Interval, Problem, Secret};
+use crate::sinks::emitter::Emitter;
+use crate::tls::ClientTls;
+
+/// Splunk HTTP Event Collector.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplunkHecConfig {
+    /// The collector: `https://splunk.example:8088`. The path is `/services/collector/event` unless it
+    /// is written.
+    pub endpoint: String,
+    /// More collectors that know the token. They take turns with `endpoint`; one that fails is left out
+    /// for a while.
+    #[serde(default)]
+    pub endpoints: Vec<String>,
+    /// The token.
+    pub token: Secret,
+    /// Whether events count as delivered only when they are indexed (indexer acknowledgement): `auto` if
+    /// the token asks for it, `on` always (a token that does not acknowledge is an alarm), `off` never.
+    #[serde(default)]
+    pub ack: Ack,
+    /// How long an acknowledgement may take; then the events are sent again, under the ids they have.
+    #[serde(default = "ack_timeout")]
+    pub ack_timeout: Interval,
+    /// The index; the token's default index unless it is written.
+    #[serde(default)]
+    pub index: Option<String>,
+    /// The source; unless it is written, the name of the gateway's source.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// The source type.
+    #[serde(default = "sourcetype")]
+    pub sourcetype: String,
+    /// What `event` holds: with `json` the event as an object, else one record as text.
+    #[serde(default = "Emitter::native")]
+    #[schemars(schema_with = "formats_inside")]
+    pub format: Emitter,
+    /// How requests are compressed.
+    #[serde(default)]
+    pub compression: Compress,
+    /// Certificates; unless they are written, the operating system's authorities are trusted.
+    #[serde(default)]
+    pub tls: ClientTls,
+    /// The largest request before compression; the limit of Splunk Cloud is 1 MB.
+    #[serde(default = "max_bytes")]
+    pub max_bytes: ByteSize,
+    /// The most events in a request.
+    #[serde(default = "max_events")]
+    pub max_events: usize,
+    /// How long an event may wait for others. `0s`: what is there is sent at once.
+    #[serde(default = "max_age")]
+    pub max_age: Interval,
+    /// How long an answer may take.
+    #[serde(default = "timeout")]
+    pub timeout: Interval,
+}
+
+/// Whether indexing is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ack {
+    #[default]
+    Auto,
+    On,
+    Off,
+}
+
+/// How requests are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compress {
+    #[default]
+    Gzip,
+    None,
+}
+
+const fn ack_timeout() -> Interval {
+    Interval::seconds(300)
+}
+fn sourcetype() -> String {
+    "wharfinger:container:event".to_owned()
+}
+const fn max_bytes() -> ByteSize {
+    ByteSize::bytes(1_000_000)
+}
+const fn max_events() -> usize {
+    10_000
+}
+const fn max_age() -> Interval {
+    Interval::seconds(0)
+}
+const fn timeout() -> Interval {
+    Interval::seconds(60)
+}
+
+/// The format that is an envelope itself.
+const ENVELOPE: &str = "hec";
+
+/// What `event` can hold: any format but an envelope.
+fn formats_inside(_: &mut SchemaGenerator) -> Schema {
+    let names: Vec<_> = Emitter::names().filter(|name| *name != ENVELOPE).collect();
+    json_schema!({ "type": "string", "enum": names })
+}
+
+impl SplunkHecConfig {
+    /// Where events are posted to: every endpoint in the order it is written.
+    pub(super) fn urls(&self) -> impl Iterator<Item = (&'static str, Result<Url, String>)> {
+        let more = self.endpoints.iter().map(|text| ("endpoints", url(text)));
+        std::iter::once(("endpoint", url(&self.endpoint))).chain(more)
+    }
+
+    pub(super) fn problems(&self) -> Vec<Problem> {
+        let mut problems = self.tls.problems();
+        problems.extend(self.token.problem("token"));
+        for (option, url) in self.urls() {
+            let hint = || "write the collector's address: `https://splunk.example:8088`".to_owned();
+            problems.extend(url.err().map(|message| Problem { option, message, hint: hint() }));
+        }
+        if self.format.name() == ENVELOPE {
+            let message = "the sink writes the envelope: `event` would hold another one".to_owned();
+            problems.push(Problem { option: "format", message, hint: "leave the option out for `json`".to_owned() });
+        }
+        if self.max_events == 0 || self.max_bytes.get() == 0 {
+            let option = if self.max_events == 0 { "max_events" } else { "max_bytes" };
+            problems.push(Problem {
+                option,
+                message: "a request must be able to hold an event".to_owned(),
+                hint: "leave the option out for the default".to_owned(),
+            });
+        }
+        problems
+    }
+}
+
+fn url(endpoint: &str) -> Result<Url, String> {
+    let mut url = Url::parse(endpoint).map_err(|error| format!("`{endpoint}` is no URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(format!("`{endpoint}` is no http or https URL"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("the token belongs into `token:`, not into the URL".to_owned());
+    }
+    if url.path() == "/" {
+        url.set_path("/services/collector/event");
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn config(endpoint: &str) -> SplunkHecConfig {
+        let options = serde_json::json!({ "endpoint": endpoint, "token": "00000000-0000-0000-0000-000000000000" });
+        serde_json::from_value(options).unwrap()
+    }
+
+    #[test]
+    fn endpoints() {
+        for (endpoint, expected) in [
+            ("https://splunk:8088", Some("https://splunk:8088/services/collector/event")),
+            ("http://127.0.0.1:8088/", Some("http://127.0.0.1:8088/services/collector/event")),
+            ("https://lb.example/hec/services/collector", Some("https://lb.example/hec/services/collector")),
+            ("splunk:8088", None),
+            ("https://u:secret@splunk:8088", None),
+            ("https://splunk:8088/?token=x", None),
+        ] {
+            assert_eq!(url(endpoint).as_ref().map(Url::as_str).ok(), expected, "{endpoint}");
+            assert_eq!(config(endpoint).problems().is_empty(), expected.is_some());
+            let mut several = config("https://splunk:8088");
+            several.endpoints.push(endpoint.to_owned());
+            assert_eq!(
+                several.problems().first().map(|problem| problem.option),
+                expected.map_or(Some("endpoints"), |_| None)
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_option_is_named() {
+        let options = serde_json::json!({ "endpoint": "https://a", "token": "t", "indx": "main" });
+        let error = serde_json::from_value::<SplunkHecConfig>(options).unwrap_err().to_string();
+        assert!(error.contains("`indx`") && error.contains("`index`"), "{error}");
+    }
+}
