@@ -12,6 +12,8 @@ mod policy;
 #[cfg(feature = "s3")]
 #[path = "flow/s3.rs"]
 mod s3;
+#[path = "flow/silence.rs"]
+mod silence;
 #[path = "flow/splunk_hec.rs"]
 mod splunk_hec;
 mod support;

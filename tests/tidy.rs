@@ -26,7 +26,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("reconcile", &["archive", "filter"]),
     ("replay", &["archive", "filter", "journal", "part", "sinks"]),
     ("config", &["document", "filter", "identity", "journal", "part", "policy", "sinks", "sources"]),
-    ("admin", &["intake", "journal", "sinks", "stats"]),
+    ("admin", &["identity", "intake", "journal", "policy", "sinks", "stats"]),
     ("gateway", &["admin", "config", "identity", "intake", "journal", "part", "policy", "sinks", "sources", "stats"]),
     (
         "cli",

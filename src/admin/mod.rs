@@ -1,15 +1,19 @@
-//! The admin page: `/health`, `/ready`, `/metrics` and `/api/status` on a listener of its own, read-only.
+//! The admin page: `/health`, `/ready`, `/metrics`, `/api/*` and the page for browsers on a listener of its own,
+//! read-only.
 //!
 //! Invariants: no request changes anything or carries a body that is read; names that came from
 //! events never become metric labels (labels come from the configuration only).
 
+pub mod compliance;
 mod metrics;
 pub mod status;
+mod web;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -19,8 +23,11 @@ use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wharfinger_formats::Time;
 
+use crate::identity::Snapshot;
 use crate::journal::Journal;
+use crate::policy::Judge;
 use crate::sinks::{SinkState, SinkStats};
 use crate::stats::SourceStats;
 
@@ -49,6 +56,10 @@ pub trait View: Send + Sync {
     fn seconds_left(&self) -> Option<u64>;
     fn sources(&self) -> Vec<SourceView>;
     fn sinks(&self) -> Vec<SinkView>;
+    /// The machines as they are known now.
+    fn machines(&self) -> Arc<Snapshot>;
+    /// None where there is no policy.
+    fn judge(&self) -> Option<Arc<Judge>>;
 }
 
 /// Answers until `stop`.
@@ -61,6 +72,11 @@ pub async fn serve(listener: TcpListener, view: Arc<dyn View>, stop: Cancellatio
         .route("/ready", get(ready))
         .route("/metrics", get(metrics_page))
         .route("/api/status", get(|State(view): State<Arc<dyn View>>| async move { Json(status::page(&*view)) }))
+        .route("/api/compliance", get(compliance_page))
+        .route("/api/machine", get(machine_page))
+        .route("/api/findings", get(findings_page))
+        .route("/", get(web::index))
+        .route("/page/{name}", get(web::file))
         .layer(from_fn(same_host))
         .with_state(view);
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
@@ -87,6 +103,38 @@ pub(crate) fn state_name(state: SinkState) -> &'static str {
         SinkState::Alarm => "alarm",
         SinkState::Stopped => "stopped",
     }
+}
+
+async fn compliance_page(State(view): State<Arc<dyn View>>, Query(query): Query<compliance::Query>) -> Response {
+    match compliance::page(&*view, &query, now()) {
+        Ok(page) => Json(page).into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+    }
+}
+
+/// Which machine is wanted.
+#[derive(serde::Deserialize)]
+struct Key {
+    key: String,
+}
+
+async fn machine_page(State(view): State<Arc<dyn View>>, Query(Key { key }): Query<Key>) -> Response {
+    match compliance::machine(&*view, &key, now()) {
+        Some(machine) => Json(machine).into_response(),
+        None => (StatusCode::NOT_FOUND, "no machine is called so\n").into_response(),
+    }
+}
+
+async fn findings_page(
+    State(view): State<Arc<dyn View>>,
+    Query(query): Query<compliance::FindingQuery>,
+) -> Json<compliance::Findings> {
+    Json(compliance::findings(&*view, &query))
+}
+
+fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
 }
 
 async fn metrics_page(State(view): State<Arc<dyn View>>) -> Response {

@@ -5,12 +5,15 @@
 
 mod archive;
 mod archive_read;
+mod asking;
 mod close;
 mod compact;
 mod completion;
+mod compliance;
 mod config_file;
 mod convert;
 mod custody;
+mod demo;
 mod diff;
 mod dlq;
 mod explain;
@@ -59,6 +62,7 @@ Exit codes: 0 done, 1 a self-test failed or events differ, 64 wrong usage, 65 wr
 enum Verb {
     Run(run::Arguments),
     Status(status::Arguments),
+    Compliance(compliance::Arguments),
     Queue(queue::Arguments),
     Dlq(dlq::Arguments),
     Selftest(selftest::Arguments),
@@ -69,6 +73,7 @@ enum Verb {
     Keygen(keygen::Arguments),
     Validate(validate::Arguments),
     Policy(policy::Arguments),
+    Demo(demo::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
     Lint(lint::Arguments),
@@ -99,6 +104,7 @@ pub fn main() -> ExitCode {
         Verb::Dlq(arguments) => dlq::run(&arguments),
         Verb::Queue(arguments) => queue::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
+        Verb::Compliance(arguments) => compliance::run(&arguments),
         Verb::Archive(arguments) => archive::run(&arguments),
         Verb::Verify(arguments) => custody::recorded(&arguments.file, "verify", || verify::run(&arguments)),
         Verb::Reconcile(arguments) => custody::recorded(&arguments.file, "reconcile", || reconcile::run(&arguments)),
@@ -106,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Keygen(arguments) => keygen::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Policy(arguments) => policy::run(&arguments),
+        Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
         Verb::Lint(arguments) => lint::run(&arguments),

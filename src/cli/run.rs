@@ -12,11 +12,11 @@ use crate::{config, gateway};
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    file: ConfigFile,
+    pub(super) file: ConfigFile,
 
     /// What is logged on stderr: `error`, `warn`, `info`, `debug`, or per module
     #[arg(long, value_name = "FILTER", env = "WHARFINGER_LOG", default_value = "info")]
-    log: String,
+    pub(super) log: String,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {

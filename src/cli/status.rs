@@ -1,14 +1,8 @@
 //! `wharfinger status`: what a running gateway received and what became of it.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use anyhow::{Context as _, bail};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::Request;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
-
+use super::asking::Gateway;
 use super::config_file::ConfigFile;
 use super::failure::{Exit, Failure};
 use super::output;
@@ -32,52 +26,13 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// A gateway that is well answers at once.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Thousands of parts fit.
-const ANSWER_BYTES_MAX: usize = 16 << 20;
-
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let address = match arguments.address {
-        Some(address) => address,
-        None => arguments.file.load()?.config.admin.listen.get(),
-    };
-    let unavailable = |error: anyhow::Error, hint: &str| Failure::new(Exit::Unavailable, error, hint);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| unavailable(error.into(), ""))?;
-    let answer = runtime.block_on(ask(address)).map_err(|error| {
-        let hint = "is a gateway running with this configuration? `wharfinger run` starts one; \
-                    `wharfinger queue status` looks at the journal without it";
-        unavailable(error, hint)
-    })?;
-    let page: Page = serde_json::from_slice(&answer).map_err(|error| {
-        let error =
-            anyhow::Error::from(error).context(format!("what answers on {address} is no gateway of this version"));
-        unavailable(error, "compare `wharfinger --version` with the gateway's")
-    })?;
+    let gateway = Gateway::named(arguments.address, &arguments.file)?;
+    let answer = gateway.get("/api/status")?;
+    let page: Page = gateway.read(&answer)?;
     let text = if arguments.json { format!("{}\n", String::from_utf8_lossy(&answer)) } else { describe(&page) };
     output::write(text.as_bytes())?;
     Ok(Exit::Ok)
-}
-
-/// GET `/api/status`.
-async fn ask(address: SocketAddr) -> anyhow::Result<Vec<u8>> {
-    let exchange = async {
-        let stream = TcpStream::connect(address).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
-        let request = Request::get("/api/status").header("host", address.to_string()).body(Empty::<&[u8]>::new())?;
-        let answer = sender.send_request(request).await?;
-        if !answer.status().is_success() {
-            bail!("it answers {}", answer.status());
-        }
-        let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-        connection.abort();
-        body.map(|body| body.to_bytes().to_vec()).map_err(|error| anyhow::anyhow!(error))
-    };
-    let asked = tokio::time::timeout(PATIENCE, exchange).await;
-    let asked = asked.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {} s", PATIENCE.as_secs())));
-    asked.with_context(|| format!("cannot ask the gateway on {address}"))
 }
 
 /// The page for people.

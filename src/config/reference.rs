@@ -76,8 +76,9 @@ fn rule_sets(out: &mut String) {
         "\n### Shipped rules\n\n| rule set | rule | severity | finds | unless allowed by |\n|---|---|---|---|---|\n",
     );
     for (set, rule) in RULE_SETS.iter().flat_map(|set| set.rules.iter().map(move |rule| (set, rule))) {
-        let (about, unless) = (cell(rule.about), rule.unless.name());
-        let _ = writeln!(out, "| `{}` | `{}` | {} | {about} | `{unless}` |", set.name, rule.id, rule.severity);
+        let unless = rule.unless.map_or_else(|| "nothing".to_owned(), |allowance| format!("`{}`", allowance.name()));
+        let about = cell(rule.about);
+        let _ = writeln!(out, "| `{}` | `{}` | {} | {about} | {unless} |", set.name, rule.id, rule.severity);
     }
 }
 

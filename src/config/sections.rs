@@ -55,11 +55,12 @@ pub enum Sync {
     Never,
 }
 
-/// Health, readiness, metrics and accounts over HTTP.
+/// The web page, health, readiness, metrics and accounts over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// Where `/health`, `/ready`, `/metrics` and `/api/status` are. Default: 127.0.0.1:8686.
+    /// Where the web page (`/`), `/health`, `/ready`, `/metrics` and `/api/*` are. Whoever reaches it may read all of
+    /// it. Default: 127.0.0.1:8686.
     pub listen: Listen,
 }
 

@@ -38,13 +38,13 @@ impl Watch {
             files.push(File { path: path.clone(), changed, entries: inventory::read(path)? });
         }
         let watch = Watch { local, files, policy };
-        let snapshot = watch.snapshot();
+        let snapshot = watch.snapshot(&Snapshot::default());
         Ok((watch, snapshot))
     }
 
-    fn snapshot(&self) -> Snapshot {
+    fn snapshot(&self, before: &Snapshot) -> Snapshot {
         let entries: Vec<Entry> = self.files.iter().flat_map(|file| file.entries.iter().cloned()).collect();
-        Snapshot::grouped(&self.local, &entries, &|facts| self.policy.group_of(facts).map(str::to_owned))
+        before.renewed(&self.local, &entries, &|facts| self.policy.group_of(facts).map(str::to_owned))
     }
 
     /// Until `stop`.
@@ -71,7 +71,7 @@ impl Watch {
             Ok(Ok(entries)) => {
                 file.entries = entries;
                 let text = format!("inventory `{}` has {} machines", file.path.display(), file.entries.len());
-                identity.store(Arc::new(self.snapshot()));
+                identity.store(Arc::new(self.snapshot(&identity.load())));
                 own.report("inventory.changed", 2, &text).await
             }
             Ok(Err(error)) => {

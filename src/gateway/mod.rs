@@ -62,6 +62,7 @@ pub async fn run(
     let judge = judge(&config, &journal);
     let own = Intake::new(journal.clone(), Arc::clone(&identity), OWN_SOURCE, source_stats.named(OWN_SOURCE))
         .judged_by(judge.clone());
+    own.restore_register();
     let custody = Arc::new(Custody::new(own.clone(), journal.clone()));
     let (notices, noticed) = mpsc::channel(NOTICES_MAX);
     let mut parts = Parts::new(Yard {

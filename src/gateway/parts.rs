@@ -63,6 +63,8 @@ pub(super) struct Parts {
 pub(super) struct Shown {
     journal: Journal,
     custody: Arc<Custody>,
+    identity: Arc<ArcSwap<Snapshot>>,
+    judge: Option<Arc<Judge>>,
     sources: Mutex<Vec<SourceView>>,
     sinks: Mutex<Vec<SinkView>>,
 }
@@ -83,12 +85,26 @@ impl View for Shown {
     fn sinks(&self) -> Vec<SinkView> {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    fn machines(&self) -> Arc<Snapshot> {
+        self.identity.load_full()
+    }
+
+    fn judge(&self) -> Option<Arc<Judge>> {
+        self.judge.clone()
+    }
 }
 
 impl Parts {
     pub(super) fn new(yard: Yard) -> Parts {
-        let (journal, custody) = (yard.journal.clone(), Arc::clone(&yard.custody));
-        let shown = Shown { journal, custody, sources: Mutex::default(), sinks: Mutex::default() };
+        let shown = Shown {
+            journal: yard.journal.clone(),
+            custody: Arc::clone(&yard.custody),
+            identity: Arc::clone(&yard.identity),
+            judge: yard.judge.clone(),
+            sources: Mutex::default(),
+            sinks: Mutex::default(),
+        };
         Parts { yard, sources: BTreeMap::new(), sinks: BTreeMap::new(), shown: Arc::new(shown) }
     }
 

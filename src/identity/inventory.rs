@@ -84,23 +84,22 @@ impl Entry {
     }
 }
 
-/// The entry that is the machine we run on: by UUID in either byte order, then by machine-id, then
+/// The place of the entry that is the machine we run on: by UUID in either byte order, then by machine-id, then
 /// by host name; a key that two entries share decides nothing.
-pub(super) fn find_local<'e>(entries: &'e [Entry], local: &Local) -> Option<&'e Entry> {
-    let by_uuid = |entry: &&Entry| match (entry.uuid, local.uuid) {
+pub(super) fn find_local(entries: &[Entry], local: &Local) -> Option<usize> {
+    let by_uuid = |entry: &Entry| match (entry.uuid, local.uuid) {
         (Some(theirs), Some(ours)) => ours.same_machine(theirs),
         _ => false,
     };
-    let by_machine_id = |entry: &&Entry| !local.machine_id.is_empty() && entry.machine_id == local.machine_id;
-    let by_name = |entry: &&Entry| {
+    let by_machine_id = |entry: &Entry| !local.machine_id.is_empty() && entry.machine_id == local.machine_id;
+    let by_name = |entry: &Entry| {
         !local.hostname.is_empty() && entry.names().any(|name| name.eq_ignore_ascii_case(&local.hostname))
     };
-    only(entries.iter().filter(by_uuid))
-        .or_else(|| only(entries.iter().filter(by_machine_id)))
-        .or_else(|| only(entries.iter().filter(by_name)))
+    only(entries, by_uuid).or_else(|| only(entries, by_machine_id)).or_else(|| only(entries, by_name))
 }
 
-fn only<'e>(mut found: impl Iterator<Item = &'e Entry>) -> Option<&'e Entry> {
-    let first = found.next()?;
+fn only(entries: &[Entry], is_it: impl Fn(&Entry) -> bool) -> Option<usize> {
+    let mut found = entries.iter().enumerate().filter(|(_, entry)| is_it(entry));
+    let (first, _) = found.next()?;
     found.next().is_none().then_some(first)
 }

@@ -6,10 +6,13 @@
 //! Invariants: no I/O on the way of an event; what a sender claims never selects a machine unless
 //! the source is a trusted relay (decisions: identity 16).
 
+mod docker;
 pub mod inventory;
 pub mod local;
 mod own;
+mod register;
 mod rvtools;
+mod seen;
 mod uuid;
 
 use std::collections::HashMap;
@@ -18,8 +21,11 @@ use std::sync::Arc;
 
 use wharfinger_formats::Field;
 
+pub use docker::{Docker, Moment};
 pub use inventory::{Entry, InventoryError};
 pub use local::{Local, Roots};
+pub use register::{DOCKER_MARKS, MARKS, Register, STRANGERS_MAX, Stranger, has_left};
+pub use seen::{Change, STATES, Seen, State};
 pub use uuid::Uuid;
 
 /// Whose machine an event of a source is about.
@@ -59,13 +65,25 @@ impl Evidence {
 }
 
 /// What is set on every event of one machine.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct Identity {
     /// Reserved fields and, for the local machine, `host.*`.
     pub fields: Vec<(Field, String)>,
+    /// When it spoke: the same for as long as the machine is known.
+    pub seen: Arc<Seen>,
 }
 
 impl Identity {
+    /// What names it, the surest first; none: nothing is known of it.
+    pub fn key(&self) -> Option<&str> {
+        [Field::VmUuid, Field::VmName, Field::HostName].into_iter().find_map(|field| self.fact(field))
+    }
+
+    /// One fact.
+    pub fn fact(&self, field: Field) -> Option<&str> {
+        self.fields.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str())
+    }
+
     fn set(&mut self, field: Field, value: &str) {
         if !value.is_empty() && !self.fields.iter().any(|(known, _)| *known == field) {
             self.fields.push((field, value.to_owned()));
@@ -87,7 +105,9 @@ pub struct Snapshot {
     local: Arc<Identity>,
     by_address: HashMap<IpAddr, Arc<Identity>>,
     by_name: HashMap<String, Arc<Identity>>,
-    machines: usize,
+    /// Those of the inventory, and this one if no inventory names it.
+    machines: Vec<Arc<Identity>>,
+    register: Arc<Register>,
 }
 
 /// What a connection proves and an event claims.
@@ -107,10 +127,22 @@ impl Snapshot {
 
     /// The same, with the policy group of the machine with these facts in place of that of the inventory.
     pub fn grouped(local: &Local, entries: &[Entry], group_of: &GroupOf<'_>) -> Snapshot {
-        let mut snapshot = Snapshot { machines: entries.len(), ..Snapshot::default() };
-        let mut own = local.identity();
+        Snapshot::default().renewed(local, entries, group_of)
+    }
+
+    /// What is known now, in place of this: the machines that stay keep what was seen of them.
+    #[must_use]
+    pub fn renewed(&self, local: &Local, entries: &[Entry], group_of: &GroupOf<'_>) -> Snapshot {
+        let mut snapshot = Snapshot { register: Arc::clone(&self.register), ..Snapshot::default() };
+        let before: HashMap<&str, &Arc<Seen>> =
+            self.machines.iter().filter_map(|known| Some((known.key()?, &known.seen))).collect();
+        let seen = |mut identity: Identity| {
+            let known = identity.key().and_then(|key| before.get(key));
+            identity.seen = known.map_or_else(|| Arc::new(self.register.first_seen()), |seen| Arc::clone(seen));
+            Arc::new(identity)
+        };
         for entry in entries {
-            let identity = Arc::new(entry.identity().grouped(group_of));
+            let identity = seen(entry.identity().grouped(group_of));
             for address in &entry.addresses {
                 // A machine that shares an address with another is not recognised by it.
                 snapshot.insert_address(*address, &identity);
@@ -118,8 +150,11 @@ impl Snapshot {
             for name in entry.names() {
                 snapshot.by_name.entry(name.to_ascii_lowercase()).or_insert_with(|| Arc::clone(&identity));
             }
+            snapshot.machines.push(identity);
         }
-        if let Some(entry) = inventory::find_local(entries, local) {
+        let mut own = local.identity();
+        let listed = inventory::find_local(entries, local);
+        if let Some(entry) = listed.and_then(|at| entries.get(at)) {
             // The inventory's word on uuid and name wins: it is what the SIEM's users know.
             let mut joined = entry.identity();
             for (field, value) in &own.fields {
@@ -128,7 +163,17 @@ impl Snapshot {
             own = joined;
         }
         own.set(Field::VmEvidence, Evidence::Local.name());
-        snapshot.local = Arc::new(own.grouped(group_of));
+        own = own.grouped(group_of);
+        match listed.and_then(|at| snapshot.machines.get(at)) {
+            Some(listed) => {
+                own.seen = Arc::clone(&listed.seen);
+                snapshot.local = Arc::new(own);
+            }
+            None => {
+                snapshot.local = seen(own);
+                snapshot.machines.push(Arc::clone(&snapshot.local));
+            }
+        }
         snapshot
     }
 
@@ -149,15 +194,38 @@ impl Snapshot {
         fn fact(facts: &[(Field, String)], field: Field) -> Option<&str> {
             facts.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str())
         }
-        let is_local = |field| fact(facts, field).is_some_and(|value| fact(&self.local.fields, field) == Some(value));
+        let is_local = |field| fact(facts, field).is_some_and(|value| self.local.fact(field) == Some(value));
         let local = [Field::VmUuid, Field::VmName].into_iter().any(is_local).then_some(&*self.local);
         let now = local.or_else(|| self.named(fact(facts, Field::VmName)?));
         fact(now.map_or(facts, |identity| &identity.fields), Field::VmGroup)
     }
 
-    /// How many machines the inventory names.
-    pub fn machines(&self) -> usize {
-        self.machines
+    /// Whether a sender with these facts would be recognised now, by its address or by the name that a relay has for
+    /// it.
+    pub fn knows(&self, facts: &[(Field, String)]) -> bool {
+        let fact = |field| facts.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str());
+        match (fact(Field::Peer).map(str::parse::<IpAddr>), fact(Field::HostName)) {
+            (Some(Ok(address)), _) => {
+                self.by_address.get(&canonical(address)).is_some_and(|one| !one.fields.is_empty())
+            }
+            (None, Some(name)) => self.named(name).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Those of the inventories in their order, and this one behind them if none of them names it.
+    pub fn machines(&self) -> &[Arc<Identity>] {
+        &self.machines
+    }
+
+    /// Those that the inventories name: of this one alone nobody expects anything.
+    pub fn listed(&self) -> impl Iterator<Item = &Arc<Identity>> {
+        self.machines.iter().filter(|machine| !Arc::ptr_eq(machine, &self.local))
+    }
+
+    /// What all snapshots of one gateway share: who else has spoken.
+    pub fn register(&self) -> &Register {
+        &self.register
     }
 
     /// The local machine.
@@ -194,6 +262,11 @@ impl Snapshot {
         }
         self.by_name.get(name).map(|identity| &**identity)
     }
+}
+
+/// FNV-1a, for names that are told apart: whoever makes two names fall together is counted once.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// IPv4 in IPv6 clothes is the same machine.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use wharfinger_formats::{Event, Field, Time};
 
-use super::Origin;
-use crate::identity::{Snapshot, Trust, Who};
+use super::{OWN_SOURCE, Origin};
+use crate::identity::{Evidence, Identity, Seen, Snapshot, Trust, Who};
 
 /// What all events of a batch and an origin have in common, known before a frame is looked at.
 #[derive(Debug)]
@@ -15,6 +15,11 @@ pub(super) struct Common {
     fields: Event<'static>,
     /// The machines as they are known at the beginning of the batch.
     machines: Arc<Snapshot>,
+    received: Time,
+    /// Nobody knows who speaks, and what it calls itself is not noted yet.
+    is_strange: bool,
+    /// Where it is noted what is seen of the machine; nowhere for a relay, and for the gateway itself.
+    seen: Option<Arc<Seen>>,
 }
 
 impl Common {
@@ -23,36 +28,67 @@ impl Common {
         fields.set(Field::ObservedTime, received);
         fields.set(Field::Source, source);
         fields.set_text(Field::Peer, &origin.peer);
+        let (mut is_strange, mut seen) = (false, None);
         // A relay speaks for many machines: each event says which.
         if origin.trust != Trust::Relay {
-            identify(&machines, origin, &mut fields);
+            match machines.resolve(who(origin, None)) {
+                Some((identity, evidence)) => {
+                    // What the gateway says of itself is no sign of life of a machine.
+                    if source != OWN_SOURCE {
+                        identity.seen.speaks(received);
+                        seen = Some(Arc::clone(&identity.seen));
+                    }
+                    set(identity, evidence, &mut fields);
+                }
+                None => is_strange = origin.address.is_some(),
+            }
         }
-        Common { fields, machines }
+        Common { fields, machines, received, is_strange, seen }
     }
 
     /// Sets what the gateway knows beside what the sender claims.
-    pub(super) fn add_to(&self, event: &mut Event<'_>, origin: &Origin) {
-        if origin.trust == Trust::Relay {
-            identify(&self.machines, origin, event);
-        } else if origin.trust == Trust::Peer
-            && let Some(known) = self.fields.text(Field::HostName)
-        {
-            keep_claim(event, known);
+    pub(super) fn add_to(&mut self, event: &mut Event<'_>, origin: &Origin) {
+        match origin.trust {
+            Trust::Relay => self.add_relayed(event, origin),
+            Trust::Peer => {
+                if let Some(known) = self.fields.text(Field::HostName) {
+                    keep_claim(event, known);
+                }
+            }
+            Trust::Local => {}
+        }
+        if std::mem::take(&mut self.is_strange) {
+            let claimed = event.text(Field::HostName);
+            self.seen = self.machines.register().stranger(&origin.peer, claimed, false, self.received);
+        }
+        if let Some(seen) = &self.seen {
+            seen.note(event, self.received);
         }
         event.set_all(&self.fields);
     }
+
+    fn add_relayed(&self, event: &mut Event<'_>, origin: &Origin) {
+        let found = self.machines.resolve(who(origin, event.text(Field::HostName)));
+        if let Some((identity, evidence)) = found {
+            identity.seen.speaks(self.received);
+            identity.seen.note(event, self.received);
+            set(identity, evidence, event);
+        } else if let Some(claimed) = event.text(Field::HostName)
+            && let Some(seen) = self.machines.register().stranger(claimed, None, true, self.received)
+        {
+            seen.note(event, self.received);
+        }
+    }
+}
+
+fn who<'e>(origin: &Origin, claimed_host: Option<&'e str>) -> Who<'e> {
+    let Origin { trust, address, address_unverified, .. } = *origin;
+    Who { trust, address, address_unverified, claimed_host }
 }
 
 /// Sets what is known of the machine.
-fn identify(machines: &Snapshot, origin: &Origin, event: &mut Event<'_>) {
-    let who = Who {
-        trust: origin.trust,
-        address: origin.address,
-        address_unverified: origin.address_unverified,
-        claimed_host: event.text(Field::HostName),
-    };
-    let Some((identity, evidence)) = machines.resolve(who) else { return };
-    if let Some((_, known)) = identity.fields.iter().find(|(field, _)| *field == Field::HostName) {
+fn set(identity: &Identity, evidence: Evidence, event: &mut Event<'_>) {
+    if let Some(known) = identity.fact(Field::HostName) {
         keep_claim(event, known);
     }
     for (field, value) in &identity.fields {

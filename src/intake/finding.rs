@@ -3,16 +3,24 @@
 //! Invariant: one that an event makes stands behind its cause in one batch, so it is never stored without it; each
 //! counts as an event of the gateway's own, and its place in the book is stored with it.
 
+use std::sync::Arc;
+
 use wharfinger_formats::{Event, Field, Time, stored};
 
 use super::{AppendError, Intake, OWN_SOURCE, Tally, no_room, now};
+use crate::identity::{self, STRANGERS_MAX, Snapshot, State, has_left};
 use crate::journal::{Batch, Position};
-use crate::policy::{Finding, Judge, Policy, Told};
+use crate::policy::{Due, Finding, Judge, Policy, Sender, Silence, Standing, Told, rfc3339};
+
+/// Strangers for whom there is no room.
+const OTHERS: &str = "others";
 
 /// A finding that is in a batch, and where.
 #[derive(Debug)]
 pub(super) struct InBatch {
     place: u64,
+    /// Where the event stands that made it.
+    cause: u64,
     told: Told,
 }
 
@@ -23,8 +31,56 @@ pub(super) fn add(judge: &Judge, cause: &Event<'_>, received: Time, batch: &mut 
         behind += 1;
         push(judge.policy(), finding, (cause, &format!("-{behind}")), received, batch);
         batch.mark(&told.mark.0, &told.mark.1);
-        found.push(InBatch { place: batch.len() as u64 - 1, told });
+        let place = batch.len() as u64 - 1;
+        found.push(InBatch { place, cause: place - behind, told });
     });
+}
+
+/// Asks about those who are silent, and those who are in no inventory.
+fn look(judge: &Judge, machines: &Snapshot, now: Time) {
+    let register = machines.register();
+    let known = machines.listed().filter_map(|machine| {
+        let (silent, last) = (register.silent(&machine.seen), machine.seen.last());
+        Some(Silence { machine: machine.key()?, facts: &machine.fields, silent, last })
+    });
+    judge.look_at_silence(now, known);
+
+    let strangers = register.strangers_now(now, |stranger| machines.knows(&stranger.facts()));
+    let mut senders: Vec<Sender<'_>> = strangers
+        .iter()
+        .map(|stranger| Sender {
+            machine: &stranger.name,
+            facts: stranger.facts(),
+            last: stranger.last,
+            note: format!("it spoke first at {}", rfc3339(stranger.first)),
+        })
+        .collect();
+    if let Some(last) = register.others().filter(|last| !has_left(*last, now)) {
+        let note = format!("more than {STRANGERS_MAX} speak, and not all of them are told apart");
+        senders.push(Sender { machine: OTHERS, facts: vec![(Field::Peer, OTHERS.to_owned())], last, note });
+    }
+    judge.look_at_strangers(now, senders.into_iter(), |facts| machines.knows(facts), |last| has_left(last, now));
+}
+
+/// Notes how each machine stands, after everything is told.
+fn note_states(judge: &Judge, machines: &Snapshot, now: Time) {
+    let (standings, register) = (judge.take_stock(), machines.register());
+    for machine in machines.machines() {
+        let Some(key) = machine.key() else { continue };
+        let is_listed = !Arc::ptr_eq(machine, machines.local());
+        let is_silent = is_listed && judge.policy().is_silent(&machine.fields, register.silent(&machine.seen));
+        machine.seen.stands(state(standings.get(key), is_silent, machine.seen.last(), judge.policy()), now);
+    }
+}
+
+/// How a machine stands: what is wrong weighs more than what is not known.
+fn state(standing: Option<&Standing>, is_silent: bool, last: Option<Time>, policy: &Policy) -> State {
+    match last {
+        _ if standing.is_some_and(|standing| standing.violates) => State::Violating,
+        _ if is_silent => State::Silent,
+        Some(_) if !policy.is_empty() => State::Compliant,
+        _ => State::Unknown,
+    }
 }
 
 /// Adds the event of a finding and its tally.
@@ -44,36 +100,78 @@ fn push(policy: &Policy, finding: &Finding<'_>, (cause, cause_id): (&Event<'_>, 
 }
 
 impl Intake {
-    /// Tells what findings have to say by the clock: that they happened again while they were quiet, or that their
-    /// cause is gone. Stores what changed in the book. Answers how many were told.
+    /// Looks at who is silent and who speaks without being known, and tells what findings have to say by the clock:
+    /// that they happened again while they were quiet, or that their cause is gone. Stores what changed in the book.
+    /// Answers how many were told.
     ///
     /// # Errors
     /// [`AppendError::Full`]: not even the reserve has room; it is told the next time. Or the journal cannot store.
     pub async fn tell_due(&self) -> Result<usize, AppendError> {
         let Some(judge) = &self.judge else { return Ok(0) };
         let (machines, now) = (self.identity.load_full(), now());
+        look(judge, &machines, now);
         let due = judge.due(now, |facts| machines.group_of(facts).map(str::to_owned));
-        for one in &due {
+        let told = self.tell(judge, &due, now).await;
+        note_states(judge, &machines, now);
+        told?;
+        self.store_marks(judge.stale()).await?;
+        Ok(due.len())
+    }
+
+    async fn tell(&self, judge: &Judge, due: &[Due], now: Time) -> Result<(), AppendError> {
+        for one in due {
             let Some((finding, cause, cause_id, mark)) = judge.finding(one) else { continue };
             let mut batch = Batch::new();
             push(judge.policy(), &finding, (&cause, cause_id), now, &mut batch);
             batch.mark(&mark.0, &mark.1);
-            self.journal.append_reserved(batch).await.map_err(no_room)?;
-            judge.settle(one, now);
+            let receipt = self.journal.append_reserved(batch).await.map_err(no_room)?;
+            judge.settle(one, now, self.id_at(receipt.first.0));
         }
+        Ok(())
+    }
+
+    /// Stores who has spoken, and for how long the gateway has listened: what comes after this, and until it is
+    /// restored, is nobody's silence.
+    ///
+    /// # Errors
+    /// As [`tell_due`](Self::tell_due).
+    pub async fn store_register(&self) -> Result<(), AppendError> {
+        let machines = self.identity.load_full();
+        let stale = machines.register().stale(machines.machines().iter().map(|machine| &**machine));
+        self.store_marks(stale).await
+    }
+
+    /// Puts back what [`store_register`](Self::store_register) has stored.
+    pub fn restore_register(&self) {
+        let machines = self.identity.load_full();
+        let [marks, docker] =
+            [identity::MARKS, identity::DOCKER_MARKS].map(|name| self.journal.marks(name).into_iter());
+        machines.register().restore(machines.machines().iter().map(|machine| &**machine), marks, docker);
+    }
+
+    /// The machines as they are known now.
+    pub fn machines(&self) -> Arc<Snapshot> {
+        self.identity.load_full()
+    }
+
+    async fn store_marks(&self, marks: Vec<(String, Vec<u8>)>) -> Result<(), AppendError> {
         let mut batch = Batch::new();
-        judge.stale().iter().for_each(|(mark, value)| batch.mark(mark, value));
+        marks.iter().for_each(|(mark, value)| batch.mark(mark, value));
         if !batch.is_empty() {
             self.journal.append_reserved(batch).await.map_err(no_room)?;
         }
-        Ok(due.len())
+        Ok(())
+    }
+
+    fn id_at(&self, position: u64) -> String {
+        format!("{}-{position:016}", self.journal.incarnation())
     }
 
     /// What is in a batch is stored: its first event has that position.
     pub(super) fn stored(&self, found: &mut Vec<InBatch>, first: Position) {
-        for InBatch { place, told } in found.drain(..) {
+        for InBatch { place, cause, told } in found.drain(..) {
             if let Some(judge) = &self.judge {
-                judge.stored(&told, format!("{}-{:016}", self.journal.incarnation(), first.0 + place));
+                judge.stored(&told, self.id_at(first.0 + place), self.id_at(first.0 + cause));
             }
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! Invariant: what an event does not say, or the policy does not, is never a finding.
 
+use std::time::Duration;
+
 use wharfinger_formats::{Event, Field, Time};
 
 use super::hours::Hours;
@@ -26,6 +28,12 @@ pub enum Allowance {
     Users,
     /// When.
     WorkingHours,
+    /// Saying nothing. No event is about it.
+    #[serde(skip)]
+    SilentAfter,
+    /// Speaking without being in an inventory. No event is about it.
+    #[serde(skip)]
+    UnknownSenders,
 }
 
 impl Allowance {
@@ -40,6 +48,8 @@ impl Allowance {
             Allowance::Shell => "shell",
             Allowance::Users => "users",
             Allowance::WorkingHours => "working_hours",
+            Allowance::SilentAfter => "silent_after",
+            Allowance::UnknownSenders => "unknown_senders",
         }
     }
 }
@@ -63,6 +73,8 @@ pub(super) struct Allowances {
     pub(super) shell: Option<Permission>,
     pub(super) users: Option<Vec<Glob>>,
     pub(super) working_hours: Option<Vec<Hours>>,
+    pub(super) silent_after: Option<Duration>,
+    pub(super) unknown_senders: Option<Permission>,
 }
 
 /// What the policy says of an event.
@@ -97,6 +109,9 @@ impl Allowances {
                 (_, None) => Verdict::NotTold,
                 (Some(hours), Some(time)) => is(hours.iter().any(|hours| hours.hold(time, zone_seconds))),
             },
+            // The clock asks only where there was silence for so long.
+            Allowance::SilentAfter => self.silent_after.map_or(Verdict::NotAsked, |_| Verdict::Forbidden),
+            Allowance::UnknownSenders => permission(self.unknown_senders),
         }
     }
 
@@ -113,6 +128,8 @@ impl Allowances {
             shell: self.shell.or(other.shell),
             users: self.users.or(other.users),
             working_hours: self.working_hours.or(other.working_hours),
+            silent_after: self.silent_after.or(other.silent_after),
+            unknown_senders: self.unknown_senders.or(other.unknown_senders),
         }
     }
 
@@ -139,6 +156,8 @@ impl Allowances {
             Allowance::Shell => self.shell.is_some(),
             Allowance::Users => self.users.is_some(),
             Allowance::WorkingHours => self.working_hours.is_some(),
+            Allowance::SilentAfter => self.silent_after.is_some(),
+            Allowance::UnknownSenders => self.unknown_senders.is_some(),
         }
     }
 }
@@ -168,7 +187,7 @@ pub(super) fn time(event: &Event<'_>) -> Option<Time> {
 }
 
 /// The registry an image belongs to: that of Docker when its name has none. An id names no registry.
-fn registry(image: &str) -> Option<&str> {
+pub(super) fn registry(image: &str) -> Option<&str> {
     let hex = image.strip_prefix("sha256:").unwrap_or(image);
     let is_id = (image.starts_with("sha256:") || matches!(hex.len(), 12 | 64))
         && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));

@@ -13,7 +13,7 @@ use super::finding::TAKEN;
 
 /// So many findings may be open for one rule. Beyond, the one that was seen last the longest ago is forgotten: it
 /// is told anew if it happens again.
-const OPEN_MAX: usize = 4096;
+pub(super) const OPEN_MAX: usize = 4096;
 /// Values that are kept of a cause are cut at so many bytes.
 const VALUE_BYTES_MAX: usize = 1024;
 /// Entries are marks of the journal under this name and their id.
@@ -44,8 +44,12 @@ pub(super) struct Open {
     pub(super) told_count: u64,
     /// The id of the event that told it last, as soon as that is stored.
     pub(super) told_id: String,
+    /// The id of the event that made it last; a silence has none.
+    pub(super) cause_id: String,
     /// It is not stored as it is now.
     pub(super) stale: bool,
+    /// Why it is over, if the clock has seen that.
+    pub(super) over: Option<String>,
     /// What is kept of the event that was told: when it happened, by whichever clock judged it,
     pub(super) happened: Time,
     /// and where, and on what.
@@ -54,7 +58,7 @@ pub(super) struct Open {
 
 impl Open {
     pub(super) fn new(id: String, now: Time) -> Open {
-        let (told_id, cause) = (String::new(), Vec::new());
+        let (told_id, cause_id, cause) = (String::new(), String::new(), Vec::new());
         Open {
             id,
             first: now,
@@ -63,7 +67,9 @@ impl Open {
             told: None,
             told_count: 0,
             told_id,
+            cause_id,
             stale: false,
+            over: None,
             happened: now,
             cause,
         }
@@ -73,7 +79,7 @@ impl Open {
     pub(super) fn keep(&mut self, cause: &Event<'_>) {
         self.happened = allowance::time(cause).unwrap_or(self.last);
         self.cause.clear();
-        for field in TAKEN.into_iter().chain([Field::EventClass, Field::Peer]) {
+        for field in TAKEN.into_iter().chain([Field::EventClass, Field::Peer, Field::Reason]) {
             if let Some(text) = cause.text(field) {
                 self.cause.push((field, text[..text.floor_char_boundary(VALUE_BYTES_MAX)].to_owned()));
             }
@@ -91,7 +97,7 @@ impl Open {
         let entry = json!({
             "rule": rule, "machine": machine, "id": self.id, "first": self.first.0, "last": self.last.0,
             "count": self.count, "told": self.told.map(|told| told.0), "told_id": self.told_id,
-            "happened": self.happened.0, "cause": cause,
+            "cause_id": self.cause_id, "happened": self.happened.0, "cause": cause,
         });
         entry.to_string().into_bytes()
     }
@@ -111,7 +117,9 @@ impl Open {
             told: time("told"),
             told_count: count,
             told_id: text("told_id").unwrap_or_default(),
+            cause_id: text("cause_id").unwrap_or_default(),
             stale: false,
+            over: None,
             happened: time("happened")?,
             cause: entry["cause"].as_object()?.iter().filter_map(field).collect(),
         };

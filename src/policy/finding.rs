@@ -97,12 +97,14 @@ impl Finding<'_> {
     }
 
     /// Why it is one: the rule's reason, what happened, and what the policy says. Or why it is none any more.
-    fn why(&self, policy: &Policy, cause: &Event<'_>) -> String {
+    pub(super) fn why(&self, policy: &Policy, cause: &Event<'_>) -> String {
         if let State::Resolved(why) = self.state {
             return format!("resolved: {why}");
         }
         let mut why = format!("{} (", self.rule.why);
-        why.push_str(cut(cause.text(Field::EventClass).unwrap_or("an event")));
+        // What the clock finds has no event, but a note.
+        let what = cause.text(Field::EventClass).or_else(|| cause.text(Field::Reason));
+        why.push_str(cut(what.unwrap_or("an event")));
         for (name, field) in [
             ("container", Field::ContainerName),
             ("image", Field::ImageRef),

@@ -7,11 +7,13 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use arc_swap::ArcSwap;
 use wharfinger_formats::{Event, Field, Time};
 
 use super::book::{self, Book, Open, Page};
 use super::finding::{self, Finding, State};
-use super::{Answer, Policy, Rule};
+use super::stock::Standings;
+use super::{Answer, Ask, Policy, Rule};
 
 /// What names a machine in the book is cut at so many bytes.
 const MACHINE_BYTES_MAX: usize = 256;
@@ -26,6 +28,8 @@ pub struct Judge {
     others: Vec<Rule>,
     /// The open findings of each rule, then those of the others.
     book: Mutex<Book>,
+    /// What is open about each machine, as of the last time that stock was taken.
+    pub(super) standings: ArcSwap<Standings>,
 }
 
 /// The name of a mark of the journal, and its value; an empty one erases the mark.
@@ -46,8 +50,16 @@ pub struct Due {
     rule: usize,
     machine: Box<str>,
     open: Open,
-    /// Why its cause is gone; none: it happened again.
-    resolved: Option<String>,
+    what: What,
+}
+
+/// What is told of it.
+#[derive(Debug)]
+enum What {
+    New,
+    Again,
+    /// Its cause is gone, and why.
+    Resolved(String),
 }
 
 impl Judge {
@@ -71,7 +83,10 @@ impl Judge {
                 page.insert(machine, open);
             }
         }
-        Judge { policy, others, book: Mutex::new(Book { pages, forgotten: Vec::new() }) }
+        let book = Mutex::new(Book { pages, forgotten: Vec::new() });
+        let judge = Judge { policy, others, book, standings: ArcSwap::default() };
+        judge.take_stock();
+        judge
     }
 
     /// What it judges by.
@@ -112,7 +127,7 @@ impl Judge {
         }
     }
 
-    fn rule(&self, number: usize) -> Option<&Rule> {
+    pub(super) fn rule(&self, number: usize) -> Option<&Rule> {
         self.policy.rules.iter().chain(&self.others).nth(number)
     }
 
@@ -162,10 +177,10 @@ impl Judge {
         }
     }
 
-    /// This one is stored under that id.
-    pub fn stored(&self, told: &Told, id: String) {
+    /// This one is stored under that id, and the event that made it under the other.
+    pub fn stored(&self, told: &Told, id: String, cause_id: String) {
         if let Some(known) = self.book().known(told.rule, &told.machine) {
-            (known.told_id, known.stale) = (id, true);
+            (known.told_id, known.cause_id, known.stale) = (id, cause_id, true);
         }
     }
 
@@ -191,16 +206,17 @@ impl Judge {
     pub fn due(&self, now: Time, group_of: impl Fn(&[(Field, String)]) -> Option<String>) -> Vec<Due> {
         let mut due = Vec::new();
         for (number, page) in self.book().pages.iter().enumerate() {
-            for (machine, open) in page.iter().filter(|(_, open)| open.told.is_some()) {
-                let resolved = self.resolved(number, open, now, &group_of);
-                let is_again = open.count > open.told_count && open.told.is_some_and(|told| self.is_over(told, now));
-                if resolved.is_some() || is_again {
+            for (machine, open) in page {
+                if let Some(what) = self.what_is_due(number, open, now, &group_of) {
                     let mut open = open.clone();
+                    if let What::New = what {
+                        (open.told, open.told_count) = (Some(now), open.count);
+                    }
                     if let Some(group) = group_of(&open.cause) {
                         open.cause.retain(|(field, _)| *field != Field::VmGroup);
                         open.cause.push((Field::VmGroup, group));
                     }
-                    due.push(Due { rule: number, machine: machine.clone(), open, resolved });
+                    due.push(Due { rule: number, machine: machine.clone(), open, what });
                 }
                 if due.len() >= DUE_MAX {
                     return due;
@@ -210,7 +226,27 @@ impl Judge {
         due
     }
 
-    /// Why the same event would be no finding now.
+    fn what_is_due(
+        &self,
+        number: usize,
+        open: &Open,
+        now: Time,
+        group_of: impl Fn(&[(Field, String)]) -> Option<String>,
+    ) -> Option<What> {
+        let by_clock = self.policy.rules.get(number).is_some_and(|rule| matches!(rule.asked, Ask::Clock(_)));
+        match open.told {
+            // It waits for the next event that makes it.
+            None if !by_clock => None,
+            None => open.over.is_none().then_some(What::New),
+            Some(told) => {
+                let resolved = if by_clock { open.over.clone() } else { self.resolved(number, open, now, group_of) };
+                let is_again = open.count > open.told_count && self.is_over(told, now);
+                resolved.map(What::Resolved).or_else(|| is_again.then_some(What::Again))
+            }
+        }
+    }
+
+    /// Why the same event would be no finding now, or is no longer worth keeping.
     fn resolved(
         &self,
         number: usize,
@@ -223,6 +259,12 @@ impl Judge {
             let has_left = number > self.policy.rules.len();
             return has_left.then(|| "the rule is no longer in force".to_owned());
         };
+        let since = u128::from(now.0.saturating_sub(open.last.0).max(0).unsigned_abs());
+        // What a machine is like stays so until it changes; what happened on it is over some day.
+        if rule.is_about_event() && since >= self.policy.resolve_after.as_nanos() {
+            let after = crate::part::Interval::seconds(self.policy.resolve_after.as_secs());
+            return Some(format!("it has not happened again for {after}"));
+        }
         let mut event = book::event_of(&open.cause);
         event.set(Field::Time, open.happened);
         match group_of(&open.cause) {
@@ -241,30 +283,33 @@ impl Judge {
     /// The finding, what is kept of its cause, and the mark to store with it: empty when it is resolved.
     pub fn finding<'d>(&'d self, due: &'d Due) -> Option<(Finding<'d>, Event<'static>, &'d str, Mark)> {
         let rule = self.rule(due.rule)?;
-        let state = due.resolved.as_deref().map_or(State::Again, State::Resolved);
-        let value = if due.resolved.is_some() { Vec::new() } else { due.open.to_bytes(&rule.id, &due.machine) };
+        let (state, value) = match &due.what {
+            What::New => (State::New, due.open.to_bytes(&rule.id, &due.machine)),
+            What::Again => (State::Again, due.open.to_bytes(&rule.id, &due.machine)),
+            What::Resolved(why) => (State::Resolved(why), Vec::new()),
+        };
         let finding = finding_of(rule, &due.open, state);
         Some((finding, book::event_of(&due.open.cause), &due.open.told_id, (due.open.mark(), value)))
     }
 
-    /// This one is stored.
-    pub fn settle(&self, due: &Due, now: Time) {
+    /// This one is stored under that id.
+    pub fn settle(&self, due: &Due, now: Time, id: String) {
         let mut book = self.book();
-        if due.resolved.is_some() {
+        if let What::Resolved(_) = due.what {
             // What happened since is told anew, when it happens again.
             book.pages.get_mut(due.rule).and_then(|page| page.remove(&due.machine));
         } else if let Some(known) = book.known(due.rule, &due.machine) {
             (known.told, known.told_count) = (Some(now), due.open.count);
-            known.stale = true;
+            (known.told_id, known.stale) = (id, true);
         }
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    pub(super) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn finding_of<'f>(rule: &'f Rule, open: &'f Open, state: State<'f>) -> Finding<'f> {
+pub(super) fn finding_of<'f>(rule: &'f Rule, open: &'f Open, state: State<'f>) -> Finding<'f> {
     Finding { rule, id: &open.id, state, count: open.count, first: open.first, last: open.last }
 }
 
@@ -275,7 +320,7 @@ fn outside(id: &str, about: &str) -> Rule {
         set: "",
         class: format!("finding.{id}"),
         about: about.to_owned(),
-        when: crate::filter::Filter::all(),
+        asked: Ask::Nothing,
         unless: None,
         severity: 7,
         why: "a rule could not be asked about this event".to_owned(),
@@ -352,7 +397,7 @@ mod tests {
     fn the_clock_tells_what_happened_in_a_quiet_window_once() {
         let judge = judge(FORBIDDEN);
         let (.., this) = told(&judge, "a", 100).unwrap();
-        judge.stored(&this, "the id".to_owned());
+        judge.stored(&this, "the id".to_owned(), "the cause".to_owned());
         assert!(judge.due(at(200), |_| None).is_empty(), "it did not happen again");
         told(&judge, "a", 105);
         assert!(judge.due(at(109), |_| None).is_empty(), "it is quiet");
@@ -361,7 +406,7 @@ mod tests {
         assert_eq!((finding.state, finding.count, cause_id), (State::Again, 2, "the id"));
         assert_eq!((finding.last, cause.text(Field::VmName)), (at(105), Some("a")));
         assert!(mark.0.starts_with(super::super::MARKS) && !mark.1.is_empty());
-        judge.settle(&due[0], at(110));
+        judge.settle(&due[0], at(110), "another id".to_owned());
         assert!(judge.due(at(500), |_| None).is_empty(), "it is told once");
     }
 
@@ -377,9 +422,23 @@ mod tests {
         let (finding, cause, _, mark) = judge.finding(&due[0]).unwrap();
         assert!(matches!(finding.state, State::Resolved(why) if why.contains("group lab: docker")));
         assert_eq!((cause.text(Field::VmGroup), mark.1.is_empty()), (Some("lab"), true));
-        judge.settle(&due[0], at(101));
+        judge.settle(&due[0], at(101), String::new());
         assert!(judge.due(at(102), group_of).is_empty());
         assert_eq!(told(&judge, "a", 103).unwrap().0, State::New, "it would be a new one");
+    }
+
+    #[test]
+    fn what_happened_is_over_some_day_and_what_a_machine_is_like_is_not() {
+        let judge = judge("{resolve_after: 7d, groups: {default: {docker: forbidden, registries: []}}}");
+        let mut pull = event("a");
+        pull.set(Field::ImageRef, "nginx");
+        judge.judge(&pull, at(100), |_, _| {});
+        let day = 24 * 3600;
+        assert!(judge.due(at(100 + 6 * day), |_| None).is_empty());
+        let due = judge.due(at(100 + 7 * day), |_| None);
+        let over: Vec<_> = due.iter().filter_map(|due| judge.finding(due)).map(|(finding, ..)| finding).collect();
+        assert_eq!(over.iter().map(|finding| finding.rule_id()).collect::<Vec<_>>(), ["untrusted_registry"]);
+        assert!(matches!(over[0].state, State::Resolved("it has not happened again for 7d")));
     }
 
     /// Receipt is no time of working: what happened at night is not resolved because it was received by day.

@@ -17,6 +17,8 @@ mod judge;
 mod options;
 mod read;
 mod rules;
+mod stock;
+mod watch;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -34,7 +36,9 @@ pub use finding::Finding;
 pub use judge::{Due, Judge, Told};
 pub use options::{ExceptionOptions, GroupOptions, PolicyOptions, RuleOptions};
 pub use read::read;
-pub use rules::{RULE_SETS, RuleSet, Shipped};
+pub use rules::{Asked, RULE_SETS, RuleSet, Shipped};
+pub use stock::{Listed, Listing, Standing, Standings};
+pub use watch::{Clock, Sender, Silence, rfc3339};
 
 /// The group that machines of no other group belong to, and whose answers are those of all others that have none.
 pub const DEFAULT_GROUP: &str = "default";
@@ -49,6 +53,7 @@ pub struct Policy {
     default: Allowances,
     exceptions: Vec<Exception>,
     quiet: Duration,
+    resolve_after: Duration,
     zone_seconds: i64,
 }
 
@@ -61,11 +66,28 @@ pub(crate) struct Rule {
     /// The class of its findings.
     pub(crate) class: String,
     pub(crate) about: String,
-    when: Filter,
+    asked: Ask,
     unless: Option<Allowance>,
     pub(crate) severity: i64,
     why: String,
     pub(crate) recommendation: String,
+}
+
+impl Rule {
+    /// Something happened; otherwise a machine is not as it should be.
+    fn is_about_event(&self) -> bool {
+        self.class.starts_with("finding.")
+    }
+}
+
+/// What makes a rule find something.
+#[derive(Debug, Clone, PartialEq)]
+enum Ask {
+    /// Events of which this holds.
+    Events(Filter),
+    Clock(Clock),
+    /// Nothing any more: it is in no policy.
+    Nothing,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -123,6 +145,15 @@ impl Policy {
         Some(&group.name)
     }
 
+    /// Whether images of that name may not be used on machines of a group: for those who look at a machine.
+    pub fn refused_registry<'i>(&self, group: Option<&str>, image: &'i str) -> Option<&'i str> {
+        let group = group.and_then(|name| self.groups.get(*self.by_name.get(name)?));
+        let allowances = group.map_or(&self.default, |group| &group.allowances);
+        let registry = allowance::registry(image)?;
+        let is_refused = allowances.registries.as_ref().is_some_and(|list| !list.iter().any(|glob| glob.has(registry)));
+        is_refused.then_some(registry)
+    }
+
     /// What the machine of an event may do.
     fn allowances(&self, event: &Event<'_>) -> &Allowances {
         let group = event.text(Field::VmGroup).and_then(|name| self.by_name.get(name));
@@ -135,7 +166,7 @@ impl Policy {
     }
 
     fn answer(&self, rule: &Rule, event: &Event<'_>, now: Time) -> Answer<'_> {
-        if !rule.when.has(event) {
+        if !matches!(&rule.asked, Ask::Events(when) if when.has(event)) {
             return Answer::OtherEvent;
         }
         self.answer_again(rule, event, now)

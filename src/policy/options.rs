@@ -15,6 +15,8 @@ pub struct PolicyOptions {
     pub rule_sets: Vec<String>,
     /// A finding about the same rule and machine is told once in so long a time, with its count. Default: 1h.
     pub quiet: Interval,
+    /// What happened (a class `finding.*`) and does not happen again in so long a time is resolved. Default: 7d.
+    pub resolve_after: Interval,
     /// The zone of `working_hours`: `+01:00`. Default: Z.
     pub zone: String,
 }
@@ -22,7 +24,8 @@ pub struct PolicyOptions {
 impl Default for PolicyOptions {
     fn default() -> Self {
         let rule_sets = super::RULE_SETS.iter().map(|set| set.name.to_owned()).collect();
-        PolicyOptions { rule_sets, quiet: Interval::seconds(3600), zone: "Z".to_owned() }
+        let (quiet, resolve_after) = (Interval::seconds(3600), Interval::seconds(7 * 24 * 3600));
+        PolicyOptions { rule_sets, quiet, resolve_after, zone: "Z".to_owned() }
     }
 }
 
@@ -54,6 +57,10 @@ pub struct GroupOptions {
     pub users: Option<Vec<String>>,
     /// When containers may be started and entered: `Mon-Fri 08:00-18:00`. Default: not judged.
     pub working_hours: Option<Vec<String>>,
+    /// Its machines speak at least once in so long a time, unless they are switched off: `1h`. Default: not judged.
+    pub silent_after: Option<Interval>,
+    /// Senders that are in no inventory; in the group `default` alone. Default: not judged.
+    pub unknown_senders: Option<Permission>,
 }
 
 /// A rule of your own.

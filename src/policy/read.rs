@@ -1,19 +1,24 @@
 //! From what users write to a [`Policy`], with every mistake placed and explained.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use wharfinger_formats::{Field, Offset, Time};
 
 use super::allowance::{Allowances, Glob};
 use super::hours::Hours;
 use super::index::{Index, RULES_MAX};
-use super::rules::{RULE_SETS, Shipped};
+use super::rules::{Asked, RULE_SETS, Shipped};
 use super::{
-    DEFAULT_GROUP, Exception, ExceptionOptions, Group, GroupOptions, Policy, PolicyOptions, Rule, RuleOptions,
+    Allowance, Ask, DEFAULT_GROUP, Exception, ExceptionOptions, Group, GroupOptions, Policy, PolicyOptions, Rule,
+    RuleOptions,
 };
 use crate::document::{Entry, Mistake, Node, Place, Table, Value, hint_for_name, list, read_options};
 use crate::filter::Filter;
+use crate::part::Interval;
 
+/// Silence is noticed within seconds, and senders are slow at times.
+const SILENT_AFTER_MIN: Duration = Duration::from_secs(60);
 /// Sections of their own below `policy`.
 const PARTS: &[&str] = &["groups", "rules", "exceptions"];
 
@@ -27,7 +32,8 @@ pub fn read(section: &Entry) -> Result<Policy, Vec<Mistake>> {
     let options = read_options(&section.node, table, |options| erased_serde::deserialize::<PolicyOptions>(options));
     let options = options.map_err(|found| errors.extend(found)).unwrap_or_default();
     let of_option = |name: &str| section.node.entry(name).map_or(section.place, |entry| entry.node.place);
-    let mut policy = Policy { quiet: options.quiet.get(), ..Policy::default() };
+    let (quiet, resolve_after) = (options.quiet.get(), options.resolve_after.get());
+    let mut policy = Policy { quiet, resolve_after, ..Policy::default() };
     match Offset::parse(options.zone.as_bytes()) {
         Some((offset, used)) if used == options.zone.len() => policy.zone_seconds = offset.0.into(),
         _ => errors.push(Mistake::new(
@@ -65,7 +71,9 @@ pub fn read(section: &Entry) -> Result<Policy, Vec<Mistake>> {
     }
     policy.index = Index::default();
     for (number, rule) in (0..).zip(&policy.rules) {
-        policy.index.add(number, &rule.when);
+        if let Ask::Events(when) = &rule.asked {
+            policy.index.add(number, when);
+        }
     }
     Ok(policy)
 }
@@ -83,7 +91,7 @@ impl Policy {
 
     /// Whether a group answers it: a rule about what nobody answers can find nothing.
     fn answers(&self, rule: &Shipped) -> bool {
-        self.groups.iter().any(|group| group.allowances.answers(rule.unless))
+        rule.unless.is_none_or(|allowance| self.groups.iter().any(|group| group.allowances.answers(allowance)))
     }
 }
 
@@ -122,6 +130,14 @@ fn group(entry: &Entry, errors: &mut Vec<Mistake>) -> Option<Group> {
         let cause = "the group `default` is that of machines of no other group";
         errors.push(Mistake::new(entry.place, cause, "leave out `vms` and `match`, or give the group another name"));
     }
+    if entry.name != DEFAULT_GROUP && options.unknown_senders.is_some() {
+        let cause = format!("`{path}.unknown_senders`: an unknown sender belongs to no group but `{DEFAULT_GROUP}`");
+        errors.push(Mistake::new(place("unknown_senders"), cause, format!("move it to the group `{DEFAULT_GROUP}`")));
+    }
+    if options.silent_after.is_some_and(|limit| limit.get() < SILENT_AFTER_MIN) {
+        let cause = format!("`{path}.silent_after`: too short to be told from a pause");
+        errors.push(Mistake::new(place("silent_after"), cause, "write at least `1m`"));
+    }
     let mut working_hours = options.working_hours.as_ref().map(|_| Vec::new());
     for text in options.working_hours.iter().flatten() {
         match (Hours::parse(text), &mut working_hours) {
@@ -143,6 +159,8 @@ fn group(entry: &Entry, errors: &mut Vec<Mistake>) -> Option<Group> {
         shell: options.shell,
         users: globs(options.users),
         working_hours,
+        silent_after: options.silent_after.map(Interval::get),
+        unknown_senders: options.unknown_senders,
     };
     let vms = globs(Some(options.vms)).unwrap_or_default();
     (errors.len() == before).then(|| Group { name: entry.name.clone(), vms, matches, allowances })
@@ -158,12 +176,15 @@ fn shipped(rule: &Shipped, set: &'static str, policy: &Policy) -> Option<Rule> {
         set,
         class: format!("{}.{}", if rule.compliance { "compliance" } else { "finding" }, rule.id),
         about: rule.about.to_owned(),
-        // Every shipped expression is read in a test.
-        when: Filter::parse(rule.when).ok()?,
-        unless: Some(rule.unless),
+        asked: match rule.asked {
+            // Every shipped expression is read in a test.
+            Asked::About(when) => Ask::Events(Filter::parse(when).ok()?),
+            Asked::ByClock(clock) => Ask::Clock(clock),
+        },
+        unless: rule.unless,
         severity: rule.severity,
         why: rule.why.to_owned(),
-        recommendation: rule.recommendation.replace("{groups}", &policy.groups_that_allow(rule.unless)),
+        recommendation: with_groups(rule.recommendation, rule.unless, policy),
     })
 }
 
@@ -193,18 +214,23 @@ fn rule(entry: &Entry, policy: &Policy, errors: &mut Vec<Mistake>) -> Option<Rul
     }
     let when = expression(&options.when, &path, "when", place("when"), errors)?;
     let recommendation = options.recommendation.unwrap_or_default();
-    let groups = options.unless.map_or_else(String::new, |allowance| policy.groups_that_allow(allowance));
     Some(Rule {
         class: format!("finding.{}", entry.name),
         about: options.about.unwrap_or_else(|| entry.name.replace('_', " ")),
         id: entry.name.clone(),
         set: "",
-        when,
+        asked: Ask::Events(when),
         unless: options.unless,
         severity,
         why: options.why,
-        recommendation: recommendation.replace("{groups}", &groups),
+        recommendation: with_groups(&recommendation, options.unless, policy),
     })
+}
+
+/// `{groups}` stands for the groups where it is allowed.
+fn with_groups(recommendation: &str, unless: Option<Allowance>, policy: &Policy) -> String {
+    let groups = unless.map_or_else(String::new, |allowance| policy.groups_that_allow(allowance));
+    recommendation.replace("{groups}", &groups)
 }
 
 fn exceptions(section: &Node, rules: &[Rule], errors: &mut Vec<Mistake>) -> Vec<Exception> {
@@ -282,8 +308,10 @@ mod tests {
     #[test]
     fn every_shipped_rule_can_be_read_and_is_selected_by_something() {
         for rule in RULE_SETS.iter().flat_map(|set| set.rules) {
-            let when = Filter::parse(rule.when).unwrap_or_else(|error| panic!("{}: {error}", rule.id));
-            assert!(when.selects().is_some(), "{} is asked about every event", rule.id);
+            if let Asked::About(when) = rule.asked {
+                let when = Filter::parse(when).unwrap_or_else(|error| panic!("{}: {error}", rule.id));
+                assert!(when.selects().is_some(), "{} is asked about every event", rule.id);
+            }
             assert!((0..=10).contains(&rule.severity) && !rule.about.is_empty());
         }
     }
@@ -306,7 +334,8 @@ mod tests {
         assert_eq!(group(&[(Field::VmName, "bastion"), (Field::Cloud, "aws")]), None);
         assert_eq!(group(&[(Field::VmName, "x"), (Field::VmGroup, "playground")]).as_deref(), Some("playground"));
         assert_eq!(group(&[(Field::HostName, "lab-3")]), None, "a claimed name is no proof");
-        assert_eq!(policy.rules.len(), 1, "rules that nobody answers are left out");
+        let by_group = policy.rules.iter().filter(|rule| rule.unless.is_some()).count();
+        assert_eq!(by_group, 1, "rules that nobody answers are left out");
         assert!(policy.rules[0].recommendation.contains("(`lab`)"), "{}", policy.rules[0].recommendation);
     }
 

@@ -1,7 +1,7 @@
 //! Rules: what is a finding, if nothing allows it. Those that are shipped are plain data in the same form
 //! that users write.
 
-use super::Allowance;
+use super::{Allowance, Clock};
 
 /// Rules that are switched on together.
 #[derive(Debug)]
@@ -19,10 +19,9 @@ pub struct Shipped {
     pub id: &'static str,
     /// The title of its findings.
     pub about: &'static str,
-    /// Which events it is about.
-    pub when: &'static str,
+    pub asked: Asked,
     /// It makes a finding only where this is not allowed.
-    pub unless: Allowance,
+    pub unless: Option<Allowance>,
     /// 0 to 10.
     pub severity: i64,
     pub why: &'static str,
@@ -30,6 +29,14 @@ pub struct Shipped {
     pub recommendation: &'static str,
     /// The finding says that a machine is not as it should be, rather than that something happened on it.
     pub compliance: bool,
+}
+
+/// What makes a shipped rule find something.
+#[derive(Debug, Clone, Copy)]
+pub enum Asked {
+    /// Events that this expression means.
+    About(&'static str),
+    ByClock(Clock),
 }
 
 /// Every rule set.
@@ -41,10 +48,12 @@ pub const RULE_SETS: &[RuleSet] = &[
             Shipped {
                 id: "docker_not_allowed",
                 about: "Docker runs where it is not allowed",
-                when: r#"event_class.startsWith("container.") || event_class.startsWith("image.")
+                asked: Asked::About(
+                    r#"event_class.startsWith("container.") || event_class.startsWith("image.")
                     || event_class.startsWith("volume.") || event_class.startsWith("daemon.")
                     || app == "kernel" && msg.contains("docker0")"#,
-                unless: Allowance::Docker,
+                ),
+                unless: Some(Allowance::Docker),
                 severity: 8,
                 why: "Docker is at work",
                 recommendation: "move the machine to a group where Docker is allowed ({groups}), or remove Docker from it",
@@ -53,8 +62,10 @@ pub const RULE_SETS: &[RuleSet] = &[
             Shipped {
                 id: "untrusted_registry",
                 about: "An image of a registry that is not allowed",
-                when: r#"event_class in ["image.pull", "image.push", "container.create", "container.start"]"#,
-                unless: Allowance::Registries,
+                asked: Asked::About(
+                    r#"event_class in ["image.pull", "image.push", "container.create", "container.start"]"#,
+                ),
+                unless: Some(Allowance::Registries),
                 severity: 7,
                 why: "the image belongs to a registry that is not on the list",
                 recommendation: "take the image from a registry on the list, or add the registry to `registries` of the group",
@@ -63,8 +74,8 @@ pub const RULE_SETS: &[RuleSet] = &[
             Shipped {
                 id: "image_not_allowed",
                 about: "An image that is not allowed",
-                when: r#"event_class in ["image.pull", "container.create", "container.start"]"#,
-                unless: Allowance::Images,
+                asked: Asked::About(r#"event_class in ["image.pull", "container.create", "container.start"]"#),
+                unless: Some(Allowance::Images),
                 severity: 6,
                 why: "the image is not on the list",
                 recommendation: "use an image on the list, or add this one to `images` of the group",
@@ -79,8 +90,10 @@ pub const RULE_SETS: &[RuleSet] = &[
             Shipped {
                 id: "privileged_container",
                 about: "A privileged container",
-                when: r#"event_class in ["container.create", "container.exec_create"] && fields["form.privileged"] == true"#,
-                unless: Allowance::Privileged,
+                asked: Asked::About(
+                    r#"event_class in ["container.create", "container.exec_create"] && fields["form.privileged"] == true"#,
+                ),
+                unless: Some(Allowance::Privileged),
                 severity: 9,
                 why: "a privileged container is root on its machine",
                 recommendation: "give it the single capabilities or devices that it needs (`--cap-add`, `--device`)",
@@ -89,8 +102,8 @@ pub const RULE_SETS: &[RuleSet] = &[
             Shipped {
                 id: "exec_in_container",
                 about: "A command in a running container",
-                when: r#"event_class in ["container.exec_create", "container.attach"]"#,
-                unless: Allowance::Exec,
+                asked: Asked::About(r#"event_class in ["container.exec_create", "container.attach"]"#),
+                unless: Some(Allowance::Exec),
                 severity: 5,
                 why: "somebody entered a running container",
                 recommendation: "find out who it was; change containers by a new image, not by hand",
@@ -99,7 +112,8 @@ pub const RULE_SETS: &[RuleSet] = &[
             Shipped {
                 id: "shell_in_container",
                 about: "A shell in a running container",
-                when: r#"event_class == "container.exec_create" && (
+                asked: Asked::About(
+                    r#"event_class == "container.exec_create" && (
                     exec.command in ["sh", "bash", "ash", "dash", "zsh", "/bin/sh", "/bin/bash", "/bin/ash", "/bin/dash",
                         "/bin/zsh", "/usr/bin/bash", "/usr/bin/zsh"]
                     || exec.command.startsWith("sh ") || exec.command.startsWith("bash ")
@@ -108,7 +122,8 @@ pub const RULE_SETS: &[RuleSet] = &[
                     || exec.command.startsWith("/bin/bash ") || exec.command.startsWith("/bin/ash ")
                     || exec.command.startsWith("/bin/dash ") || exec.command.startsWith("/bin/zsh ")
                     || exec.command.startsWith("/usr/bin/bash ") || exec.command.startsWith("/usr/bin/zsh "))"#,
-                unless: Allowance::Shell,
+                ),
+                unless: Some(Allowance::Shell),
                 severity: 6,
                 why: "a shell was started in a running container",
                 recommendation: "find out who it was; debug in a copy of the container instead",
@@ -117,8 +132,10 @@ pub const RULE_SETS: &[RuleSet] = &[
             Shipped {
                 id: "user_not_allowed",
                 about: "A user who may not use containers here",
-                when: r#"has(user.name) && (event_class.startsWith("container.") || event_class.startsWith("image."))"#,
-                unless: Allowance::Users,
+                asked: Asked::About(
+                    r#"has(user.name) && (event_class.startsWith("container.") || event_class.startsWith("image."))"#,
+                ),
+                unless: Some(Allowance::Users),
                 severity: 7,
                 why: "the user is not on the list",
                 recommendation: "take the right to use Docker from the user, or add the user to `users` of the group",
@@ -127,13 +144,73 @@ pub const RULE_SETS: &[RuleSet] = &[
             Shipped {
                 id: "outside_working_hours",
                 about: "Containers outside working hours",
-                when: r#"event_class in ["image.pull", "container.create", "container.start", "container.exec_create",
+                asked: Asked::About(
+                    r#"event_class in ["image.pull", "container.create", "container.start", "container.exec_create",
                     "container.attach", "container.commit"]"#,
-                unless: Allowance::WorkingHours,
+                ),
+                unless: Some(Allowance::WorkingHours),
                 severity: 5,
                 why: "it happened outside of the working hours",
                 recommendation: "find out who it was, or widen `working_hours` of the group",
                 compliance: false,
+            },
+        ],
+    },
+    RuleSet {
+        name: "audit-integrity",
+        about: "what makes the record incomplete: silence, unknown senders, gaps, clocks, logs that are switched off",
+        rules: &[
+            Shipped {
+                id: "source_silent",
+                about: "A machine that should speak is silent",
+                asked: Asked::ByClock(Clock::Silence),
+                unless: Some(Allowance::SilentAfter),
+                severity: 7,
+                why: "nothing was heard of it for too long",
+                recommendation: "look whether the machine runs and its log shipper reaches the gateway; if it is gone for \
+                                 good, take it out of the inventory",
+                compliance: true,
+            },
+            Shipped {
+                id: "unknown_source",
+                about: "A sender that no inventory names",
+                asked: Asked::ByClock(Clock::Strangers),
+                unless: Some(Allowance::UnknownSenders),
+                severity: 5,
+                why: "somebody speaks whom no inventory names",
+                recommendation: "find out what it is and enter it in the inventory, or keep it from sending",
+                compliance: true,
+            },
+            Shipped {
+                id: "gap_in_record",
+                about: "Events were lost",
+                asked: Asked::About(r#"event_class == "gap""#),
+                unless: None,
+                severity: 7,
+                why: "the record of this time is not complete",
+                recommendation: "see the cause that the gap record names; what a sink missed can be brought back with \
+                                 `wharfinger replay`",
+                compliance: false,
+            },
+            Shipped {
+                id: "clock_step",
+                about: "The clock was changed",
+                asked: Asked::About(r#"event_class == "clock.step""#),
+                unless: None,
+                severity: 6,
+                why: "times before and after it cannot be compared",
+                recommendation: "find out who set the clock; let chrony or systemd-timesyncd keep it",
+                compliance: false,
+            },
+            Shipped {
+                id: "daemon_log_level",
+                about: "The Docker daemon logs at level debug",
+                asked: Asked::About(r#"format.contains("dockerd") && fields["dockerd.level"] == "debug""#),
+                unless: None,
+                severity: 4,
+                why: "level debug writes the bodies of requests, with secrets in them, into the log",
+                recommendation: "set `\"log-level\": \"info\"` and `\"debug\": false` in daemon.json",
+                compliance: true,
             },
         ],
     },

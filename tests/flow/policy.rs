@@ -16,15 +16,15 @@ use crate::support::cef::Cef;
 use crate::support::flow::{Flow, wait_for};
 
 /// A policy, the machines it is about, and files in CEF and native JSON for what it finds.
-struct Yard {
-    flow: Flow,
+pub(super) struct Yard {
+    pub(super) flow: Flow,
     config: Config,
-    identity: Arc<ArcSwap<Snapshot>>,
+    pub(super) identity: Arc<ArcSwap<Snapshot>>,
     judge: Arc<Judge>,
 }
 
-const LAB: &str = "192.0.2.7";
-const PAYROLL: &str = "192.0.2.8";
+pub(super) const LAB: &str = "192.0.2.7";
+pub(super) const PAYROLL: &str = "192.0.2.8";
 
 fn config(dir: &Path, policy: &str) -> Config {
     let dir = dir.display();
@@ -36,32 +36,47 @@ fn config(dir: &Path, policy: &str) -> Config {
 }
 
 impl Yard {
-    fn new(policy: &str) -> Yard {
+    pub(super) fn new(policy: &str) -> Yard {
         let flow = Flow::new();
         let config = config(flow.dir.path(), policy);
-        let machine = |name: &str, address: &str| Entry {
-            name: name.to_owned(),
+        let judge = Arc::new(Judge::new(Arc::clone(&config.policy)));
+        let yard = Yard { flow, identity: Arc::default(), config, judge };
+        yard.know(&[("lab-1", LAB), ("payroll", PAYROLL)]);
+        yard
+    }
+
+    /// The inventory names these machines from now on.
+    pub(super) fn know(&self, machines: &[(&str, &str)]) {
+        let entry = |(name, address): &(&str, &str)| Entry {
+            name: (*name).to_owned(),
             addresses: vec![address.parse().unwrap()],
             ..Entry::default()
         };
-        let entries = [machine("lab-1", LAB), machine("payroll", PAYROLL)];
-        let group_of = |facts: &[_]| config.policy.group_of(facts).map(str::to_owned);
-        let snapshot = Snapshot::grouped(&Local::default(), &entries, &group_of);
-        let judge = Arc::new(Judge::new(Arc::clone(&config.policy)));
-        Yard { flow, identity: Arc::new(ArcSwap::from_pointee(snapshot)), config, judge }
+        let entries: Vec<Entry> = machines.iter().map(entry).collect();
+        let group_of = |facts: &[_]| self.config.policy.group_of(facts).map(str::to_owned);
+        let now = self.identity.load().renewed(&Local::default(), &entries, &group_of);
+        self.identity.store(Arc::new(now));
+    }
+
+    /// The gateway is started again, on what the journal holds.
+    pub(super) fn restart(&mut self, machines: &[(&str, &str)]) {
+        self.identity = Arc::default();
+        self.know(machines);
+        self.judge = Arc::new(Judge::restored(Arc::clone(&self.config.policy), self.journal().marks(MARKS)));
+        self.intake().restore_register();
     }
 
     fn journal(&self) -> &Journal {
         &self.flow.journal
     }
 
-    fn intake(&self) -> Intake {
+    pub(super) fn intake(&self) -> Intake {
         Intake::new(self.journal().clone(), Arc::clone(&self.identity), "in", Arc::default())
             .judged_by(Some(Arc::clone(&self.judge)))
     }
 
     /// Takes in lines that come from that address.
-    async fn take(&self, address: &str, lines: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+    pub(super) async fn take(&self, address: &str, lines: impl IntoIterator<Item = impl AsRef<[u8]>>) {
         let intake = self.intake();
         let origin = Origin {
             peer: address.into(),
@@ -77,7 +92,7 @@ impl Yard {
     }
 
     /// Everything at the two files: lines of CEF, events of JSON.
-    async fn delivered(&self) -> (Vec<String>, Vec<Value>) {
+    pub(super) async fn delivered(&self) -> (Vec<String>, Vec<Value>) {
         for part in &self.config.sinks {
             let sink = part.options.open(&self.flow.context(&part.name)).unwrap();
             let running = self.flow.start(&part.name, sink);
@@ -91,12 +106,12 @@ impl Yard {
     }
 }
 
-fn recorded() -> Vec<String> {
+pub(super) fn recorded() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/docker-events/engine-28.5.ndjson");
     std::fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn findings(events: &[Value]) -> Vec<&Value> {
+pub(super) fn findings(events: &[Value]) -> Vec<&Value> {
     events.iter().filter(|event| event["rule.id"].is_string()).collect()
 }
 

@@ -1,10 +1,11 @@
-//! The gateway against software written by others: rsyslog, syslog-ng, a Docker Engine, S3 servers.
+//! The gateway against software written by others: rsyslog, syslog-ng, a Docker Engine, S3 servers, a browser.
 //!
 //! `tests/setup-peers` installs them. An absent peer is a failure, unless `WHARFINGER_PEERS=off`.
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod archive;
+mod browser;
 mod containers;
 mod custody;
 mod docker;
