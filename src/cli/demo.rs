@@ -27,14 +27,16 @@ pub(super) struct Arguments {
     /// Where the page is
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8686")]
     admin: SocketAddr,
+
+    /// How much faster than life the day passes; the default makes it four minutes
+    #[arg(long, value_name = "TIMES", default_value_t = 360, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    speed: u32,
 }
 
 const CONFIG: &str = include_str!("../../demo/wharfinger.yaml");
 const MACHINES: &str = include_str!("../../demo/machines.yaml");
 const DAY: &str = include_str!("../../demo/day.log");
 
-/// A day of the recording takes four minutes, and begins anew.
-const SPEED: u32 = 360;
 const DAY_SECONDS: u32 = 24 * 3600;
 /// How often it is looked whether the gateway listens already.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -45,10 +47,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     eprintln!("the page      http://{}/", arguments.admin);
     eprintln!("findings      {} (CEF)", dir.join("findings.cef").display());
     eprintln!("configuration {}", config.display());
-    eprintln!("a day of the recording takes four minutes; Ctrl-C ends the demo\n");
+    let seconds = DAY_SECONDS / arguments.speed;
+    eprintln!(
+        "a day of the recording takes {seconds} s, and a machine is silent after a minute; Ctrl-C ends the demo\n"
+    );
     let socket = dir.join("relay.sock");
     // It ends with the process.
-    thread::spawn(move || play(&socket));
+    let speed = arguments.speed;
+    thread::spawn(move || play(&socket, speed));
     let file = ConfigFile { config: Some(config), data_dir: None };
     run::run(&run::Arguments { file, log: "warn".to_owned() })
 }
@@ -68,7 +74,7 @@ fn write(dir: &Path, admin: SocketAddr) -> anyhow::Result<PathBuf> {
 }
 
 /// Sends the recording to the gateway again and again, until it listens no more.
-fn play(socket: &Path) {
+fn play(socket: &Path, speed: u32) {
     let mut stream = loop {
         match UnixStream::connect(socket) {
             Ok(stream) => break stream,
@@ -80,7 +86,7 @@ fn play(socket: &Path) {
         for line in DAY.lines() {
             let Some((second, message)) = line.split_once(' ') else { continue };
             let second = second.parse::<u32>().unwrap_or(0);
-            let due = Duration::from_secs(u64::from(DAY_SECONDS) * day + u64::from(second)) / SPEED;
+            let due = Duration::from_secs(u64::from(DAY_SECONDS) * day + u64::from(second)) / speed;
             thread::sleep(due.saturating_sub(begun.elapsed()));
             if send(&mut stream, message).is_err() {
                 return;
