@@ -7,6 +7,7 @@ mod act;
 mod common;
 mod finding;
 mod gap;
+mod made;
 mod tally;
 
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use arc_swap::ArcSwap;
 use wharfinger_formats::{Choice, Context, Event, Field, Offset, Time, stored};
 
 use crate::identity::Snapshot;
-use crate::journal::{Batch, Journal};
+use crate::journal::{Batch, Journal, Position};
 use crate::policy::Judge;
 use crate::stats::{self, SourceStats};
 
@@ -76,6 +77,8 @@ pub struct Frames {
     event: Event<'static>,
     /// The findings in the batch.
     found: Vec<InBatch>,
+    /// Where the batch that was appended last begins.
+    stored: Option<Position>,
 }
 
 impl Frames {
@@ -147,6 +150,7 @@ impl Intake {
             common: None,
             event: Event::new(b""),
             found: Vec::new(),
+            stored: None,
         }
     }
 
@@ -216,6 +220,7 @@ impl Intake {
             match self.journal.append(batch).await {
                 Ok(receipt) => {
                     self.stored(&mut frames.found, receipt.first);
+                    frames.stored = Some(receipt.first);
                     frames.batch = receipt.batch;
                 }
                 Err(_) if planted!(RefusalAcknowledged) => {}
@@ -239,6 +244,7 @@ impl Intake {
             match self.journal.try_append(batch).await {
                 Ok(receipt) => {
                     self.stored(&mut frames.found, receipt.first);
+                    frames.stored = Some(receipt.first);
                     frames.batch = receipt.batch;
                 }
                 Err(error) => {
@@ -253,6 +259,7 @@ impl Intake {
     /// Takes the batch out of `frames`, with what it adds to the source's tally; none if empty.
     fn counted(&self, frames: &mut Frames) -> Option<Batch> {
         let mut batch = std::mem::take(&mut frames.batch);
+        frames.stored = None;
         // A finding is the gateway's own and stands in its tally.
         let events = (batch.len() - frames.found.len()) as u64;
         if events > 0 && !planted!(TallyForgotten) {

@@ -14,6 +14,8 @@ pub struct SourceStats {
     pub unparsed: AtomicU64,
     /// Of the received: frames over the limit, of which only the head was kept.
     pub oversize: AtomicU64,
+    /// Left out by the source's own options; they count as not received.
+    pub excluded: AtomicU64,
     /// Dropped for want of room, and not yet declared by a gap record.
     pub undeclared: AtomicU64,
     /// Of the received: a parser panicked on them.

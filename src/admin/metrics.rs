@@ -53,10 +53,11 @@ impl Collector for Metrics {
 
 fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceView]) -> fmt::Result {
     type Read = fn(&stats::SourceStats) -> u64;
-    let columns: [(&str, &str, Read); 4] = [
+    let columns: [(&str, &str, Read); 5] = [
         ("component_received_event_bytes", "Bytes of frames taken in", |stats| stats::read(&stats.received_bytes)),
         ("component_unparsed_events", "Events no parser accepted", |stats| stats::read(&stats.unparsed)),
         ("component_oversize_events", "Frames over the limit", |stats| stats::read(&stats.oversize)),
+        ("component_excluded_events", "Events left out by options of the source", |stats| stats::read(&stats.excluded)),
         ("component_panics", "Frames a parser panicked on", |stats| stats::read(&stats.panics)),
     ];
     for (name, help, read) in columns {

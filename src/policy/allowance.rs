@@ -2,9 +2,10 @@
 //!
 //! Invariant: what an event does not say, or the policy does not, is never a finding.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use wharfinger_formats::{Event, Field, Time};
+use wharfinger_formats::{Event, Field, Time, Value};
 
 use super::hours::Hours;
 
@@ -20,6 +21,16 @@ pub enum Allowance {
     Images,
     /// Privileged containers.
     Privileged,
+    /// Namespaces of the machine in containers.
+    HostNamespaces,
+    /// Folders of the machine in containers.
+    HostMounts,
+    /// Sockets of engines in containers.
+    DockerSocket,
+    /// What containers may do beyond the engine's defaults.
+    Capabilities,
+    /// Where containers can be reached from outside.
+    PublishedPorts,
     /// Commands in running containers.
     Exec,
     /// Shells among them.
@@ -44,12 +55,48 @@ impl Allowance {
             Allowance::Registries => "registries",
             Allowance::Images => "images",
             Allowance::Privileged => "privileged",
+            Allowance::HostNamespaces => "host_namespaces",
+            Allowance::HostMounts => "host_mounts",
+            Allowance::DockerSocket => "docker_socket",
+            Allowance::Capabilities => "capabilities",
+            Allowance::PublishedPorts => "published_ports",
             Allowance::Exec => "exec",
             Allowance::Shell => "shell",
             Allowance::Users => "users",
             Allowance::WorkingHours => "working_hours",
             Allowance::SilentAfter => "silent_after",
             Allowance::UnknownSenders => "unknown_senders",
+        }
+    }
+}
+
+/// The group of extras that hold what the engine told of a container.
+const INSPECT: &str = "inspect";
+
+impl Allowance {
+    /// The list that it asks for, if it asks for one: an extra of [`INSPECT`].
+    fn list(self) -> Option<&'static str> {
+        match self {
+            Allowance::HostNamespaces | Allowance::HostMounts | Allowance::Capabilities | Allowance::PublishedPorts => {
+                Some(self.name())
+            }
+            _ => None,
+        }
+    }
+
+    /// That list, as JSON.
+    pub(super) fn told<'e>(self, event: &'e Event<'_>) -> Option<&'e str> {
+        let list = self.list()?;
+        match event.extras().find(|extra| extra.group == INSPECT && extra.name == list)?.value {
+            Value::Json(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Puts it back into an event.
+    pub(super) fn tell(self, json: &str, event: &mut Event<'_>) {
+        if let Some(list) = self.list() {
+            event.extra(INSPECT, list, Value::Json(json));
         }
     }
 }
@@ -69,6 +116,11 @@ pub(super) struct Allowances {
     pub(super) registries: Option<Vec<Glob>>,
     pub(super) images: Option<Vec<Glob>>,
     pub(super) privileged: Option<Permission>,
+    pub(super) host_namespaces: Option<Vec<Glob>>,
+    pub(super) host_mounts: Option<Vec<Glob>>,
+    pub(super) docker_socket: Option<Permission>,
+    pub(super) capabilities: Option<Vec<Glob>>,
+    pub(super) published_ports: Option<Vec<Glob>>,
     pub(super) exec: Option<Permission>,
     pub(super) shell: Option<Permission>,
     pub(super) users: Option<Vec<Glob>>,
@@ -93,6 +145,11 @@ impl Allowances {
         match allowance {
             Allowance::Docker => permission(self.docker),
             Allowance::Privileged => permission(self.privileged),
+            Allowance::HostNamespaces => all_listed(self.host_namespaces.as_deref(), allowance.told(event)),
+            Allowance::HostMounts => all_listed(self.host_mounts.as_deref(), allowance.told(event)),
+            Allowance::DockerSocket => permission(self.docker_socket),
+            Allowance::Capabilities => all_listed(self.capabilities.as_deref(), allowance.told(event)),
+            Allowance::PublishedPorts => all_listed(self.published_ports.as_deref(), allowance.told(event)),
             Allowance::Exec => permission(self.exec),
             Allowance::Shell => permission(self.shell),
             Allowance::Registries => listed(self.registries.as_deref(), || {
@@ -124,6 +181,11 @@ impl Allowances {
             registries: self.registries.or(other.registries),
             images: self.images.or(other.images),
             privileged: self.privileged.or(other.privileged),
+            host_namespaces: self.host_namespaces.or(other.host_namespaces),
+            host_mounts: self.host_mounts.or(other.host_mounts),
+            docker_socket: self.docker_socket.or(other.docker_socket),
+            capabilities: self.capabilities.or(other.capabilities),
+            published_ports: self.published_ports.or(other.published_ports),
             exec: self.exec.or(other.exec),
             shell: self.shell.or(other.shell),
             users: self.users.or(other.users),
@@ -138,6 +200,7 @@ impl Allowances {
         let permission = match allowance {
             Allowance::Docker => self.docker,
             Allowance::Privileged => self.privileged,
+            Allowance::DockerSocket => self.docker_socket,
             Allowance::Exec => self.exec,
             Allowance::Shell => self.shell,
             _ => None,
@@ -152,6 +215,11 @@ impl Allowances {
             Allowance::Registries => self.registries.is_some(),
             Allowance::Images => self.images.is_some(),
             Allowance::Privileged => self.privileged.is_some(),
+            Allowance::HostNamespaces => self.host_namespaces.is_some(),
+            Allowance::HostMounts => self.host_mounts.is_some(),
+            Allowance::DockerSocket => self.docker_socket.is_some(),
+            Allowance::Capabilities => self.capabilities.is_some(),
+            Allowance::PublishedPorts => self.published_ports.is_some(),
             Allowance::Exec => self.exec.is_some(),
             Allowance::Shell => self.shell.is_some(),
             Allowance::Users => self.users.is_some(),
@@ -179,6 +247,14 @@ fn listed<'e>(list: Option<&[Glob]>, names: impl FnOnce() -> Option<[Option<&'e 
     let Some(list) = list else { return Verdict::NotAsked };
     let Some(names) = names() else { return Verdict::NotTold };
     is(names.into_iter().flatten().any(|name| list.iter().any(|glob| glob.has(name))))
+}
+
+/// Everything on the list that the engine told of a container must be on that of the group, too.
+fn all_listed(list: Option<&[Glob]>, told: Option<&str>) -> Verdict {
+    let Some(list) = list else { return Verdict::NotAsked };
+    let told = told.and_then(|told| serde_json::from_str::<Vec<Cow<'_, str>>>(told).ok());
+    let Some(told) = told else { return Verdict::NotTold };
+    is(told.iter().all(|name| list.iter().any(|glob| glob.has(name))))
 }
 
 /// When it happened; by our clock where the sender names no time.
@@ -288,5 +364,20 @@ mod tests {
         assert_eq!(allowances.judge(Allowance::Images, &event, 0), Verdict::Forbidden);
         event.set(Field::ImageDigest, "sha256:1734");
         assert_eq!(allowances.judge(Allowance::Images, &event, 0), Verdict::Allowed);
+    }
+
+    #[test]
+    fn all_of_a_list_must_be_allowed() {
+        let mut event = Event::new(b"");
+        let globs = |texts: &[&str]| Some(texts.iter().map(|text| Glob::new(text)).collect());
+        let mut allowances = Allowances { host_mounts: globs(&["/srv/*"]), ..Allowances::default() };
+        assert_eq!(allowances.judge(Allowance::Capabilities, &event, 0), Verdict::NotAsked);
+        assert_eq!(allowances.judge(Allowance::HostMounts, &event, 0), Verdict::NotTold);
+        event.extra("inspect", "host_mounts", Value::Json(r#"["/etc","/srv/a"]"#));
+        assert_eq!(allowances.judge(Allowance::HostMounts, &event, 0), Verdict::Forbidden);
+        allowances.host_mounts = globs(&["/srv/*", "/etc"]);
+        assert_eq!(allowances.judge(Allowance::HostMounts, &event, 0), Verdict::Allowed);
+        allowances.host_mounts = globs(&[]);
+        assert_eq!(allowances.judge(Allowance::HostMounts, &event, 0), Verdict::Forbidden);
     }
 }

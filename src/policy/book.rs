@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value, json};
 use wharfinger_formats::{Event, Field, Time};
 
-use super::allowance;
+use super::allowance::{self, Allowance};
 use super::finding::TAKEN;
 
 /// So many findings may be open for one rule. Beyond, the one that was seen last the longest ago is forgotten: it
@@ -16,6 +16,8 @@ use super::finding::TAKEN;
 pub(super) const OPEN_MAX: usize = 4096;
 /// Values that are kept of a cause are cut at so many bytes.
 const VALUE_BYTES_MAX: usize = 1024;
+/// A list that is longer is not kept: what cannot be judged again stays open.
+const LIST_BYTES_MAX: usize = 8 * 1024;
 /// Entries are marks of the journal under this name and their id.
 pub const MARKS: &str = "wharfinger/finding/";
 
@@ -54,6 +56,8 @@ pub(super) struct Open {
     pub(super) happened: Time,
     /// and where, and on what.
     pub(super) cause: Vec<(Field, String)>,
+    /// What its rule asked for, if that is a list.
+    pub(super) list: Option<String>,
 }
 
 impl Open {
@@ -72,11 +76,14 @@ impl Open {
             over: None,
             happened: now,
             cause,
+            list: None,
         }
     }
 
     /// Keeps what is needed of a cause to judge it again.
-    pub(super) fn keep(&mut self, cause: &Event<'_>) {
+    pub(super) fn keep(&mut self, cause: &Event<'_>, unless: Option<Allowance>) {
+        let list = unless.and_then(|unless| unless.told(cause));
+        self.list = list.filter(|list| list.len() <= LIST_BYTES_MAX).map(str::to_owned);
         self.happened = allowance::time(cause).unwrap_or(self.last);
         self.cause.clear();
         for field in TAKEN.into_iter().chain([Field::EventClass, Field::Peer, Field::Reason]) {
@@ -84,6 +91,15 @@ impl Open {
                 self.cause.push((field, text[..text.floor_char_boundary(VALUE_BYTES_MAX)].to_owned()));
             }
         }
+    }
+
+    /// The event that was told, as far as it is kept.
+    pub(super) fn event(&self, unless: Option<Allowance>) -> Event<'static> {
+        let mut event = event_of(&self.cause);
+        if let (Some(unless), Some(list)) = (unless, &self.list) {
+            unless.tell(list, &mut event);
+        }
+        event
     }
 
     /// The mark it is stored as.
@@ -97,7 +113,7 @@ impl Open {
         let entry = json!({
             "rule": rule, "machine": machine, "id": self.id, "first": self.first.0, "last": self.last.0,
             "count": self.count, "told": self.told.map(|told| told.0), "told_id": self.told_id,
-            "cause_id": self.cause_id, "happened": self.happened.0, "cause": cause,
+            "cause_id": self.cause_id, "happened": self.happened.0, "cause": cause, "list": self.list,
         });
         entry.to_string().into_bytes()
     }
@@ -122,15 +138,16 @@ impl Open {
             over: None,
             happened: time("happened")?,
             cause: entry["cause"].as_object()?.iter().filter_map(field).collect(),
+            list: text("list"),
         };
         Some((text("rule")?, text("machine")?.into(), open))
     }
 }
 
-/// The event that was told, as far as it is kept.
-pub(super) fn event_of(cause: &[(Field, String)]) -> Event<'static> {
+/// An event with these facts.
+pub(super) fn event_of(facts: &[(Field, String)]) -> Event<'static> {
     let mut event = Event::new(b"");
-    cause.iter().for_each(|(field, text)| event.set(*field, text.as_str()));
+    facts.iter().for_each(|(field, text)| event.set(*field, text.as_str()));
     event
 }
 
@@ -167,7 +184,9 @@ mod tests {
         let mut event = Event::new(b"");
         event.set(Field::VmName, "web \"1\"");
         event.set(Field::EventClass, &"é".repeat(1000));
-        open.keep(&event);
+        event.extra("inspect", "host_mounts", wharfinger_formats::Value::Json(r#"["/etc"]"#));
+        open.keep(&event, Some(Allowance::HostMounts));
+        assert_eq!(open.event(Some(Allowance::HostMounts)).extras().len(), 1);
         (open.count, open.told_count, open.told) = (7, 7, Some(Time(6)));
         let (rule, machine, read) = Open::from_bytes(&open.to_bytes("r", "m")).unwrap();
         assert_eq!((&*rule, &*machine), ("r", "m"));

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arc_swap::ArcSwap;
 use wharfinger_formats::{Event, Field, Time};
 
-use super::book::{self, Book, Open, Page};
+use super::book::{Book, Open, Page};
 use super::finding::{self, Finding, State};
 use super::stock::Standings;
-use super::{Answer, Ask, Policy, Rule};
+use super::{Answer, Ask, Policy, Rule, Verdict};
 
 /// What names a machine in the book is cut at so many bytes.
 const MACHINE_BYTES_MAX: usize = 256;
@@ -156,7 +156,7 @@ impl Judge {
         known.told = Some(now);
         known.told_count = known.count;
         known.stale = false;
-        known.keep(event);
+        known.keep(event, rule.unless);
         let mark = (known.mark(), known.to_bytes(&rule.id, machine));
         tell(&finding_of(rule, known, state), Told { rule: number, machine: machine.into(), mark });
     }
@@ -265,14 +265,15 @@ impl Judge {
             let after = crate::part::Interval::seconds(self.policy.resolve_after.as_secs());
             return Some(format!("it has not happened again for {after}"));
         }
-        let mut event = book::event_of(&open.cause);
+        let mut event = open.event(rule.unless);
         event.set(Field::Time, open.happened);
         match group_of(&open.cause) {
             Some(group) => event.set(Field::VmGroup, group.as_str()),
             None => event.remove(Field::VmGroup),
         }
         match self.policy.answer_again(rule, &event, now) {
-            Answer::Finding | Answer::OtherEvent => None,
+            // What is not known any more cannot be called allowed.
+            Answer::Finding | Answer::OtherEvent | Answer::Fine(Verdict::NotTold) => None,
             Answer::Excepted(reason) => Some(format!("it is excepted: {reason}")),
             Answer::Fine(_) => {
                 Some(format!("the policy allows it now ({})", self.policy.describe_group(rule.unless, &event)))
@@ -289,7 +290,7 @@ impl Judge {
             What::Resolved(why) => (State::Resolved(why), Vec::new()),
         };
         let finding = finding_of(rule, &due.open, state);
-        Some((finding, book::event_of(&due.open.cause), &due.open.told_id, (due.open.mark(), value)))
+        Some((finding, due.open.event(rule.unless), &due.open.told_id, (due.open.mark(), value)))
     }
 
     /// This one is stored under that id.

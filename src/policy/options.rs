@@ -49,6 +49,16 @@ pub struct GroupOptions {
     pub images: Option<Vec<String>>,
     /// Privileged containers. Default: not judged.
     pub privileged: Option<Permission>,
+    /// Namespaces of the machine that containers may have: `network`, `pid`, `ipc`, `uts`, `user`. Default: not judged.
+    pub host_namespaces: Option<Vec<String>>,
+    /// Folders and files of the machine that containers may have, with `*`. Default: not judged.
+    pub host_mounts: Option<Vec<String>>,
+    /// The socket of an engine in a container: whoever has it is root on the machine. Default: not judged.
+    pub docker_socket: Option<Permission>,
+    /// Capabilities that containers may have beyond the engine's defaults: `NET_ADMIN`. Default: not judged.
+    pub capabilities: Option<Vec<String>>,
+    /// Where containers may be reached from outside, with `*`: `127.0.0.1:*`, `*:443/tcp`. Default: not judged.
+    pub published_ports: Option<Vec<String>>,
     /// Commands in running containers. Default: not judged.
     pub exec: Option<Permission>,
     /// Shells in running containers. Default: not judged.

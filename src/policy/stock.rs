@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use wharfinger_formats::{Field, Time};
 
-use super::book::{self, Open};
+use super::book::Open;
 use super::finding::State;
 use super::judge::finding_of;
 use super::{Ask, Clock, Judge, Rule};
@@ -110,7 +110,7 @@ impl Judge {
     }
 
     fn list(&self, rule: &Rule, machine: &str, open: &Open) -> Listed {
-        let cause = book::event_of(&open.cause);
+        let cause = open.event(rule.unless);
         Listed {
             id: open.id.clone(),
             rule: rule.id.clone(),

@@ -163,7 +163,7 @@ impl Judge {
             let mut open = Open::new(finding::id(&rule.id, machine, now), now);
             let mut cause: Event<'static> = book::event_of(facts);
             cause.set(Field::Reason, note.as_str());
-            open.keep(&cause);
+            open.keep(&cause, None);
             (open.count, open.last) = (1, *last);
             page.insert((*machine).into(), open);
         }

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use crate::shared::{self, Shared};
-use crate::support::process::{Process, eventually};
+use crate::support::pki::Pki;
+use crate::support::process::{Process, eventually, free_port};
 
 /// The name of the image every container is made from.
 pub const IMAGE: &str = "wharf/box:1";
@@ -18,6 +19,8 @@ pub const IMAGE: &str = "wharf/box:1";
 pub struct Engine {
     folder: PathBuf,
     process: Process,
+    pki: Pki,
+    port: u16,
 }
 
 /// The Engine of this test binary, started when first asked for.
@@ -29,6 +32,8 @@ pub fn engine() -> Shared<Engine> {
 impl Engine {
     fn start() -> Engine {
         let folder = shared::folder("docker");
+        let pki = Pki::create(&folder);
+        let port = free_port();
         let mut command = Command::new("dockerd");
         command
             .arg("--data-root")
@@ -39,10 +44,21 @@ impl Engine {
             .arg(folder.join("docker.pid"))
             .arg("--host")
             .arg(format!("unix://{}", folder.join("docker.sock").display()))
+            .arg("--host")
+            .arg(format!("tcp://127.0.0.1:{port}"))
+            .arg("--tlsverify")
+            .arg("--tlscacert")
+            .arg(&pki.authority)
+            .arg("--tlscert")
+            .arg(&pki.server.certificate)
+            .arg("--tlskey")
+            .arg(&pki.server.key)
             .args(["--bridge=none", "--iptables=false", "--ip6tables=false", "--shutdown-timeout=5"]);
         let process = Process::start_shared("dockerd", &folder, &command);
-        process.wait_for("the API", Duration::from_secs(60), |line| line.contains("API listen on").then_some(()));
-        let engine = Engine { folder, process };
+        process.wait_for("the API", Duration::from_secs(60), |line| {
+            line.contains("API listen on").then(|| line.contains(".sock")).filter(|is_file| *is_file)
+        });
+        let engine = Engine { folder, process, pki, port };
         engine.import_image();
         engine
     }
@@ -66,6 +82,16 @@ impl Engine {
     /// The socket of the API.
     pub fn socket(&self) -> PathBuf {
         self.folder.join("docker.sock")
+    }
+
+    /// Where the API is on the network, over TLS.
+    pub fn address(&self) -> String {
+        format!("localhost:{}", self.port)
+    }
+
+    /// The authority of the Engine, and a client that it lets in.
+    pub fn pki(&self) -> &Pki {
+        &self.pki
     }
 
     /// Runs the docker command line; answers its stdout.

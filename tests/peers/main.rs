@@ -10,6 +10,7 @@ mod containers;
 mod custody;
 mod docker;
 mod harness;
+mod inspect;
 mod objects;
 mod pycef;
 mod replay;

@@ -1,6 +1,7 @@
 //! Docker events from an engine that is played: what it is asked, what it answers, when it goes.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,8 +14,8 @@ use super::{Seen, Yard, within};
 const NOW: i64 = 1_795_251_800;
 
 /// A connection on which `/events` was asked for.
-struct Asked {
-    path: String,
+pub(super) struct Asked {
+    pub(super) path: String,
     stream: UnixStream,
 }
 
@@ -27,39 +28,63 @@ impl Asked {
         self.stream.write_all(&chunk).await.unwrap();
     }
 
-    async fn events(&mut self, events: &[String]) {
+    pub(super) async fn events(&mut self, events: &[String]) {
         self.chunk((events.join("\n") + "\n").as_bytes()).await;
     }
 }
 
 /// Answers `/version` as Docker 20.10 does, begins to answer `/events`, and hands that on.
 fn engine(path: &Path, version: &'static str) -> mpsc::Receiver<Asked> {
+    engine_that(path, version, |_| None)
+}
+
+/// The same; whatever else is asked for gets the status and body that `answer` has for it, or none at all.
+pub(super) fn engine_that(
+    path: &Path,
+    version: &'static str,
+    answer: impl Fn(&str) -> Option<(u16, String)> + Send + Sync + 'static,
+) -> mpsc::Receiver<Asked> {
     let listener = UnixListener::bind(path).unwrap();
     let (sender, receiver) = mpsc::channel(1);
+    let answer = Arc::new(answer);
     tokio::spawn(async move {
-        loop {
-            let Ok((mut stream, _)) = listener.accept().await else { return };
-            while let Some(path) = request(&mut stream).await {
-                let (head, body) = match path.as_str() {
-                    "/version" => (format!("Content-Length: {}\r\n", version.len()), version),
-                    _ => ("Transfer-Encoding: chunked\r\n".to_owned(), ""),
-                };
-                let date = "Date: Sat, 21 Nov 2026 09:03:20 GMT\r\n";
-                let answer = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n{date}{head}\r\n{body}");
-                stream.write_all(answer.as_bytes()).await.unwrap();
-                if path.contains("/events") {
-                    if sender.send(Asked { path, stream }).await.is_err() {
-                        return;
-                    }
-                    break;
-                }
-            }
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(stream, version, sender.clone(), Arc::clone(&answer)));
         }
     });
     receiver
 }
 
-const VERSION: &str = r#"{"Platform":{"Name":""},"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
+async fn serve(
+    mut stream: UnixStream,
+    version: &'static str,
+    sender: mpsc::Sender<Asked>,
+    answer: Arc<impl Fn(&str) -> Option<(u16, String)>>,
+) {
+    while let Some(path) = request(&mut stream).await {
+        let (status, framing, body) = match path.as_str() {
+            "/version" => (200, format!("Content-Length: {}", version.len()), version.to_owned()),
+            path if path.contains("/events") => (200, "Transfer-Encoding: chunked".to_owned(), String::new()),
+            path => match answer(path) {
+                Some((status, body)) => (status, format!("Content-Length: {}", body.len()), body),
+                None => std::future::pending().await,
+            },
+        };
+        let date = "Date: Sat, 21 Nov 2026 09:03:20 GMT";
+        let answer =
+            format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{date}\r\n{framing}\r\n\r\n{body}");
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+        if path.contains("/events") {
+            let _ = sender.send(Asked { path, stream }).await;
+            return;
+        }
+    }
+}
+
+pub(super) const VERSION: &str =
+    r#"{"Platform":{"Name":""},"Version":"20.10.24","ApiVersion":"1.41","MinAPIVersion":"1.12"}"#;
 
 /// The path of the next request, which must be a GET.
 async fn request(stream: &mut UnixStream) -> Option<String> {
@@ -76,14 +101,19 @@ async fn request(stream: &mut UnixStream) -> Option<String> {
 }
 
 fn event(nanos_before_now: i64, action: &str) -> String {
+    event_of("c1", nanos_before_now, action)
+}
+
+/// An event of that container.
+pub(super) fn event_of(id: &str, nanos_before_now: i64, action: &str) -> String {
     let nanos = NOW * 1_000_000_000 - nanos_before_now;
     let time = nanos / 1_000_000_000;
     format!(
-        r#"{{"status":"{action}","id":"c1","from":"alpine","Type":"container","Action":"{action}","Actor":{{"ID":"c1","Attributes":{{"image":"alpine","name":"web"}}}},"scope":"local","time":{time},"timeNano":{nanos}}}"#
+        r#"{{"status":"{action}","id":"{id}","from":"alpine","Type":"container","Action":"{action}","Actor":{{"ID":"{id}","Attributes":{{"image":"alpine","name":"web"}}}},"scope":"local","time":{time},"timeNano":{nanos}}}"#
     )
 }
 
-fn socket(yard: &Yard) -> PathBuf {
+pub(super) fn socket(yard: &Yard) -> PathBuf {
     yard.folder.path().join("docker.sock")
 }
 
@@ -91,7 +121,7 @@ fn socket(yard: &Yard) -> PathBuf {
 async fn events_in_any_chunks_and_a_reconnect_without_a_gap() {
     let mut yard = Yard::new();
     let path = socket(&yard);
-    let source = yard.start("docker", json!({"socket": path}));
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
     // The engine comes later than the gateway.
     let mut engine = engine(&path, VERSION);
     let mut asked = within(engine.recv()).await.unwrap();
@@ -123,7 +153,7 @@ async fn what_the_engine_forgot_is_a_gap_also_after_a_restart() {
     let mut yard = Yard::new();
     let path = socket(&yard);
     let mut engine = engine(&path, VERSION);
-    let source = yard.start("docker", json!({"socket": path}));
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
     let mut asked = within(engine.recv()).await.unwrap();
     let start = event(5_000_000_000, "start");
     asked.events(std::slice::from_ref(&start)).await;
@@ -131,7 +161,7 @@ async fn what_the_engine_forgot_is_a_gap_also_after_a_restart() {
     source.stop().await;
 
     // 300 events while the gateway was down: the last seen one is no longer among the 256.
-    let source = yard.start("docker", json!({"socket": path}));
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
     let mut asked = within(engine.recv()).await.unwrap();
     assert_eq!(asked.path, "/v1.41/events?since=1795251794.000000000");
     let remembered: Vec<_> = (0..256).map(|number| event(4_000_000_000 - number, "kill")).collect();
@@ -155,7 +185,7 @@ async fn what_the_engine_forgot_is_a_gap_also_after_a_restart() {
 async fn an_engine_that_answers_oddly_never_ends_the_source() {
     let mut yard = Yard::new();
     let path = socket(&yard);
-    let source = yard.start("docker", json!({"socket": path}));
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
     {
         let listener = UnixListener::bind(&path).unwrap();
         for answer in ["garbage\r\n\r\n", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", ""] {
@@ -185,7 +215,7 @@ async fn the_reader_never_waits_for_the_journal() {
     let mut yard = Yard::with_budget(16 << 20);
     let path = socket(&yard);
     let mut engine = engine(&path, VERSION);
-    let source = yard.start("docker", json!({"socket": path}));
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
     let mut asked = within(engine.recv()).await.unwrap();
     // Far more than journal and ring hold, and nobody reads the journal: the engine must not notice.
     let count = 40_000;

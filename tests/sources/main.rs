@@ -6,6 +6,7 @@
 mod docker;
 mod file;
 mod hec;
+mod inspect;
 mod syslog;
 mod tls;
 
@@ -41,8 +42,9 @@ struct Yard {
 /// An event as a sink would read it.
 #[derive(Debug, Clone, PartialEq)]
 struct Seen {
+    position: u64,
     raw: Vec<u8>,
-    fields: BTreeMap<&'static str, String>,
+    fields: BTreeMap<String, String>,
 }
 
 impl Seen {
@@ -113,7 +115,7 @@ impl Yard {
             let read = tokio::time::timeout(DEADLINE, self.cursor.read(&mut chunk, 1 << 20)).await;
             let Ok(read) = read else { panic!("{} of {count} events: {:?}", self.waiting.len(), self.waiting.last()) };
             read.unwrap();
-            self.waiting.extend(chunk.records().map(|record| seen(record.payload)));
+            self.waiting.extend(chunk.records().map(|record| seen(record.position.0, record.payload)));
             if let Some(last) = chunk.records().last() {
                 self.cursor.commit(last.position.next()).unwrap();
             }
@@ -130,17 +132,19 @@ impl Yard {
     async fn is_empty(&mut self) {
         let mut chunk = Chunk::new();
         let more = self.cursor.try_read(&mut chunk, 1 << 20).await.unwrap();
-        let more: Vec<_> = chunk.records().filter(|_| more).map(|record| seen(record.payload)).collect();
+        let more: Vec<_> =
+            chunk.records().filter(|_| more).map(|record| seen(record.position.0, record.payload)).collect();
         assert!(more.is_empty() && self.waiting.is_empty(), "{more:?} {:?}", self.waiting);
     }
 }
 
-fn seen(payload: &[u8]) -> Seen {
+fn seen(position: u64, payload: &[u8]) -> Seen {
     let event = stored::decode(payload, Event::new(b"")).unwrap();
     let text = |value: Value<'_>| match value {
         Value::Str(text) | Value::Json(text) => text.to_owned(),
         other => format!("{other:?}"),
     };
-    let fields = event.fields().map(|(field, value)| (field.name(), text(value))).collect();
-    Seen { raw: event.raw().to_vec(), fields }
+    let fields = event.fields().map(|(field, value)| (field.name().to_owned(), text(value)));
+    let extras = event.extras().map(|extra| (format!("{}.{}", extra.group, extra.name), text(extra.value)));
+    Seen { position, raw: event.raw().to_vec(), fields: fields.chain(extras).collect() }
 }

@@ -1,9 +1,10 @@
 //! The few calls of the Docker Engine API that the gateway makes.
 //!
-//! Invariant: only the paths of [`Call`] can be asked for, and only by GET.
+//! Invariant: only the paths of [`Call`] can be asked for, and only by GET; an id that is none never
+//! becomes part of a path.
 
 use std::fmt;
-use std::path::Path;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -13,7 +14,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::{Request, Response, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::net::UnixStream;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use wharfinger_formats::{Civil, Offset};
 
@@ -21,15 +23,32 @@ use wharfinger_formats::{Civil, Offset};
 const API_NEWEST: Version = Version(1, 51);
 
 /// How long the engine may take to connect and to begin an answer.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// The answer to `/version` is about 1 KiB.
+/// The answer to `/version` is about 1 KiB, and what is said of an error less.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
+/// A container or an image is described in 10 KiB; labels, environment and command can make more of it.
+const OBJECT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// A container in the list takes about 1 KiB.
+const LIST_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Everything that can be asked.
-enum Call<'c> {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Call<'c> {
     Version,
-    Events { api: Version, since: &'c str },
+    Events {
+        since: &'c str,
+    },
+    /// The containers that run.
+    Containers,
+    Container {
+        id: &'c str,
+    },
+    Image {
+        id: &'c str,
+    },
 }
 
 /// Why there is no answer.
@@ -43,8 +62,22 @@ pub(super) enum ClientError {
     Http(#[from] hyper::Error),
     #[error("the engine answered {0} to `GET {1}`")]
     Status(StatusCode, String),
-    #[error("the answer to `GET /version` is not understood: {0}")]
-    Answer(String),
+    #[error("the answer to `GET {0}` is not understood: {1}")]
+    Answer(String, String),
+    #[error("`{0}` is no path of the API")]
+    Path(String),
+}
+
+impl ClientError {
+    /// The engine knows no such object.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, ClientError::Status(StatusCode::NOT_FOUND, _))
+    }
+
+    /// Nobody listens, or the one who did went away in the middle of it: another try may do.
+    pub(super) fn is_of_connection(&self) -> bool {
+        matches!(self, ClientError::Connect(_) | ClientError::Slow | ClientError::Http(_))
+    }
 }
 
 /// A version of the API: `1.41`.
@@ -56,6 +89,10 @@ pub(super) struct Engine {
     sender: SendRequest<Empty<Bytes>>,
     /// The task that moves the bytes; it ends with this.
     connection: JoinSet<()>,
+    /// The newest version of the API that both sides speak.
+    api: Version,
+    /// Who is at the other end, on a network.
+    pub(super) peer: Option<IpAddr>,
 }
 
 /// The endless answer to `GET /events`.
@@ -65,26 +102,30 @@ pub(super) struct EventStream {
     pub(super) api: String,
     /// The engine's time when it began to answer, in seconds since 1970.
     pub(super) asked_at: Option<i64>,
+    /// Who is at the other end, on a network.
+    pub(super) peer: Option<IpAddr>,
     _connection: JoinSet<()>,
 }
 
 impl Engine {
-    /// Connects to the engine's socket.
+    /// Speaks over a stream that is open, and agrees on a version of the API.
     ///
     /// # Errors
-    /// Nobody listens there, or we may not.
-    pub(super) async fn connect(socket: &Path) -> Result<Engine, ClientError> {
-        let connect = async {
-            let stream = UnixStream::connect(socket).await.map_err(ClientError::Connect)?;
-            Ok::<_, ClientError>(http1::handshake(TokioIo::new(stream)).await?)
-        };
-        let (sender, driver) = tokio::time::timeout(ANSWER_MAX, connect).await.map_err(|_| ClientError::Slow)??;
+    /// The answer is none, or not understood.
+    pub(super) async fn over<S>(stream: S, peer: Option<IpAddr>) -> Result<Engine, ClientError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let handshake = tokio::time::timeout(ANSWER_MAX, http1::handshake(TokioIo::new(stream)));
+        let (sender, driver) = handshake.await.map_err(|_| ClientError::Slow)??;
         let mut connection = JoinSet::new();
         connection.spawn(async move {
             // Whoever waits for an answer learns of the error there.
             let _ = driver.await;
         });
-        Ok(Engine { sender, connection })
+        let mut engine = Engine { sender, connection, api: API_NEWEST, peer };
+        engine.api = engine.version().await?;
+        Ok(engine)
     }
 
     /// All events since that moment (`seconds.nanoseconds`), and then those to come.
@@ -92,14 +133,12 @@ impl Engine {
     /// # Errors
     /// The engine does not answer, or not in a way that is understood.
     pub(super) async fn events(mut self, since: &str) -> Result<EventStream, ClientError> {
-        let api = self.version().await?;
-        let answer = self.ask(&Call::Events { api, since }).await?;
+        let answer = self.ask(Call::Events { since }).await?;
         let asked_at = answer.headers().get(header::DATE).and_then(|date| http_date(date.to_str().ok()?));
         let body = answer.into_body();
-        Ok(EventStream { body, api: api.to_string(), asked_at, _connection: self.connection })
+        Ok(EventStream { body, api: self.api.to_string(), asked_at, peer: self.peer, _connection: self.connection })
     }
 
-    /// The newest version of the API that both sides speak.
     async fn version(&mut self) -> Result<Version, ClientError> {
         #[derive(Deserialize)]
         struct Answer {
@@ -108,29 +147,48 @@ impl Engine {
             #[serde(rename = "MinAPIVersion")]
             oldest: Option<String>,
         }
-        let not_understood = |error: &dyn fmt::Display| ClientError::Answer(error.to_string());
-        let body = Limited::new(self.ask(&Call::Version).await?.into_body(), ANSWER_BYTES_MAX);
-        let body = tokio::time::timeout(ANSWER_MAX, body.collect()).await.map_err(|_| ClientError::Slow)?;
-        let body = body.map_err(|error| not_understood(&error))?.to_bytes();
-        let answer: Answer = serde_json::from_slice(&body).map_err(|error| not_understood(&error))?;
-        let newest = Version::parse(&answer.newest)
-            .ok_or_else(|| not_understood(&format_args!("`{}` is not a version", answer.newest)))?;
-        let agreed = API_NEWEST.min(newest);
+        let answer: Answer = self.read(Call::Version).await?;
+        let no_version = || ClientError::Answer("/version".to_owned(), format!("`{}` is no version", answer.newest));
+        let agreed = API_NEWEST.min(Version::parse(&answer.newest).ok_or_else(no_version)?);
         Ok(answer.oldest.as_deref().and_then(Version::parse).map_or(agreed, |oldest| agreed.max(oldest)))
     }
 
-    async fn ask(&mut self, call: &Call<'_>) -> Result<Response<Incoming>, ClientError> {
-        let path = call.to_string();
+    /// The whole answer to a call.
+    ///
+    /// # Errors
+    /// As [`events`](Self::events), or the engine knows no such object.
+    pub(super) async fn read<T: DeserializeOwned>(&mut self, call: Call<'_>) -> Result<T, ClientError> {
+        let not_understood = |cause: &dyn fmt::Display| ClientError::Answer(call.to_string(), cause.to_string());
+        let body = self.ask(call).await?.into_body();
+        let body = collect(body, call.answer_bytes_max()).await.map_err(|error| not_understood(&error))?;
+        serde_json::from_slice(&body).map_err(|error| not_understood(&error))
+    }
+
+    async fn ask(&mut self, call: Call<'_>) -> Result<Response<Incoming>, ClientError> {
+        let path = match call {
+            Call::Version => call.to_string(),
+            _ => format!("/v{}{call}", self.api),
+        };
         let mut request = Request::new(Empty::new());
-        *request.uri_mut() = path.parse().map_err(|_| ClientError::Answer(format!("`{path}` is no path")))?;
+        *request.uri_mut() = call.is_sound().then(|| path.parse().ok()).flatten().ok_or(ClientError::Path(path))?;
         request.headers_mut().insert(header::HOST, header::HeaderValue::from_static("docker"));
         let answer = tokio::time::timeout(ANSWER_MAX, self.sender.send_request(request));
         let answer = answer.await.map_err(|_| ClientError::Slow)??;
         match answer.status() {
             StatusCode::OK => Ok(answer),
-            status => Err(ClientError::Status(status, path)),
+            status => {
+                // What stands in it was said by the status; read, the connection serves again.
+                let _ = collect(answer.into_body(), ANSWER_BYTES_MAX).await;
+                Err(ClientError::Status(status, call.to_string()))
+            }
         }
     }
+}
+
+/// A body of at most so many bytes, in good time.
+async fn collect(body: Incoming, bytes_max: usize) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    let body = Limited::new(body, bytes_max).collect();
+    Ok(tokio::time::timeout(ANSWER_MAX, body).await??.to_bytes())
 }
 
 impl EventStream {
@@ -165,11 +223,33 @@ impl fmt::Display for Version {
     }
 }
 
+impl Call<'_> {
+    /// Whether what stands for an id is one as the engine makes them: hexadecimal digits, for an image behind the
+    /// name of their hash.
+    fn is_sound(self) -> bool {
+        let (Call::Container { id } | Call::Image { id }) = self else { return true };
+        let digits = id.strip_prefix("sha256:").unwrap_or(id);
+        (12..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+
+    fn answer_bytes_max(self) -> usize {
+        match self {
+            Call::Version | Call::Events { .. } => ANSWER_BYTES_MAX,
+            Call::Containers => LIST_BYTES_MAX,
+            Call::Container { .. } | Call::Image { .. } => OBJECT_BYTES_MAX,
+        }
+    }
+}
+
+/// The path, without the version of the API.
 impl fmt::Display for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Call::Version => f.write_str("/version"),
-            Call::Events { api, since } => write!(f, "/v{api}/events?since={since}"),
+            Call::Events { since } => write!(f, "/events?since={since}"),
+            Call::Containers => f.write_str("/containers/json"),
+            Call::Container { id } => write!(f, "/containers/{id}/json"),
+            Call::Image { id } => write!(f, "/images/{id}/json"),
         }
     }
 }
@@ -206,7 +286,17 @@ mod tests {
         }
         assert_eq!(Version::parse("1.41"), Some(Version(1, 41)));
         assert!(Version(1, 9) < Version(1, 41));
-        let call = Call::Events { api: Version(1, 41), since: "1795251800.158734145" };
-        assert_eq!(call.to_string(), "/v1.41/events?since=1795251800.158734145");
+        let call = Call::Events { since: "1795251800.158734145" };
+        assert_eq!(call.to_string(), "/events?since=1795251800.158734145");
+    }
+
+    #[test]
+    fn what_is_no_id_is_never_asked_for() {
+        for id in ["0123456789ab", &"f".repeat(64), &format!("sha256:{}", "0".repeat(64))] {
+            assert!(Call::Image { id }.is_sound(), "{id}");
+        }
+        for id in ["", "web", "../../version", "0123456789ab?all=1", "0123456789a/", &"f".repeat(65)] {
+            assert!(!Call::Container { id }.is_sound(), "{id}");
+        }
     }
 }

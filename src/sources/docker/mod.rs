@@ -1,33 +1,39 @@
 //! `docker`: the events of a Docker Engine, from its API.
 //!
 //! Way of an event here: engine → **reader** (a task that only reads) → ring → **resume** (was it
-//! seen before?) → intake. Invariants: the reader waits for nothing but the engine, since a slow
+//! seen before?) → intake; beside it, **inspect** looks at the containers. Invariants: the reader waits for nothing but the engine, since a slow
 //! reader slows the engine down and loses events unseen; whatever the engine no longer remembers
 //! after a break is declared by a gap record; an engine that is away never ends the gateway.
 
 mod client;
+mod container;
+mod glance;
+mod inspect;
+mod known;
+mod place;
 mod resume;
+mod select;
+mod session;
 
 use std::os::unix::fs::FileTypeExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use self::client::{Engine, EventStream};
-use self::resume::{Facts, Resume};
-use super::lines::{Line, Lines};
+use self::known::Shared;
+use self::place::Place;
+use self::resume::Resume;
+use self::select::{Containers, Selection};
+use self::session::{POSITION, Session};
 use super::options::{FormatName, Reading, Zone};
-use super::ring::{Load, RING_BYTES, Ring};
-use super::weight::Weight;
-use super::{Source, SourceConfig, journal_failed};
-use crate::intake::{Frames, Gap, Intake, Trust};
+use super::{Source, SourceConfig};
+use crate::intake::{Intake, Trust};
 use crate::part::{Kind, PartContext, Problem, SetupError};
+use crate::tls::ClientTls;
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
     name: "docker",
@@ -36,208 +42,165 @@ pub const KIND: Kind<dyn SourceConfig> = Kind {
     read: |options| Ok(Box::new(erased_serde::deserialize::<Config>(options)?)),
 };
 
-/// One event is at most this long; of a longer one the head is kept.
-const EVENT_BYTES_MAX: usize = 1024 * 1024;
+const SOCKET: &str = "/var/run/docker.sock";
 
-/// When the engine is silent that long after a connection, it has sent all it remembered.
-const REPLAY_QUIET: Duration = Duration::from_secs(2);
-
-const BACKOFF_MIN: Duration = Duration::from_millis(500);
-const BACKOFF_MAX: Duration = Duration::from_secs(30);
-
-/// Under this name the position is stored.
-const POSITION: &str = "events";
-
-/// Events of a Docker Engine on this machine.
+/// Events of a Docker Engine. Several engines are several sources.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct Config {
-    /// The engine's socket, or better that of a proxy that lets only `GET /version` and
-    /// `GET /events` pass: whoever may use the engine's own socket is root on this machine.
+    /// The engine's socket, or better that of a proxy that lets only what the gateway asks pass
+    /// (docs/docker.md): whoever may use the engine's own socket is root on this machine.
     /// Default: /var/run/docker.sock.
-    socket: PathBuf,
+    socket: Option<PathBuf>,
+    /// Instead of the socket: where the engine listens on the network, `docker.example:2376`. Default: none.
+    address: Option<String>,
+    /// TLS, for `address`. Docker's own files are `ca: ca.pem`, `certificate: cert.pem`, `key: key.pem`.
+    /// Default: none.
+    tls: Option<ClientTls>,
+    /// Whether to speak without TLS to an engine of another machine. Default: false.
+    allow_plaintext: bool,
+    /// Whether to look at each container when it is made or started: what it may do (privileged,
+    /// capabilities, namespaces and folders of the machine, ports) becomes an event
+    /// `container.inspect` that names its cause. Default: true.
+    inspect: bool,
+    /// The containers whose events are wanted; of others they are left out and counted. What an event does not
+    /// say (before API 1.22, names) leaves nothing out. Default: all.
+    include: Containers,
+    /// Containers whose events are left out and counted. Whoever starts a container chooses its name and labels.
+    /// Default: none.
+    exclude: Containers,
+    /// Whether to leave out, and count, what containers' health checks run. A command of the same words that
+    /// somebody else runs in that container is left out with them. Needs `inspect`. Default: false.
+    exclude_health_checks: bool,
+    /// Whose machine the events are about: `local`, `peer` (the other end of the connection) or
+    /// `relay`. Default: local, for `address` peer.
+    identity: Option<Trust>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { socket: "/var/run/docker.sock".into() }
+        Config {
+            socket: None,
+            address: None,
+            tls: None,
+            allow_plaintext: false,
+            inspect: true,
+            include: Containers::default(),
+            exclude: Containers::default(),
+            exclude_health_checks: false,
+            identity: None,
+        }
+    }
+}
+
+impl Config {
+    fn place(&self) -> Place {
+        match &self.address {
+            Some(address) => Place::Network { address: address.clone(), tls: self.tls.clone() },
+            None => Place::Socket(self.socket.clone().unwrap_or_else(|| SOCKET.into())),
+        }
+    }
+
+    fn check_network(&self, address: &str) -> Vec<Problem> {
+        let problem = |option, message: String, hint: &str| Problem { option, message, hint: hint.to_owned() };
+        let mut problems = Vec::new();
+        if self.socket.is_some() {
+            let message = "`socket` and `address` are both given".to_owned();
+            problems.push(problem("address", message, "several engines are several sources"));
+        }
+        if !place::is_address(address) {
+            let message = format!("`{address}` is no host and port");
+            problems.push(problem("address", message, "write `docker.example:2376`"));
+        } else if self.tls.is_none() && !self.allow_plaintext && !place::is_loopback(address) {
+            let message = format!("without TLS anyone between here and `{address}` reads and forges what it says");
+            problems.push(problem(
+                "tls",
+                message,
+                "add `tls: {ca: …, certificate: …, key: …}`, or `allow_plaintext: true`",
+            ));
+        }
+        problems.extend(self.tls.iter().flat_map(ClientTls::problems));
+        problems
     }
 }
 
 impl SourceConfig for Config {
     fn check(&self) -> Vec<Problem> {
+        let problem = |option, message: String, hint: &str| vec![Problem { option, message, hint: hint.to_owned() }];
+        if self.exclude_health_checks && !self.inspect {
+            let message = "what a health check runs is not known without `inspect`".to_owned();
+            return problem("exclude_health_checks", message, "set `inspect: true`");
+        }
+        if let Some(address) = &self.address {
+            return self.check_network(address);
+        }
+        if self.tls.is_some() {
+            let message = "there is no TLS on a socket file".to_owned();
+            return problem("tls", message, "name the engine's `address`, or leave `tls` out");
+        }
         // An engine that is not there yet is no mistake; a path to something else is one.
-        if std::fs::metadata(&self.socket).is_ok_and(|found| !found.file_type().is_socket()) {
-            let message = format!("`{}` is not a socket", self.socket.display());
-            let hint = "Docker's socket is usually `/var/run/docker.sock`".to_owned();
-            return vec![Problem { option: "socket", message, hint }];
+        if let Place::Socket(socket) = self.place()
+            && std::fs::metadata(&socket).is_ok_and(|found| !found.file_type().is_socket())
+        {
+            let message = format!("`{}` is not a socket", socket.display());
+            return problem("socket", message, "Docker's socket is usually `/var/run/docker.sock`");
         }
         Vec::new()
     }
 
     fn open(&self, _: &PartContext) -> Result<Box<dyn Source>, SetupError> {
-        Ok(Box::new(Docker { socket: self.socket.clone() }))
+        let trust = self.identity.unwrap_or(if self.address.is_some() { Trust::Peer } else { Trust::Local });
+        Ok(Box::new(Docker {
+            place: Arc::new(self.place()),
+            inspect: self.inspect,
+            selection: Arc::new(Selection { include: self.include.clone(), exclude: self.exclude.clone() }),
+            without_health_checks: self.exclude_health_checks,
+            trust,
+        }))
     }
 }
 
 struct Docker {
-    socket: PathBuf,
+    place: Arc<Place>,
+    inspect: bool,
+    selection: Arc<Selection>,
+    without_health_checks: bool,
+    trust: Trust,
 }
 
 #[async_trait]
 impl Source for Docker {
     fn endpoints(&self) -> Vec<String> {
-        vec![format!("docker {}", self.socket.display())]
+        vec![format!("docker {}", self.place)]
     }
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
         tracing::warn!(
-            socket = %self.socket.display(),
-            "whoever may use the engine's socket is root on this machine: consider a proxy that filters calls"
+            engine = %self.place,
+            "whoever may speak to the engine is root on its machine: consider a proxy that filters calls"
         );
-        let reading = Reading { format: FormatName::only("docker_events"), zone: Zone::default(), trust: Trust::Local };
-        let frames = intake.frames(reading.origin(&self.socket.to_string_lossy()));
+        let reading = Reading { format: FormatName::only("docker_events"), zone: Zone::default(), trust: self.trust };
+        let frames = || intake.frames(reading.origin(&self.place.to_string()));
         let resume = Resume::from_position(intake.marked(POSITION).as_deref());
-        let mut session = Session { intake, frames, resume, socket: &self.socket, complained: None };
-        let mut backoff = BACKOFF_MIN;
-        loop {
-            let stream = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                stream = session.connect() => stream,
-            };
-            if let Some(stream) = stream {
-                backoff = BACKOFF_MIN;
-                session.follow(stream, &stop).await?;
-            }
-            let pause = backoff.mul_f64(0.5 + fastrand::f64() / 2.0);
-            backoff = (backoff * 2).min(BACKOFF_MAX);
-            tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause) => {}
-            }
-        }
-    }
-}
-
-struct Session<'s> {
-    intake: Intake,
-    frames: Frames,
-    resume: Resume,
-    socket: &'s Path,
-    /// The last complaint, so that an engine that is away is reported once.
-    complained: Option<String>,
-}
-
-impl Session<'_> {
-    /// Asks for the events since the last one seen.
-    async fn connect(&mut self) -> Option<EventStream> {
-        let since = self.resume.since();
-        let connected = async { Engine::connect(self.socket).await?.events(&since).await }.await;
-        match connected {
-            Ok(stream) => {
-                self.complained = None;
-                tracing::info!(socket = %self.socket.display(), api = stream.api, "connected to the engine");
-                Some(stream)
-            }
-            Err(error) => {
-                let complaint = error.to_string();
-                if self.complained.as_ref() != Some(&complaint) {
-                    let socket = self.socket.display();
-                    tracing::warn!(%socket, error = complaint, "no events until the engine can be reached; trying on");
-                    self.complained = Some(complaint);
-                }
-                None
-            }
-        }
-    }
-
-    /// Takes in events until the engine closes the stream, or `stop`.
-    async fn follow(&mut self, stream: EventStream, stop: &CancellationToken) -> Result<(), SetupError> {
-        self.resume.connected(stream.asked_at);
-        let ring = Arc::new(Ring::new(RING_BYTES));
-        let mut reader = JoinSet::new();
-        reader.spawn(read(stream, ring.clone(), stop.clone()));
-        let mut load = Load::new();
-        loop {
-            let waiting = self.resume.is_replaying();
-            tokio::select! {
-                more = ring.take(&mut load) => match more {
-                    true => self.take(&load).await?,
-                    false => break,
-                },
-                () = tokio::time::sleep(REPLAY_QUIET), if waiting => self.resume.end_replay(),
-            }
-            self.declare_gap().await?;
-        }
-        self.intake.declare_dropped(self.frames.origin()).await.map_err(journal_failed)?;
-        // A panic in the reader is a bug that must not look like an engine that went away.
-        if let Some(Err(error)) = reader.join_next().await
-            && error.is_panic()
-        {
-            std::panic::resume_unwind(error.into_panic());
-        }
-        Ok(())
-    }
-
-    async fn take(&mut self, load: &Load<u64>) -> Result<(), SetupError> {
-        let mut weight = Weight::default();
-        for (bytes_total, frame) in load.frames() {
-            if bytes_total > 0 {
-                self.intake.take_oversize(&mut self.frames, frame, bytes_total);
-            } else if self.resume.is_new(Facts::of(frame)) {
-                self.intake.take(&mut self.frames, frame);
-            } else {
-                continue;
-            }
-            weight.add(frame.len());
-            if weight.is_full() {
-                weight.clear();
-                self.append().await?;
-            }
-        }
-        self.append().await?;
-        if let Some(dropped) = load.dropped {
-            let gap = dropped.gap("the engine sent faster than events could be stored");
-            self.intake.declare(self.frames.origin(), &gap).await.map_err(journal_failed)?;
-        }
-        Ok(())
-    }
-
-    async fn append(&mut self) -> Result<(), SetupError> {
-        if self.frames.is_empty() {
-            return Ok(());
-        }
-        self.intake.mark(&mut self.frames, POSITION, &self.resume.position());
-        self.intake.append_or_drop(&mut self.frames).await.map(drop).map_err(journal_failed)
-    }
-
-    async fn declare_gap(&mut self) -> Result<(), SetupError> {
-        let Some(cause) = self.resume.take_gap() else { return Ok(()) };
-        self.intake.declare(self.frames.origin(), &Gap::unknown(cause)).await.map_err(journal_failed)
-    }
-}
-
-/// Moves what the engine sends into the ring, one event a line, and does nothing else. The word
-/// about a frame is 0, or the length of an event of which only the head is kept.
-async fn read(mut stream: EventStream, ring: Arc<Ring<u64>>, stop: CancellationToken) {
-    let mut lines = Lines::new(EVENT_BYTES_MAX);
-    let mut held: Vec<u8> = Vec::new();
-    loop {
-        let piece = tokio::select! {
-            () = stop.cancelled() => break,
-            piece = stream.next() => piece,
+        let mut session = Session {
+            intake: intake.clone(),
+            frames: frames(),
+            resume,
+            place: &self.place,
+            known: Shared::default(),
+            selection: &self.selection,
+            without_health_checks: self.without_health_checks,
+            looks: None,
+            has_moved: false,
+            complained: None,
         };
-        let Some(piece) = piece else { break };
-        held.extend_from_slice(&piece);
-        let done = lines.cut(&held, |line| {
-            match line {
-                // RFC 7464: in `application/json-seq` a record separator precedes each text.
-                Line::Whole(event) => ring.push(0, event.strip_prefix(b"\x1e").unwrap_or(event)),
-                Line::Oversize(head, bytes_total) => ring.push(bytes_total, head),
-            }
-            true
-        });
-        held.drain(..done);
+        if !self.inspect {
+            inspect::give_up(&intake, &mut frames()).await?;
+            return session.run(&stop).await;
+        }
+        let (looks, inspector) = inspect::queue(&self.place, &self.selection, &session.known, &intake, frames());
+        session.looks = Some(looks);
+        // In one task, so that a panic of either is the source's.
+        tokio::try_join!(session.run(&stop), inspector.run(&stop)).map(drop)
     }
-    ring.close();
 }

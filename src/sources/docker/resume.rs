@@ -4,20 +4,18 @@
 //! Invariant: an event is called a repeat only while the engine sends what it remembers, and only
 //! when an equal one was seen before.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
+
+use super::glance::{Glance, SECOND};
 
 /// The engine keeps that many events in memory for `since`.
 const ENGINE_MEMORY: u32 = 256;
 
 /// Repeats can only be among the last events; some more, for events that overtook each other.
 const SEEN_MAX: usize = 2 * ENGINE_MEMORY as usize;
-
-const SECOND: i64 = 1_000_000_000;
 
 /// What tells one event from another: its time, and a hash over time, type, action and actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,41 +46,11 @@ struct Replay {
     returned: u32,
 }
 
-/// The fields of an event that matter here. Before API 1.22 `status` and `id` stood for `Action`
-/// and `Actor.ID`; before 1.21 there was no `timeNano`.
-#[derive(Deserialize)]
-struct Read<'a> {
-    #[serde(rename = "timeNano", default)]
-    time_nano: i64,
-    #[serde(default)]
-    time: i64,
-    #[serde(rename = "Type", borrow, default)]
-    kind: Cow<'a, str>,
-    #[serde(rename = "Action", borrow, default)]
-    action: Cow<'a, str>,
-    #[serde(rename = "Actor", borrow, default)]
-    actor: Actor<'a>,
-    #[serde(borrow, default)]
-    status: Cow<'a, str>,
-    #[serde(borrow, default)]
-    id: Cow<'a, str>,
-}
-
-#[derive(Deserialize, Default)]
-struct Actor<'a> {
-    #[serde(rename = "ID", borrow, default)]
-    id: Cow<'a, str>,
-}
-
 impl Facts {
-    pub(super) fn of(event: &[u8]) -> Facts {
-        let Ok(read) = serde_json::from_slice::<Read<'_>>(event) else {
-            return Facts { time: 0, hash: hash(&[event]) };
-        };
-        let time = if read.time_nano > 0 { read.time_nano } else { read.time.saturating_mul(SECOND) };
-        let (action, id) =
-            if read.action.is_empty() { (&read.status, &read.id) } else { (&read.action, &read.actor.id) };
-        Facts { time, hash: hash(&[&time.to_le_bytes(), read.kind.as_bytes(), action.as_bytes(), id.as_bytes()]) }
+    pub(super) fn of(event: &[u8], glance: Option<&Glance<'_>>) -> Facts {
+        let Some(glance) = glance else { return Facts { time: 0, hash: hash(&[event]) } };
+        let (time, kind, action, id) = (glance.time(), &glance.kind, glance.action(), glance.id());
+        Facts { time, hash: hash(&[&time.to_le_bytes(), kind.as_bytes(), action.as_bytes(), id.as_bytes()]) }
     }
 }
 
@@ -175,9 +143,13 @@ impl Resume {
 mod tests {
     use super::*;
 
+    fn facts(event: &[u8]) -> Facts {
+        Facts::of(event, Glance::of(event).as_ref())
+    }
+
     fn event(time: i64) -> Facts {
         let json = format!(r#"{{"Type":"container","Action":"start","Actor":{{"ID":"c1"}},"timeNano":{time}}}"#);
-        Facts::of(json.as_bytes())
+        facts(json.as_bytes())
     }
 
     /// Has `seen`, reconnects at second 100, is sent `replayed`: what is new, and is there a gap?
@@ -229,12 +201,12 @@ mod tests {
         assert_eq!(resume.since(), "0.000000000");
         assert!(resume.is_new(event(1_795_251_800_158_734_145)));
         assert_eq!(resume.since(), "1795251799.158734145");
-        assert!(resume.is_new(Facts::of(b"not JSON")));
-        assert!(resume.is_new(Facts::of(&b"[".repeat(100_000))));
+        assert!(resume.is_new(facts(b"not JSON")));
+        assert!(resume.is_new(facts(&b"[".repeat(100_000))));
         assert_eq!(resume.since(), "1795251799.158734145");
-        let old = Facts::of(br#"{"status":"create","id":"dfdf82bd3881","from":"ubuntu:latest","time":1374067924}"#);
+        let old = facts(br#"{"status":"create","id":"dfdf82bd3881","from":"ubuntu:latest","time":1374067924}"#);
         assert_eq!(old.time, 1_374_067_924 * SECOND);
-        assert_ne!(old, Facts::of(br#"{"status":"start","id":"dfdf82bd3881","time":1374067924}"#));
+        assert_ne!(old, facts(br#"{"status":"start","id":"dfdf82bd3881","time":1374067924}"#));
     }
 
     #[test]

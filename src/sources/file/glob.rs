@@ -94,7 +94,7 @@ fn parts_match(parts: &[String], names: &[&str]) -> bool {
 }
 
 /// Linear in the length of both, but for one step back to the last `*`.
-fn name_matches(pattern: &[u8], name: &[u8]) -> bool {
+pub(in crate::sources) fn name_matches(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star = None;
     loop {

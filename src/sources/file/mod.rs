@@ -6,7 +6,7 @@
 //! declared by a gap record.
 
 mod follow;
-mod glob;
+pub(super) mod glob;
 mod tail;
 mod watch;
 
