@@ -9,6 +9,8 @@ mod drive;
 mod hec_acks;
 #[path = "flow/policy.rs"]
 mod policy;
+#[path = "flow/relp.rs"]
+mod relp;
 #[cfg(feature = "s3")]
 #[path = "flow/s3.rs"]
 mod s3;

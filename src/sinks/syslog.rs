@@ -1,12 +1,13 @@
-//! Sink `syslog`: records over TCP, TLS or UDP to any syslog receiver.
+//! Sink `syslog`: records over TCP, TLS, RELP or UDP to any syslog receiver.
 //!
-//! Plain syslog has no receipt. What the kernel took may still be lost with the connection, so the
+//! RELP answers each record (see [`relp`]). Plain syslog has no receipt. What the kernel took may still be lost with the connection, so the
 //! cursor stays behind the resend window (see [`window`]), and after a reset the window is sent again.
 //!
 //! Invariant: a connection that broke in the middle of a frame is never written to again.
 
 mod connection;
 mod header;
+mod relp;
 mod window;
 
 use std::time::Duration;
@@ -19,6 +20,7 @@ use wharfinger_formats::Event;
 
 use self::connection::{Connection, OpenError, State, Target};
 use self::header::Header;
+use self::relp::RelpSink;
 use self::window::Window;
 use super::emitter::Emitter;
 use super::{Limits, Lost, Outcome, Push, Refused, Sink, SinkConfig};
@@ -28,22 +30,22 @@ use crate::tls::ClientTls;
 /// The row of this sink.
 pub const KIND: Kind<dyn SinkConfig> = Kind {
     name: "syslog",
-    about: "Syslog over TCP, TLS or UDP, with CEF, JSON or RFC 5424 records",
+    about: "Syslog over TCP, TLS, RELP or UDP, with CEF, JSON or RFC 5424 records",
     schema: || schemars::schema_for!(SyslogConfig),
     read: |options| Ok(Box::new(erased_serde::deserialize::<SyslogConfig>(options)?)),
 };
 
-/// Syslog over TCP, TLS or UDP.
+/// Syslog over TCP, TLS, RELP or UDP.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SyslogConfig {
-    /// Where the receiver listens: `siem.example:6514`. The port is 6514 with TLS and 514 without,
-    /// unless it is written.
+    /// Where the receiver listens: `siem.example:6514`. The port is 6514 with TLS, 2514 with RELP, and else
+    /// 514, unless it is written.
     pub address: String,
     /// How records get there.
     #[serde(default)]
     pub mode: Mode,
-    /// TLS over TCP. `{}` trusts the operating system's authorities.
+    /// TLS over TCP and for RELP. `{}` trusts the operating system's authorities.
     #[serde(default)]
     pub tls: Option<ClientTls>,
     /// What a record looks like. `rfc3164` has no year, no fraction of a second and no structured data: what
@@ -86,6 +88,8 @@ pub struct SyslogConfig {
 pub enum Mode {
     #[default]
     Tcp,
+    /// Over TCP with an answer to each record: what is delivered is at the receiver (rsyslog's `imrelp`).
+    Relp,
     Udp,
 }
 
@@ -144,9 +148,18 @@ impl SyslogConfig {
     fn transport(&self) -> Transport {
         match (self.mode, &self.tls) {
             (Mode::Udp, _) => Transport::Udp,
-            (Mode::Tcp, Some(_)) => Transport::Tls,
-            (Mode::Tcp, None) => Transport::Tcp,
+            (Mode::Tcp | Mode::Relp, Some(_)) => Transport::Tls,
+            (Mode::Tcp | Mode::Relp, None) => Transport::Tcp,
         }
+    }
+
+    fn target(&self) -> Result<Target, String> {
+        let port = match (self.mode, self.transport()) {
+            (Mode::Relp, _) => 2514,
+            (_, Transport::Tls) => 6514,
+            (_, Transport::Tcp | Transport::Udp) => 514,
+        };
+        Target::parse(&self.address, self.transport(), port)
     }
 
     fn framing(&self) -> Framing {
@@ -158,7 +171,7 @@ impl SyslogConfig {
 impl SinkConfig for SyslogConfig {
     fn check(&self) -> Vec<Problem> {
         let mut problems = self.tls.as_ref().map(ClientTls::problems).unwrap_or_default();
-        if let Err(message) = Target::parse(&self.address, self.transport()) {
+        if let Err(message) = self.target() {
             problems.push(Problem {
                 option: "address",
                 message,
@@ -176,8 +189,8 @@ impl SinkConfig for SyslogConfig {
     }
 
     fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError> {
-        let target = Target::parse(&self.address, self.transport());
-        let target = target.map_err(|cause| SetupError::new(format!("cannot send to `{}`", self.address), cause))?;
+        let target =
+            self.target().map_err(|cause| SetupError::new(format!("cannot send to `{}`", self.address), cause))?;
         let tls = self.tls.clone().unwrap_or_default();
         if self.transport() == Transport::Tls {
             tls.client_config()?;
@@ -185,6 +198,10 @@ impl SinkConfig for SyslogConfig {
         }
         // A record that is a syslog frame already has its header.
         let header = if self.format.name() == "rfc5424" { Header::None } else { self.header };
+        if self.mode == Mode::Relp {
+            let hostname = context.hostname.clone();
+            return Ok(Box::new(RelpSink::new(self.clone(), header, hostname, target, tls)));
+        }
         Ok(Box::new(Syslog {
             config: self.clone(),
             framing: self.framing(),
@@ -368,7 +385,7 @@ mod tests {
 
     fn sink(yaml: &str) -> Syslog {
         let config: SyslogConfig = serde_json::from_str(yaml).unwrap();
-        let target = Target::parse(&config.address, config.transport()).unwrap();
+        let target = config.target().unwrap();
         Syslog {
             framing: config.framing(),
             header: config.header,

@@ -13,6 +13,7 @@ mod harness;
 mod inspect;
 mod objects;
 mod pycef;
+mod relp;
 mod replay;
 mod rsyslog;
 mod s3;

@@ -7,6 +7,7 @@ mod docker;
 mod file;
 mod hec;
 mod inspect;
+mod relp;
 mod syslog;
 mod tls;
 

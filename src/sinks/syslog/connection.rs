@@ -34,8 +34,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Reads `host`, `host:port`, `[v6]`, `[v6]:port`.
-    pub(super) fn parse(address: &str, transport: Transport) -> Result<Target, String> {
-        let default = if transport == Transport::Tls { 6514 } else { 514 };
+    pub(super) fn parse(address: &str, transport: Transport, default: u16) -> Result<Target, String> {
         let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, rest)) => (host, rest.strip_prefix(':').or(if rest.is_empty() { None } else { Some("?") })),
             None => match address.rsplit_once(':') {
@@ -294,7 +293,7 @@ mod tests {
 
     #[test]
     fn addresses_in_all_their_shapes() {
-        let parse = |text| Target::parse(text, Transport::Tls).map(|target| target.to_string());
+        let parse = |text| Target::parse(text, Transport::Tls, 6514).map(|target| target.to_string());
         for (text, expected) in [
             ("siem.example", "siem.example:6514"),
             ("siem.example:514", "siem.example:514"),

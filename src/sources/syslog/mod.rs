@@ -1,10 +1,11 @@
-//! `syslog`: messages over TCP, TLS, UDP and unix sockets.
+//! `syslog`: messages over TCP, TLS, RELP, UDP and unix sockets.
 //!
 //! Way of an event here: socket → **frame** → intake. Invariants: a stream is not read while its
 //! frames are on their way to disk (that is the backpressure); datagrams of the network are always
 //! read, and those that find no room are counted and declared.
 
 mod datagram;
+mod relp;
 mod stream;
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -25,7 +26,7 @@ use crate::tls::{Acceptor, TlsServer};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
     name: "syslog",
-    about: "Syslog over TCP (both framings), TLS, UDP and unix sockets",
+    about: "Syslog over TCP (both framings), TLS, RELP, UDP and unix sockets",
     schema: || schemars::schema_for!(Config),
     read: |options| Ok(Box::new(erased_serde::deserialize::<Config>(options)?)),
 };
@@ -36,11 +37,11 @@ pub const KIND: Kind<dyn SourceConfig> = Kind {
 struct Config {
     /// How messages come: over the network, or from this machine through a socket file.
     mode: Mode,
-    /// For `tcp` and `udp`: address and port to listen on, for example 127.0.0.1:5514.
+    /// For `tcp`, `relp` and `udp`: address and port to listen on, for example 127.0.0.1:5514.
     address: Option<Listen>,
     /// For `unix` and `unix_datagram`: the socket file to make.
     path: Option<PathBuf>,
-    /// TLS, for `tcp`. Default: none.
+    /// TLS, for `tcp` and `relp`. Default: none.
     tls: Option<TlsServer>,
     /// Whether to listen without TLS on an address that other machines can reach. Default: false.
     #[serde(default)]
@@ -74,6 +75,8 @@ struct Config {
 #[serde(rename_all = "snake_case")]
 enum Mode {
     Tcp,
+    /// Over TCP with an answer to each message, when it is on disk (rsyslog's `omrelp`).
+    Relp,
     Udp,
     /// A stream socket file.
     Unix,
@@ -106,12 +109,14 @@ impl Config {
         self.path.as_deref().ok_or_else(|| SetupError::new("cannot listen", "`path` is not set"))
     }
 
+    fn acceptor(&self) -> Result<Option<Acceptor>, SetupError> {
+        self.tls.as_ref().map(Acceptor::new).transpose()
+    }
+
     fn bind(&self) -> Result<Socket, SetupError> {
         Ok(match self.mode {
-            Mode::Tcp => {
-                let tls = self.tls.as_ref().map(Acceptor::new).transpose()?;
-                Socket::Tcp(accept::listen(self.address()?)?, tls)
-            }
+            Mode::Tcp => Socket::Tcp(accept::listen(self.address()?)?, self.acceptor()?),
+            Mode::Relp => Socket::Relp(accept::listen(self.address()?)?, self.acceptor()?),
             Mode::Udp => Socket::Udp(datagram::bind(self.address()?, self.receive_buffer_bytes.as_usize())?),
             Mode::Unix => Socket::Unix(stream::bind(self.path()?)?, self.path()?.to_owned()),
             Mode::UnixDatagram => Socket::UnixDatagram(datagram::bind_unix(self.path()?)?, self.path()?.to_owned()),
@@ -125,7 +130,7 @@ impl SourceConfig for Config {
         let mut problem = |option, message: &str, hint: &str| {
             problems.push(Problem { option, message: message.to_owned(), hint: hint.to_owned() });
         };
-        let network = matches!(self.mode, Mode::Tcp | Mode::Udp);
+        let network = matches!(self.mode, Mode::Tcp | Mode::Relp | Mode::Udp);
         match (network, self.address, &self.path) {
             (true, None, _) => problem("address", "`address` is not set", "write `address: 127.0.0.1:5514`"),
             (true, _, Some(_)) => problem("path", "`path` has no meaning for this mode", "use `address` alone"),
@@ -133,8 +138,8 @@ impl SourceConfig for Config {
             (false, Some(_), _) => problem("address", "`address` has no meaning for this mode", "use `path` alone"),
             _ => {}
         }
-        if self.tls.is_some() && self.mode != Mode::Tcp {
-            problem("tls", "`tls` has no meaning for this mode", "use `mode: tcp`");
+        if self.tls.is_some() && !matches!(self.mode, Mode::Tcp | Mode::Relp) {
+            problem("tls", "`tls` has no meaning for this mode", "use `mode: tcp` or `mode: relp`");
         }
         if self.max_length.get() == 0 {
             problem("max_length", "no message is that short", "write `max_length: 256KiB`");
@@ -148,7 +153,7 @@ impl SourceConfig for Config {
 
     fn listens(&self) -> Vec<Listening> {
         let transport = match self.mode {
-            Mode::Tcp => Transport::Tcp,
+            Mode::Tcp | Mode::Relp => Transport::Tcp,
             Mode::Udp => Transport::Udp,
             Mode::Unix | Mode::UnixDatagram => return Vec::new(),
         };
@@ -180,6 +185,7 @@ struct Syslog {
 
 enum Socket {
     Tcp(TcpListener, Option<Acceptor>),
+    Relp(TcpListener, Option<Acceptor>),
     Udp(UdpSocket),
     Unix(UnixListener, PathBuf),
     UnixDatagram(UnixDatagram, PathBuf),
@@ -192,6 +198,8 @@ impl Source for Syslog {
         vec![match &self.socket {
             Socket::Tcp(listener, None) => format!("tcp {}", address(listener.local_addr())),
             Socket::Tcp(listener, Some(_)) => format!("tls {}", address(listener.local_addr())),
+            Socket::Relp(listener, None) => format!("relp {}", address(listener.local_addr())),
+            Socket::Relp(listener, Some(_)) => format!("relp {} over tls", address(listener.local_addr())),
             Socket::Udp(socket) => format!("udp {}", address(socket.local_addr())),
             Socket::Unix(_, path) | Socket::UnixDatagram(_, path) => format!("unix {}", path.display()),
         }]
@@ -202,6 +210,9 @@ impl Source for Syslog {
         match socket {
             Socket::Tcp(listener, tls) => {
                 stream::serve(listener, tls, limits, reading, frame_bytes_max, &intake, &stop).await
+            }
+            Socket::Relp(listener, tls) => {
+                relp::serve(listener, tls, limits, reading, frame_bytes_max, &intake, &stop).await
             }
             Socket::Udp(socket) => datagram::serve(socket, reading, frame_bytes_max, &intake, &stop).await,
             Socket::Unix(listener, path) => {

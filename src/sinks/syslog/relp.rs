@@ -1,0 +1,274 @@
+//! RELP: every record has a number, and the receiver answers each.
+//!
+//! Frames are `TXNR SP COMMAND SP DATALEN [SP DATA] LF`. So many of a request are sent ahead that the
+//! answers to them fit into the kernel's buffers; then answers are read. Nobody can block the other.
+//!
+//! Invariant: a request is delivered when every record of it was answered with 200. What a broken
+//! connection leaves without an answer is sent again: at most one request.
+
+use std::io;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
+use wharfinger_formats::Event;
+use wharfinger_formats::frame::Frame;
+use wharfinger_formats::frame::relp::{self, Relp, RelpFramer, next_txnr};
+
+use super::SyslogConfig;
+use super::connection::{Connection, OpenError, Stream, Target};
+use super::header::Header;
+use crate::sinks::{Limits, Outcome, Push, Refused, Sink};
+use crate::tls::ClientTls;
+
+/// Records sent ahead of their answers. The answers to them take 20 bytes each.
+const WINDOW: usize = 1_000;
+/// Records in one request: so many come twice at most when a connection breaks.
+const EVENTS_MAX: usize = 2_000;
+const REQUEST_BYTES: usize = 256 * 1024;
+/// The longest answer; the one to `open` tells what the receiver is.
+const ANSWER_BYTES: usize = 4096;
+const OFFERS: &str =
+    concat!("relp_version=0\nrelp_software=wharfinger,", env!("CARGO_PKG_VERSION"), "\ncommands=syslog");
+
+pub(super) struct RelpSink {
+    config: SyslogConfig,
+    header: Header,
+    hostname: String,
+    target: Target,
+    tls: ClientTls,
+    session: Option<Session>,
+    /// Records, one after the other, and where each ends.
+    request: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// An open session.
+struct Session {
+    stream: Stream,
+    framer: RelpFramer,
+    heard: Vec<u8>,
+    /// The number of the next frame.
+    txnr: u32,
+}
+
+/// Why a request was not taken.
+enum Refusal {
+    /// The connection: the same again.
+    Broken(io::Error),
+    /// The receiver does not want this record.
+    Record(usize, String),
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Refusal::Broken(error)
+    }
+}
+
+impl RelpSink {
+    pub(super) fn new(config: SyslogConfig, header: Header, hostname: String, target: Target, tls: ClientTls) -> Self {
+        RelpSink { config, header, hostname, target, tls, session: None, request: Vec::new(), ends: Vec::new() }
+    }
+
+    /// The session; a new one where there is none, or the receiver has closed it meanwhile.
+    async fn session(&mut self) -> Result<Session, Outcome> {
+        if let Some(mut session) = self.session.take()
+            && session.stands()
+        {
+            return Ok(session);
+        }
+        let retry = |reason| Outcome::Retry { after: None, reason };
+        let open = async {
+            let connection = Connection::open(&self.target, &self.tls, &self.config).await?;
+            let Connection::Stream(stream) = connection else {
+                return Err(OpenError::Peer(io::ErrorKind::Unsupported.into()));
+            };
+            Ok(Session::open(stream).await?)
+        };
+        match timeout(self.config.connect_timeout.get(), open).await {
+            Ok(Ok(Ok(session))) => Ok(session),
+            Ok(Ok(Err(answer))) => {
+                Err(Outcome::Fatal { reason: format!("{} opens no RELP session: `{answer}`", self.target) })
+            }
+            Ok(Err(OpenError::Setup(error))) => Err(Outcome::Fatal { reason: error.to_string() }),
+            Ok(Err(OpenError::Peer(error))) => Err(retry(format!("cannot reach {}: {error}", self.target))),
+            Err(_) => Err(retry(format!("{} does not answer within {}", self.target, self.config.connect_timeout))),
+        }
+    }
+}
+
+impl Session {
+    /// Says what we are; the receiver answers with what it is, or why not.
+    async fn open(stream: Stream) -> io::Result<Result<Session, String>> {
+        let mut session = Session { stream, framer: RelpFramer::new(ANSWER_BYTES), heard: Vec::new(), txnr: 1 };
+        let mut frame = Vec::new();
+        session.write("open", OFFERS.as_bytes(), &mut frame);
+        session.stream.write_all(&frame).await?;
+        session.stream.flush().await?;
+        let answer = session.hear().await?.1;
+        Ok(if is_ok(&answer) { Ok(session) } else { Err(answer) })
+    }
+
+    fn write(&mut self, command: &str, data: &[u8], out: &mut Vec<u8>) {
+        relp::write(&Relp { txnr: self.txnr, command, data }, out);
+        self.txnr = next_txnr(self.txnr);
+    }
+
+    /// Whether the receiver has neither closed nor announced it.
+    fn stands(&mut self) -> bool {
+        let mut heard = [0; 256];
+        self.heard.is_empty() && self.stream.read(&mut heard).now_or_never().is_none()
+    }
+
+    /// The next answer: its number and its text.
+    async fn hear(&mut self) -> io::Result<(u32, String)> {
+        loop {
+            match self.framer.next(&self.heard) {
+                Frame::Complete { start, end, used } | Frame::Truncated { start, end, used } => {
+                    let frame = relp::parse(&self.heard[start..end]);
+                    let answer = frame.map(|frame| (frame.txnr, frame.command == "rsp", visible(frame.data)));
+                    self.heard.drain(..used);
+                    return match answer {
+                        Some((txnr, true, text)) => Ok((txnr, text)),
+                        _ => Err(io::Error::other("the receiver ends the session")),
+                    };
+                }
+                Frame::NeedMore { used } => drop(self.heard.drain(..used)),
+                Frame::TooLong { .. } | Frame::Malformed(_) => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, "the receiver does not speak RELP"));
+                }
+            }
+            if self.stream.read_buf(&mut self.heard).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// Sends the records and waits for all answers. The receiver may take its time, but not stand still for
+    /// longer than `stall`.
+    async fn deliver(&mut self, request: &[u8], ends: &[usize], stall: Duration) -> Result<(), Refusal> {
+        let first = self.txnr;
+        let mut is_answered = vec![false; ends.len()];
+        let (mut sent, mut answered, mut start) = (0, 0, 0);
+        let mut out = Vec::new();
+        while answered < ends.len() {
+            let until = ends.len().min(answered + WINDOW);
+            out.clear();
+            for end in &ends[sent..until] {
+                self.write("syslog", &request[start..*end], &mut out);
+                start = *end;
+            }
+            sent = until;
+            let mut rest = &out[..];
+            while !rest.is_empty() {
+                let written = timeout(stall, self.stream.write(rest)).await.map_err(io::Error::from)??;
+                if written == 0 {
+                    return Err(Refusal::Broken(io::ErrorKind::WriteZero.into()));
+                }
+                rest = &rest[written..];
+            }
+            timeout(stall, self.stream.flush()).await.map_err(io::Error::from)??;
+            // Half of them, so that the receiver always has something to do.
+            let enough = if sent == ends.len() { sent } else { sent - WINDOW / 2 };
+            while answered < enough {
+                let (txnr, text) = timeout(stall, self.hear()).await.map_err(io::Error::from)??;
+                let which = distance(first, txnr);
+                match is_answered.get_mut(which).filter(|is_answered| which < sent && !**is_answered) {
+                    Some(is_answered) if is_ok(&text) => *is_answered = true,
+                    Some(_) => return Err(Refusal::Record(which, text)),
+                    None => return Err(Refusal::Broken(io::Error::other("the receiver answers what was not sent"))),
+                }
+                answered += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many frames lie between two numbers, which begin again with 1 after the highest.
+fn distance(first: u32, txnr: u32) -> usize {
+    let (first, txnr) = (u64::from(first), u64::from(txnr));
+    let beyond = if txnr < first { u64::from(relp::TXNR_MAX) } else { 0 };
+    usize::try_from(txnr + beyond - first).unwrap_or(usize::MAX)
+}
+
+/// `200 OK`, and what may follow.
+fn is_ok(answer: &str) -> bool {
+    answer.split_ascii_whitespace().next() == Some("200")
+}
+
+/// A text from outside, without what could change how a terminal shows it.
+fn visible(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text);
+    text.trim().chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[async_trait]
+impl Sink for RelpSink {
+    fn limits(&self) -> Limits {
+        Limits { events_max: EVENTS_MAX, bytes_max: REQUEST_BYTES, age_max: Duration::ZERO }
+    }
+
+    fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
+        self.header.write(event, &self.hostname, &mut self.request);
+        self.config.format.emit(event, &mut self.request);
+        self.ends.push(self.request.len());
+        Ok(Push::Taken { bytes: self.request.len() })
+    }
+
+    async fn deliver(&mut self) -> Outcome {
+        let outcome = match self.session().await {
+            Err(outcome) => outcome,
+            Ok(mut session) => {
+                match session.deliver(&self.request, &self.ends, self.config.stall_timeout.get()).await {
+                    Ok(()) => {
+                        self.session = Some(session);
+                        Outcome::Delivered
+                    }
+                    // Answers to what was sent behind it are still to come: a new session does not wait for them.
+                    Err(Refusal::Record(which, answer)) => {
+                        Outcome::Reject { which: Some(which), reason: format!("{}: {answer}", self.target) }
+                    }
+                    Err(Refusal::Broken(error)) => {
+                        Outcome::Retry { after: None, reason: format!("{} broke off: {error}", self.target) }
+                    }
+                }
+            }
+        };
+        self.clear();
+        outcome
+    }
+
+    fn clear(&mut self) {
+        self.request.clear();
+        self.ends.clear();
+    }
+
+    /// Everything delivered was answered; the goodbye is for the receiver's sake.
+    async fn close(&mut self) -> bool {
+        if let Some(mut session) = self.session.take() {
+            let mut frame = Vec::new();
+            session.write("close", b"", &mut frame);
+            let _ = session.stream.write_all(&frame).await;
+            let _ = session.hear().await;
+            let _ = session.stream.shutdown().await;
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_go_round() {
+        assert_eq!((distance(1, 1), distance(5, 9)), (0, 4));
+        let last = relp::TXNR_MAX;
+        assert_eq!((next_txnr(last), distance(last, last), distance(last, 1), distance(last - 1, 2)), (1, 0, 1, 3));
+        assert!(is_ok("200 OK") && is_ok("200") && !is_ok("500 no") && !is_ok("2000") && !is_ok(""));
+    }
+}

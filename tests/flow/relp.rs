@@ -1,0 +1,162 @@
+//! `syslog` with `mode: relp` against a receiver that answers as it is told.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use wharfinger::sinks::syslog::SyslogConfig;
+use wharfinger::sinks::{Sink, SinkConfig, SinkState};
+use wharfinger_formats::frame::Frame;
+use wharfinger_formats::frame::relp::{Relp, RelpFramer, parse, write};
+
+use super::splunk_hec::{names, start};
+use crate::support::flow::{Flow, wait_for};
+
+/// What the receiver does with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Play {
+    Ok,
+    Refuse,
+    /// Takes it, and breaks the connection instead of answering.
+    Break,
+}
+
+type Script = Box<dyn FnMut(&str) -> Play + Send>;
+
+/// What was taken, by connection.
+#[derive(Clone, Default)]
+struct Taken(Arc<Mutex<Vec<String>>>);
+
+impl Taken {
+    fn all(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+async fn receiver(script: Script) -> (SocketAddr, Taken) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, taken) = (listener.local_addr().unwrap(), Taken::default());
+    let (script, all) = (Arc::new(Mutex::new(script)), taken.clone());
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(session(stream, Arc::clone(&script), all.clone()));
+        }
+    });
+    (address, taken)
+}
+
+async fn session(mut stream: TcpStream, script: Arc<Mutex<Script>>, taken: Taken) {
+    let (mut framer, mut heard) = (RelpFramer::new(1 << 20), Vec::new());
+    loop {
+        let mut out = Vec::new();
+        while let Frame::Complete { start, end, used } = framer.next(&heard) {
+            let frame = parse(&heard[start..end]).unwrap();
+            let text = String::from_utf8(frame.data.to_vec()).unwrap();
+            let play = if frame.command == "syslog" { (script.lock().unwrap())(&text) } else { Play::Ok };
+            if frame.command == "syslog" && play != Play::Refuse {
+                taken.0.lock().unwrap().push(text);
+            }
+            if play == Play::Break {
+                return;
+            }
+            let answer = if play == Play::Refuse { "500 not this one" } else { "200 OK" };
+            write(&Relp { txnr: frame.txnr, command: "rsp", data: answer.as_bytes() }, &mut out);
+            heard.drain(..used);
+        }
+        if stream.write_all(&out).await.is_err() || stream.read_buf(&mut heard).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+}
+
+fn sink(flow: &Flow, to: SocketAddr) -> Box<dyn Sink> {
+    let options = json!({ "address": to.to_string(), "mode": "relp", "format": "raw", "header": "none" });
+    let config: SyslogConfig = serde_json::from_value(options).unwrap();
+    assert_eq!(config.check(), []);
+    config.open(&flow.context("relp")).unwrap()
+}
+
+#[tokio::test]
+async fn every_record_is_answered_once() {
+    let flow = Flow::new();
+    let (to, taken) = receiver(Box::new(|_| Play::Ok)).await;
+    // Some windows and requests.
+    flow.append(names(7_001)).await;
+    let running = start(&flow, sink(&flow, to));
+    wait_for("all", || running.stats.delivered_total() == 7_001).await;
+    let stats = running.finish().await;
+    assert_eq!((stats.retries_total(), stats.quarantined_total()), (0, 0));
+    assert_eq!(taken.all(), names(7_001));
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_stands_alone() {
+    let flow = Flow::new();
+    let refused = |text: &str| if text.ends_with(" 777") { Play::Refuse } else { Play::Ok };
+    let (to, taken) = receiver(Box::new(refused)).await;
+    flow.append(names(1_000)).await;
+    let running = start(&flow, sink(&flow, to));
+    wait_for("the others", || running.stats.delivered_total() == 999).await;
+    assert_eq!(running.finish().await.quarantined_total(), 1);
+    assert!(flow.quarantine("siem")[0]["reason"].as_str().unwrap().contains("500 not this one"));
+    let mut all = taken.all();
+    all.sort_unstable();
+    all.dedup();
+    let mut expected = names(1_000);
+    expected.remove(776);
+    expected.sort_unstable();
+    assert_eq!(all, expected);
+}
+
+/// What was not answered comes again, and nothing before it.
+#[tokio::test]
+async fn a_broken_connection_repeats_one_request_at_most() {
+    let flow = Flow::new();
+    let mut seen = 0;
+    let (to, taken) = receiver(Box::new(move |_| {
+        seen += 1;
+        if seen == 4_500 { Play::Break } else { Play::Ok }
+    }))
+    .await;
+    flow.append(names(6_000)).await;
+    let running = start(&flow, sink(&flow, to));
+    wait_for("all", || running.stats.delivered_total() == 6_000).await;
+    running.finish().await;
+    let all = taken.all();
+    assert!(all.len() > 6_000 && all.len() <= 8_000, "{}", all.len());
+    assert_eq!(all[..4_000], names(6_000)[..4_000], "answered requests do not come again");
+    let again = all.len() - 6_000;
+    assert_eq!(all[4_500..], names(6_000)[4_500 - again..]);
+}
+
+/// A plain syslog receiver, or a web server: nothing is taken for an answer.
+#[tokio::test]
+async fn who_answers_something_else_is_no_receiver() {
+    for (answer, state) in [
+        ("HTTP/1.1 400 Bad Request\r\n\r\n", SinkState::Retrying),
+        ("1 rsp 11 500 denied\n", SinkState::Retrying),
+        ("1 rsp 10 500 denied\n", SinkState::Alarm),
+        ("0 serverclose 0\n", SinkState::Retrying),
+    ] {
+        let flow = Flow::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let to = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+                // A moment, so that the answer is read before the end is.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        flow.append(names(3)).await;
+        let running = start(&flow, sink(&flow, to));
+        wait_for(answer, || running.stats.state() == state).await;
+        assert_eq!(running.finish().await.delivered_total(), 0, "{answer}");
+    }
+}
