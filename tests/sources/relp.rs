@@ -1,5 +1,7 @@
 //! RELP as its clients speak it, byte by byte.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -95,4 +97,37 @@ async fn the_end_is_announced() {
     let mut heard = String::new();
     within(stream.read_to_string(&mut heard)).await.unwrap();
     assert_eq!(heard, "0 serverclose 0\n");
+}
+
+/// With a full journal nothing is answered that is not in it, and all of it comes when there is room again.
+#[tokio::test]
+async fn what_is_not_on_disk_has_no_answer() {
+    let mut yard = Yard::with_budget(16 << 20);
+    let source = start(&yard);
+    let (mut read, mut write) = opened(&source).await.into_split();
+    let count = 60_000;
+    let sent = tokio::spawn(async move {
+        for txnr in 2..count + 2 {
+            write.write_all(format!("{txnr} syslog 500 {:0500}\n", txnr).as_bytes()).await.unwrap();
+        }
+        write
+    });
+    let mut heard = Vec::new();
+    let answers = |heard: &[u8]| heard.iter().filter(|byte| **byte == b'\n').count();
+    while let Ok(read) = tokio::time::timeout(Duration::from_secs(2), read.read_buf(&mut heard)).await {
+        assert_ne!(read.unwrap(), 0);
+    }
+    let stored = yard.journal.status().appended_total;
+    assert!(stored < count && stored > 1_000, "{stored}: the journal is full");
+    assert_eq!(answers(&heard) as u64, stored);
+    let events = yard.events(usize::try_from(count).unwrap()).await;
+    assert!(events[0].raw().ends_with("02") && events.last().unwrap().raw().ends_with("60001"));
+    within(async {
+        while answers(&heard) < 60_000 {
+            assert_ne!(read.read_buf(&mut heard).await.unwrap(), 0);
+        }
+    })
+    .await;
+    drop(sent.await.unwrap());
+    source.stop().await;
 }
