@@ -42,7 +42,8 @@ pub struct SyslogConfig {
     /// Where the receiver listens: `siem.example:6514`. The port is 6514 with TLS, 2514 with RELP, and else
     /// 514, unless it is written.
     pub address: String,
-    /// How records get there.
+    /// How records get there. With `relp` the receiver answers each (rsyslog's `imrelp`): framing and resend
+    /// window are for `tcp`.
     #[serde(default)]
     pub mode: Mode,
     /// TLS over TCP and for RELP. `{}` trusts the operating system's authorities.

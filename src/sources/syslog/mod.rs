@@ -35,7 +35,8 @@ pub const KIND: Kind<dyn SourceConfig> = Kind {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
-    /// How messages come: over the network, or from this machine through a socket file.
+    /// How messages come: over the network, or from this machine through a socket file. With `relp` each is
+    /// answered when it is on disk (rsyslog's `omrelp`).
     mode: Mode,
     /// For `tcp`, `relp` and `udp`: address and port to listen on, for example 127.0.0.1:5514.
     address: Option<Listen>,
