@@ -4,7 +4,7 @@
 
 use wharfinger_formats::{Event, Field};
 
-use super::{Frames, Intake};
+use super::{Frames, Intake, mark_unparsed};
 use crate::stats;
 
 impl Intake {
@@ -23,6 +23,11 @@ impl Intake {
             wharfinger_formats::parse(choice, event.raw(), context, event);
             also(event);
         });
+    }
+
+    /// A frame that cannot be handed to a parser: what is given of it becomes an `unparsed` event with that reason.
+    pub fn take_unparsed(&self, frames: &mut Frames, head: &[u8], reason: &str) {
+        self.add(frames, head, |_, event| mark_unparsed(event, reason.to_owned()));
     }
 
     /// Counts events that the source was told to leave out.

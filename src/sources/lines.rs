@@ -1,4 +1,4 @@
-//! Cuts a stream of bytes at line feeds.
+//! Cuts a stream of bytes at line feeds, or at another byte.
 //!
 //! Stands between reading and intake for sources without a framing of their own. Invariant: no
 //! more than the head of a line over the limit is kept, and its length is known in the end.
@@ -40,6 +40,7 @@ impl Line<'_> {
 #[derive(Debug)]
 pub(super) struct Lines {
     line_bytes_max: usize,
+    end: u8,
     /// The head of the line that is being passed over.
     head: Vec<u8>,
     /// Its bytes so far; 0 when no line is being passed over.
@@ -48,7 +49,12 @@ pub(super) struct Lines {
 
 impl Lines {
     pub(super) fn new(line_bytes_max: usize) -> Self {
-        Lines { line_bytes_max, head: Vec::new(), passed: 0 }
+        Lines::ending_with(b'\n', line_bytes_max)
+    }
+
+    /// For lines that end with this byte alone.
+    pub(super) fn ending_with(end: u8, line_bytes_max: usize) -> Self {
+        Lines { line_bytes_max, end, head: Vec::new(), passed: 0 }
     }
 
     /// Bytes consumed of a line that `each` has not seen yet.
@@ -61,7 +67,7 @@ impl Lines {
     /// behind it unless `each` has answered false.
     pub(super) fn cut(&mut self, bytes: &[u8], mut each: impl FnMut(Line<'_>) -> bool) -> usize {
         let mut rest = bytes;
-        while let Some(end) = memchr(b'\n', rest) {
+        while let Some(end) = memchr(self.end, rest) {
             let (line, after) = (&rest[..end], &rest[end + 1..]);
             rest = after;
             if !self.end_of_line(line, &mut each) {
@@ -88,7 +94,7 @@ impl Lines {
             self.passed = 0;
             return more;
         }
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = if self.end == b'\n' { line.strip_suffix(b"\r").unwrap_or(line) } else { line };
         line.is_empty() || each(Line::Whole(line))
     }
 
@@ -147,6 +153,20 @@ mod tests {
         for piece in [1, 2, 3, 7, 11, 1000, 10_000] {
             assert_eq!(cut_in_pieces(&bytes, piece), expected, "pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn another_byte_ends_lines() {
+        let mut lines = Lines::ending_with(0, 10);
+        let mut found = Vec::new();
+        let done = lines.cut(b"{\n}\r\0\0x\0rest", |line| {
+            found.push(format!("{line:?}"));
+            true
+        });
+        assert_eq!(
+            (done, found),
+            (8, vec![format!("{:?}", Line::Whole(b"{\n}\r")), format!("{:?}", Line::Whole(b"x"))])
+        );
     }
 
     #[test]

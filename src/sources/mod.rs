@@ -9,13 +9,18 @@ mod accept;
 mod docker;
 mod file;
 mod fill;
+mod forward;
+mod gelf;
 pub(crate) mod hec;
+mod inflate;
 mod lines;
 mod options;
 mod ring;
 mod stdin;
 mod syslog;
 mod throttle;
+mod udp;
+mod unix;
 mod weight;
 
 use async_trait::async_trait;
@@ -58,7 +63,8 @@ pub trait Source: Send {
 }
 
 /// Every source. Help texts, the configuration reference and tests are made from this table.
-pub const SOURCES: &[Kind<dyn SourceConfig>] = &[docker::KIND, file::KIND, hec::KIND, stdin::KIND, syslog::KIND];
+pub const SOURCES: &[Kind<dyn SourceConfig>] =
+    &[docker::KIND, file::KIND, forward::KIND, gelf::KIND, hec::KIND, stdin::KIND, syslog::KIND];
 
 /// What a source ends with when nothing can be taken in any more.
 fn journal_failed(error: impl std::fmt::Display) -> SetupError {

@@ -260,3 +260,55 @@ fn the_splunk_driver_of_docker_json_with_gzip() {
 fn the_splunk_driver_of_docker_raw() {
     through_splunk_driver("raw", false);
 }
+
+fn through_gelf_driver(mode: &str, compression: Option<&str>) {
+    if peers_are_off() {
+        return;
+    }
+    let source = format!("{{type: gelf, mode: {mode}, address: 127.0.0.1:0, identity: local}}");
+    let events = through_driver(&source, mode, |address| {
+        let compression = compression.map(|compression| format!("gelf-compression-type={compression}"));
+        let address = format!("gelf-address={mode}://{address}");
+        log_options(
+            "gelf",
+            &[Some(address), Some("tag=deck".to_owned()), compression].into_iter().flatten().collect::<Vec<_>>(),
+        )
+    });
+    assert_eq!(messages(&events), OUTPUT);
+    for event in &events {
+        assert_eq!((text(event, "format"), text(event, "event_class")), ("gelf", "container.log"), "{event}");
+        assert_eq!(event["fields"]["gelf._tag"], "deck", "{event}");
+        assert_eq!(text(event, "image.ref"), IMAGE);
+    }
+}
+
+#[test]
+fn the_gelf_driver_of_docker_over_udp_with_gzip() {
+    through_gelf_driver("udp", None);
+}
+
+#[test]
+fn the_gelf_driver_of_docker_over_udp_with_zlib() {
+    through_gelf_driver("udp", Some("zlib"));
+}
+
+#[test]
+fn the_gelf_driver_of_docker_over_tcp() {
+    through_gelf_driver("tcp", None);
+}
+
+#[test]
+fn the_fluentd_driver_of_docker_waits_for_acknowledgements() {
+    if peers_are_off() {
+        return;
+    }
+    let events = through_driver("{type: forward, address: 127.0.0.1:0}", "tcp", |address| {
+        let options = ["fluentd-request-ack=true", "fluentd-sub-second-precision=true", "tag=deck"].map(str::to_owned);
+        log_options("fluentd", &[&[format!("fluentd-address={address}")][..], &options].concat())
+    });
+    assert_eq!(messages(&events), OUTPUT);
+    for event in &events {
+        assert_eq!((text(event, "format"), text(event, "event_class")), ("fluent", "container.log"), "{event}");
+        assert_eq!(event["fields"]["docker.tag"], "deck", "{event}");
+    }
+}

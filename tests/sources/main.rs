@@ -5,6 +5,8 @@
 
 mod docker;
 mod file;
+mod forward;
+mod gelf;
 mod hec;
 mod inspect;
 mod relp;

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, Limits};
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
-use super::{Source, SourceConfig};
+use super::{Source, SourceConfig, udp, unix};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
 use crate::tls::{Acceptor, TlsServer};
@@ -118,8 +118,8 @@ impl Config {
         Ok(match self.mode {
             Mode::Tcp => Socket::Tcp(accept::listen(self.address()?)?, self.acceptor()?),
             Mode::Relp => Socket::Relp(accept::listen(self.address()?)?, self.acceptor()?),
-            Mode::Udp => Socket::Udp(datagram::bind(self.address()?, self.receive_buffer_bytes.as_usize())?),
-            Mode::Unix => Socket::Unix(stream::bind(self.path()?)?, self.path()?.to_owned()),
+            Mode::Udp => Socket::Udp(udp::bind(self.address()?, self.receive_buffer_bytes.as_usize())?),
+            Mode::Unix => Socket::Unix(unix::bind(self.path()?)?, self.path()?.to_owned()),
             Mode::UnixDatagram => Socket::UnixDatagram(datagram::bind_unix(self.path()?)?, self.path()?.to_owned()),
         })
     }
@@ -215,33 +215,21 @@ impl Source for Syslog {
             Socket::Relp(listener, tls) => {
                 relp::serve(listener, tls, limits, reading, frame_bytes_max, &intake, &stop).await
             }
-            Socket::Udp(socket) => datagram::serve(socket, reading, frame_bytes_max, &intake, &stop).await,
+            Socket::Udp(socket) => {
+                udp::serve(socket, reading, datagram::Messages { frame_bytes_max }, &intake, &stop).await
+            }
             Socket::Unix(listener, path) => {
                 let done = stream::serve_unix(listener, limits, reading, frame_bytes_max, &intake, &stop).await;
-                remove(&path);
+                unix::remove(&path);
                 done
             }
             Socket::UnixDatagram(socket, path) => {
                 let origin = reading.origin(&path.to_string_lossy());
                 let done = datagram::serve_unix(socket, origin, frame_bytes_max, &intake, &stop).await;
-                remove(&path);
+                unix::remove(&path);
                 done
             }
         }
-    }
-}
-
-/// Takes away the socket file of a listener that has ended.
-fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path) {
-        tracing::debug!(path = %path.display(), %error, "cannot remove the socket file");
-    }
-}
-
-/// Takes away the socket file that a killed process has left, so that it can be made again.
-fn remove_stale(path: &Path, answers: impl FnOnce() -> std::io::Result<()>) {
-    if answers().is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused) {
-        remove(path);
     }
 }
 

@@ -5,21 +5,19 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use wharfinger_formats::frame::{Frame, FrameError, Framer, HEAD_BYTES};
 
-use super::remove_stale;
 use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
-use crate::sources::accept::{self, ACCEPT_PAUSE, Limits};
+use crate::sources::accept::{self, Limits};
 use crate::sources::fill::{PIECE_BYTES, fill};
 use crate::sources::journal_failed;
 use crate::sources::options::Reading;
 use crate::sources::throttle::Throttle;
+use crate::sources::unix;
 use crate::sources::weight::Weight;
 use crate::tls::Acceptor;
 
@@ -46,20 +44,6 @@ pub(super) async fn serve(
     .await
 }
 
-/// Makes the socket file.
-///
-/// # Errors
-/// Another process listens there, or the folder is missing or not ours.
-pub(super) fn bind(path: &Path) -> Result<UnixListener, SetupError> {
-    remove_stale(path, || std::os::unix::net::UnixStream::connect(path).map(drop));
-    let open = || {
-        let listener = UnixListener::bind(path)?;
-        listener.set_nonblocking(true)?;
-        Ok::<_, std::io::Error>(listener)
-    };
-    open().map_err(|error| SetupError::new(format!("cannot listen on unix {}", path.display()), error))
-}
-
 pub(super) async fn serve_unix(
     listener: UnixListener,
     limits: Limits,
@@ -68,30 +52,12 @@ pub(super) async fn serve_unix(
     intake: &Intake,
     stop: &CancellationToken,
 ) -> Result<(), SetupError> {
-    let listener = tokio::net::UnixListener::from_std(listener)
-        .map_err(|error| SetupError::new("cannot listen on the socket file", error))?;
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(ended) = connections.join_next() => accept::outcome(ended)?,
-            accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
-                Ok((stream, _)) => {
-                    let uid = stream.peer_cred().map_or_else(|_| "uid ?".to_owned(), |cred| format!("uid {}", cred.uid()));
-                    let (origin, intake, stop) = (reading.origin(&uid), intake.clone(), stop.clone());
-                    connections.spawn(async move { follow(stream, origin, frame_bytes_max, &intake, &stop).await });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-        }
-    }
-    while let Some(ended) = connections.join_next().await {
-        accept::outcome(ended)?;
-    }
-    Ok(())
+    let (intake, stopped) = (intake.clone(), stop.clone());
+    unix::serve(listener, limits, stop, move |stream, peer| {
+        let (origin, intake, stop) = (reading.origin(&peer), intake.clone(), stopped.clone());
+        async move { follow(stream, origin, frame_bytes_max, &intake, &stop).await }
+    })
+    .await
 }
 
 /// One connection, until it is closed or `stop`.
