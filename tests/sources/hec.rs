@@ -153,6 +153,29 @@ async fn every_refusal_has_its_code_and_takes_nothing() {
 }
 
 #[tokio::test]
+async fn alerts_of_wazuh_by_webhook() {
+    let mut yard = Yard::new();
+    let source = start(&yard);
+    let to = source.address();
+    let alerts: Vec<_> = include_str!("../../fixtures/wazuh/alerts.ndjson").lines().take(3).collect();
+    let hits: Vec<_> = alerts.iter().map(|alert| format!(r#"{{"_index":"i","_source":{alert}}}"#)).collect();
+    let monitor = format!(r#"{{"ctx":{{"results":[{{"hits":{{"hits":[{}]}}}}]}}}}"#, hits.join(","));
+    for body in [alerts.join("\n"), format!("[{}]", alerts.join(",")), monitor] {
+        let bearer = "POST /wazuh HTTP/1.1\r\nAuthorization: Bearer s3cret\r\n";
+        assert_eq!(ask(to, bearer, body.as_bytes()).await, success());
+        // What was answered is on disk.
+        let events = yard.events(3).await;
+        assert_eq!(events.iter().map(super::Seen::raw).collect::<Vec<_>>(), alerts);
+        assert!(events.iter().all(|event| event.field("format") == "wazuh" && !event.field("rule.id").is_empty()));
+    }
+    assert_eq!(ask(to, "POST /wazuh HTTP/1.1\r\n", alerts[0].as_bytes()).await.0, 401);
+    assert_eq!(post(to, "/wazuh", "no alert").await.0, 400);
+    assert_eq!(post(to, "/wazuh", &format!("[{},7]", alerts[0])).await.0, 400);
+    source.stop().await;
+    yard.is_empty().await;
+}
+
+#[tokio::test]
 async fn a_full_journal_is_busy_and_a_slow_client_is_shown_out() {
     let yard = Yard::with_budget(16 << 20);
     let source = start(&yard);

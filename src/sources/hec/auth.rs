@@ -76,11 +76,11 @@ impl Doorkeeper {
     }
 }
 
-/// The token in `Splunk <token>`, or the password in `Basic <base64 of user:password>`.
+/// The token in `Splunk <token>` or `Bearer <token>`, or the password in `Basic <base64 of user:password>`.
 fn token(header: &str) -> Option<String> {
     let (scheme, credentials) = header.split_once(' ')?;
     let credentials = credentials.trim();
-    if scheme.eq_ignore_ascii_case("splunk") {
+    if scheme.eq_ignore_ascii_case("splunk") || scheme.eq_ignore_ascii_case("bearer") {
         return Some(credentials.to_owned());
     }
     if !scheme.eq_ignore_ascii_case("basic") {
@@ -111,7 +111,8 @@ mod tests {
         check(&doorkeeper, Some(&format!("Basic {}", STANDARD.encode("x:s3cret"))), "/", Ok(()));
         check(&doorkeeper, None, "/", Err(Answer::TokenRequired));
         check(&doorkeeper, None, "/?channel=a&token=s3cret", Err(Answer::QueryTokenDisabled));
-        for odd in ["s3cret", "Bearer s3cret", "Basic ???", "Basic czNjcmV0"] {
+        check(&doorkeeper, Some("Bearer s3cret"), "/", Ok(()));
+        for odd in ["s3cret", "Digest s3cret", "Basic ???", "Basic czNjcmV0"] {
             check(&doorkeeper, Some(odd), "/", Err(Answer::InvalidAuthorization));
         }
         for wrong in ["Splunk ", "Splunk s3cre", "Splunk s3crett", "Splunk S3CRET"] {

@@ -5,6 +5,7 @@
 //! answer. Invariants: code 0 is answered only after the events are on disk; a request is taken in
 //! whole or refused whole; a token that a client sent never reaches an event or a log.
 
+mod alerts;
 mod answer;
 mod auth;
 pub(crate) mod body;
@@ -41,7 +42,7 @@ use crate::tls::{Acceptor, TlsServer};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
     name: "hec",
-    about: "Splunk HTTP Event Collector: events, raw lines, health",
+    about: "Splunk HTTP Event Collector: events, raw lines, health; and Wazuh alerts by webhook",
     schema: || schemars::schema_for!(Config),
     read: |options| Ok(Box::new(erased_serde::deserialize::<Config>(options)?)),
 };
@@ -59,7 +60,7 @@ const HEADERS_MAX: usize = 64;
 struct Config {
     /// Address and port to listen on. Splunk's own is 8088.
     address: Listen,
-    /// What clients must send: `Authorization: Splunk <token>`, or as the password of `Basic`.
+    /// What clients must send: `Authorization: Splunk <token>` or `Bearer <token>`, or as the password of `Basic`.
     token: Secret,
     /// TLS. Default: none.
     tls: Option<TlsServer>,
@@ -146,6 +147,7 @@ impl SourceConfig for Config {
                 event_bytes_max: self.max_length.as_usize(),
                 events,
                 raw: Reading { format: self.format, ..events },
+                alerts: Reading { format: FormatName::only("wazuh"), ..events },
             }),
         }))
     }
@@ -166,6 +168,7 @@ struct Shared {
     event_bytes_max: usize,
     events: Reading,
     raw: Reading,
+    alerts: Reading,
 }
 
 #[async_trait]
@@ -254,6 +257,7 @@ impl Client {
             Endpoint::Health => Answer::Healthy,
             Endpoint::Ack => return self.acknowledge(request, channel).await.unwrap_or_else(Answer::into),
             Endpoint::Events => self.take_events(request, origin(self.shared.events)).await,
+            Endpoint::Wazuh => self.take_alerts(request, origin(self.shared.alerts)).await,
             Endpoint::Raw => self.take_raw(request, origin(self.shared.raw), origin(self.shared.events)).await,
         };
         match (answer, channel) {
@@ -284,6 +288,20 @@ impl Client {
         };
         let mut frames = self.intake.frames(origin);
         self.store(&mut frames, events, |frames, event| self.take(frames, event)).await
+    }
+
+    /// Alerts of Wazuh, as an integration or a monitor posts them.
+    async fn take_alerts(&self, request: Request<Incoming>, origin: Origin) -> Answer {
+        let body = match self.shared.bodies.read(request).await {
+            Ok(body) => body,
+            Err(answer) => return answer,
+        };
+        let alerts = match alerts::cut(&body) {
+            Ok(alerts) => alerts,
+            Err(answer) => return answer,
+        };
+        let mut frames = self.intake.frames(origin);
+        self.store(&mut frames, alerts, |frames, alert| self.take(frames, alert)).await
     }
 
     async fn take_raw(&self, request: Request<Incoming>, lines: Origin, wrapped: Origin) -> Answer {
@@ -355,10 +373,15 @@ enum Endpoint {
     Raw,
     Ack,
     Health,
+    /// Not of Splunk: a webhook for alerts.
+    Wazuh,
 }
 
 impl Endpoint {
     fn of(path: &str) -> Option<Endpoint> {
+        if path == "/wazuh" {
+            return Some(Endpoint::Wazuh);
+        }
         Some(match path.strip_prefix("/services/collector")? {
             "" | "/" | "/event" | "/event/1.0" => Endpoint::Events,
             "/raw" | "/raw/1.0" => Endpoint::Raw,
