@@ -119,7 +119,7 @@ async fn every_refusal_has_its_code_and_takes_nothing() {
     for (head, expected) in [
         (format!("POST {path} HTTP/1.1\r\n"), (401, "Token is required\",\"code\":2}")),
         (format!("POST {path}?token=s3cret HTTP/1.1\r\n"), (400, "not enabled\",\"code\":16}")),
-        (format!("POST {path} HTTP/1.1\r\nAuthorization: Bearer x\r\n"), (401, "\"code\":3}")),
+        (format!("POST {path} HTTP/1.1\r\nAuthorization: Digest x\r\n"), (401, "\"code\":3}")),
         (format!("POST {path} HTTP/1.1\r\nAuthorization: Splunk no\r\n"), (403, "Invalid token\",\"code\":4}")),
         (format!("POST {path}/ack HTTP/1.1\r\n{TOKEN}"), (400, "Data channel is missing\",\"code\":10}")),
         (format!("POST {path}/ack?channel=1 HTTP/1.1\r\n{TOKEN}"), (400, "Invalid data channel\",\"code\":11}")),
