@@ -5,7 +5,7 @@
 //!
 //! Invariant: bounded. A flood of strangers drives out none that was there before.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -51,8 +51,44 @@ pub struct Register {
     strangers: Mutex<HashMap<Box<str>, Stranger>>,
     /// When somebody spoke last for whom there was no room; zero: never.
     others: AtomicI64,
-    /// The marks as they were stored last: a hash of each.
-    stored: Mutex<BTreeMap<String, u64>>,
+    stored: Mutex<StoredMarks>,
+}
+
+/// The marks as they were stored last.
+#[derive(Debug, Default)]
+struct StoredMarks {
+    /// A hash of each.
+    hashes: BTreeMap<String, u64>,
+    listened: u64,
+    /// Bytes of what was seen of Docker, by machine, and their sum.
+    docker: HashMap<u64, usize>,
+    docker_bytes: usize,
+}
+
+fn docker_mark(key: u64) -> String {
+    format!("{DOCKER_MARKS}{key:016x}")
+}
+
+impl StoredMarks {
+    /// Forgets the machines that are not among these; answers which they were.
+    fn without(&mut self, known: &HashSet<u64>) -> impl Iterator<Item = u64> {
+        let gone: Vec<u64> = self.docker.keys().filter(|key| !known.contains(key)).copied().collect();
+        for key in &gone {
+            self.docker_bytes -= self.docker.remove(key).unwrap_or(0);
+        }
+        gone.into_iter()
+    }
+
+    /// Whether there is room for so many bytes of that machine, in place of those that it has. They count then.
+    fn makes_room(&mut self, key: u64, bytes: usize, bytes_max: usize) -> bool {
+        let others = self.docker_bytes - self.docker.get(&key).copied().unwrap_or(0);
+        if others + bytes > bytes_max {
+            return false;
+        }
+        self.docker.insert(key, bytes);
+        self.docker_bytes = others + bytes;
+        true
+    }
 }
 
 impl Register {
@@ -129,35 +165,49 @@ impl Register {
         self.strangers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The marks that changed since they were stored, and their values; an empty one erases. They count as stored.
-    pub fn stale<'m>(&self, machines: impl Iterator<Item = &'m Identity>) -> Vec<(String, Vec<u8>)> {
+    /// The marks that changed since they were stored, and their values; an empty one erases. They count as stored. The
+    /// clock comes last: who stores them in parts makes nobody more silent than he is. What was seen of Docker is kept
+    /// as far as it fits into so many bytes.
+    pub fn stale<'m>(
+        &self,
+        machines: impl Iterator<Item = &'m Identity>,
+        docker_bytes_max: usize,
+    ) -> Vec<(String, Vec<u8>)> {
         let listened = self.listened();
-        let mut marks = BTreeMap::from([(format!("{MARKS}clock"), listened.to_le_bytes().to_vec())]);
+        let mut marks: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let mut stale = Vec::new();
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = HashSet::new();
         for machine in machines {
             let Some(key) = machine.key().map(|key| hash(key.as_bytes())) else { continue };
+            known.insert(key);
             machine.seen.write(key, listened, marks.entry(format!("{MARKS}{}", key % MARKS_MAX)).or_default());
-            if let Some(docker) = machine.seen.stale_docker() {
-                stale.push((format!("{DOCKER_MARKS}{key:016x}"), [&key.to_le_bytes(), &*docker].concat()));
+            if let Some(docker) = machine.seen.stale_docker()
+                && stored.makes_room(key, docker.len(), docker_bytes_max)
+            {
+                stale.push((docker_mark(key), [&key.to_le_bytes(), &*docker].concat()));
             }
         }
         let hashes: BTreeMap<String, u64> = marks.iter().map(|(name, value)| (name.clone(), hash(value))).collect();
-        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
-        let gone = stored.keys().filter(|name| !marks.contains_key(*name)).map(|name| (name.clone(), Vec::new()));
+        let gone =
+            stored.hashes.keys().filter(|name| !marks.contains_key(*name)).map(|name| (name.clone(), Vec::new()));
         stale.extend(gone);
-        stale.extend(marks.into_iter().filter(|(name, _)| stored.get(name) != hashes.get(name)));
-        *stored = hashes;
+        stale.extend(stored.without(&known).map(|key| (docker_mark(key), Vec::new())));
+        stale.extend(marks.into_iter().filter(|(name, _)| stored.hashes.get(name) != hashes.get(name)));
+        if !stale.is_empty() || stored.listened != listened {
+            stale.push((format!("{MARKS}clock"), listened.to_le_bytes().to_vec()));
+        }
+        (stored.hashes, stored.listened) = (hashes, listened);
         stale
     }
 
-    /// Puts back what was stored, and goes on listening where it stopped. Answers the names of marks of machines that
-    /// are there no more.
+    /// Puts back what was stored, and goes on listening where it stopped.
     pub fn restore<'m>(
         &self,
         machines: impl Iterator<Item = &'m Identity>,
         marks: impl Iterator<Item = Vec<u8>>,
         docker: impl Iterator<Item = Vec<u8>>,
-    ) -> Vec<String> {
+    ) {
         let mut known = HashMap::new();
         for mark in marks {
             // The clock is the only mark of eight bytes.
@@ -170,11 +220,15 @@ impl Register {
             |mark: Vec<u8>| mark.split_first_chunk().map(|(key, rest)| (u64::from_le_bytes(*key), rest.to_vec()));
         let mut docker: HashMap<u64, Vec<u8>> = docker.filter_map(split).collect();
         let listened = self.listened();
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in &docker {
+            stored.makes_room(*key, value.len(), usize::MAX);
+        }
+        drop(stored);
         for machine in machines {
             let Some(key) = machine.key().map(|key| hash(key.as_bytes())) else { continue };
             machine.seen.restore(known.remove(&key), listened, docker.remove(&key).as_deref());
         }
-        docker.keys().map(|key| format!("{DOCKER_MARKS}{key:016x}")).collect()
     }
 }
 
@@ -250,18 +304,43 @@ mod tests {
         before.machines()[0].seen.speaks(Time(7));
         silent(&before);
         listen(&before, 20);
-        let marks = before.register().stale(before.machines().iter().map(|machine| &**machine));
-        assert!(before.register().stale(before.machines().iter().map(|machine| &**machine)).is_empty());
+        let stale = |bytes| before.register().stale(before.machines().iter().map(|machine| &**machine), bytes);
+        let marks = stale(0);
+        assert!(stale(0).is_empty());
         assert!(marks.iter().all(|(name, _)| name.starts_with(MARKS)));
+        assert!(
+            marks.last().is_some_and(|(name, _)| name.ends_with("clock")),
+            "a part is older than the clock, never newer"
+        );
 
         let after = machines(&["a", "b", "c"]);
         let values = marks.into_iter().map(|(_, value)| value).chain([b"none of ours".to_vec()]);
-        let gone =
-            after.register().restore(after.machines().iter().map(|machine| &**machine), values, std::iter::empty());
-        assert!(gone.is_empty());
+        after.register().restore(after.machines().iter().map(|machine| &**machine), values, std::iter::empty());
         assert_eq!(silent(&after), [20, 120, 0]);
         assert_eq!(after.machines()[0].seen.last(), Some(Time(7)));
         assert_eq!(after.machines()[1].seen.last(), None);
+    }
+
+    #[test]
+    fn what_is_stored_of_docker_is_bounded() {
+        let snapshot = machines(&["a", "b", "c"]);
+        let mut event = wharfinger_formats::Event::new(b"");
+        event.set(Field::EventClass, "container.start");
+        event.set(Field::ContainerName, "web");
+        let note = || snapshot.machines().iter().for_each(|machine| machine.seen.note(&event, Time(1)));
+        let stored = |bytes| {
+            let marks = snapshot.register().stale(snapshot.machines().iter().map(|machine| &**machine), bytes);
+            marks.into_iter().filter(|(name, _)| name.starts_with(DOCKER_MARKS)).count()
+        };
+        note();
+        let bytes = snapshot.machines()[0].seen.docker(|docker| serde_json::to_vec(docker).unwrap().len()).unwrap();
+        assert_eq!(stored(2 * bytes), 2);
+        note();
+        assert_eq!(stored(10 * bytes), 3, "in place of what was stored of them");
+        assert_eq!(stored(10 * bytes), 0, "nothing changed");
+        let left = snapshot.register().stale(snapshot.machines().iter().take(1).map(|machine| &**machine), 10 * bytes);
+        let erased = left.iter().filter(|(name, value)| name.starts_with(DOCKER_MARKS) && value.is_empty()).count();
+        assert_eq!(erased, 2, "two left the inventory");
     }
 
     #[test]

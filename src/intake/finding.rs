@@ -12,6 +12,10 @@ use crate::identity::{self, STRANGERS_MAX, Snapshot, State, has_left};
 use crate::journal::{Batch, Position};
 use crate::policy::{Due, Finding, Judge, Policy, Sender, Silence, Standing, Told, rfc3339};
 
+/// Marks are stored in batches of about so many bytes: the smallest journal takes one.
+const MARKS_BYTES: usize = 128 << 10;
+/// What is stored of the containers of all machines takes no more than this part of the journal.
+const DOCKER_PART: usize = 64;
 /// Strangers for whom there is no room.
 const OTHERS: &str = "others";
 
@@ -137,8 +141,10 @@ impl Intake {
     /// As [`tell_due`](Self::tell_due).
     pub async fn store_register(&self) -> Result<(), AppendError> {
         let machines = self.identity.load_full();
-        let stale = machines.register().stale(machines.machines().iter().map(|machine| &**machine));
-        self.store_marks(stale).await
+        // All marks are written again at the head of every segment.
+        let docker_bytes_max = usize::try_from(self.journal.status().bytes_max).unwrap_or(usize::MAX) / DOCKER_PART;
+        let all = machines.machines().iter().map(|machine| &**machine);
+        self.store_marks(machines.register().stale(all, docker_bytes_max)).await
     }
 
     /// Puts back what [`store_register`](Self::store_register) has stored.
@@ -155,9 +161,14 @@ impl Intake {
     }
 
     async fn store_marks(&self, marks: Vec<(String, Vec<u8>)>) -> Result<(), AppendError> {
-        let mut batch = Batch::new();
-        marks.iter().for_each(|(mark, value)| batch.mark(mark, value));
-        if !batch.is_empty() {
+        let mut marks = marks.iter().peekable();
+        while marks.peek().is_some() {
+            let mut batch = Batch::new();
+            while batch.bytes() < MARKS_BYTES
+                && let Some((mark, value)) = marks.next()
+            {
+                batch.mark(mark, value);
+            }
             self.journal.append_reserved(batch).await.map_err(no_room)?;
         }
         Ok(())
