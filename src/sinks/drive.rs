@@ -61,6 +61,7 @@ pub async fn drive(
         redo: None,
         suspects: 0,
         doubtful: Doubtful::default(),
+        is_lossy: false,
         failures: 0,
         cursor,
         sink,
@@ -101,6 +102,8 @@ struct Drive<F> {
     /// half of them are tried at a time.
     suspects: usize,
     doubtful: Doubtful,
+    /// The peer lost what it had taken, and nothing has passed since.
+    is_lossy: bool,
     /// Failures in a row: the exponent of the backoff.
     failures: u32,
 }
@@ -143,7 +146,7 @@ impl<F: Feed> Drive<F> {
         let wake = match self.request.since {
             Some(since) => Some(since + self.limits.age_max),
             None if !idle => return More::Nothing,
-            None if self.doubtful.is_empty() => None,
+            None if self.doubtful.is_empty() && self.taken.next.is_none() => None,
             None => Some(Instant::now() + DOUBT_INTERVAL),
         };
         if wake.is_some_and(|wake| wake <= Instant::now()) {
@@ -216,6 +219,9 @@ impl<F: Feed> Drive<F> {
                 SinkStats::add(&self.stats.damaged, 1);
             }
             self.missing.add(damage.missing);
+            // Gone is gone, whatever it was before.
+            self.filtered.remove(damage.missing);
+            self.skip.retain(|position| *position < first || *position > last);
             self.sink.passed_over(damage.missing, Absent::Lost);
         }
         true
@@ -320,9 +326,7 @@ impl<F: Feed> Drive<F> {
             // This half was good, so the other holds what was refused.
             self.suspects = self.suspects.saturating_sub(delivered.events);
             SinkStats::add(&self.stats.requests, 1);
-            if self.stats.enter(SinkState::Working, None) != SinkState::Working {
-                tracing::info!(sink = &*self.settings.name, "the sink delivers again");
-            }
+            self.works();
         }
         match self.doubtful.last_mut() {
             // Refused events need no receipt: they ride along with the request before them.
@@ -348,11 +352,12 @@ impl<F: Feed> Drive<F> {
 
     /// Commits all delivered requests but the latest `in_doubt`.
     async fn commit_delivered(&mut self, in_doubt: usize) {
-        let next = self.doubtful.pass(in_doubt, &mut self.taken);
+        self.doubtful.pass(in_doubt, &mut self.taken);
         self.stats.doubt(self.doubtful.events());
-        let Some(next) = next else { return };
+        let Some(next) = self.taken.next else { return };
         // Not before: a peer that takes requests and loses them each time is backed off from too.
-        self.failures = 0;
+        (self.failures, self.is_lossy) = (0, false);
+        self.works();
         if let Some(span) = self.given_up.span_before(next) {
             // The sink is back: now it is known how much it has lost, and one record says so.
             let count = self.given_up.before(next);
@@ -378,6 +383,13 @@ impl<F: Feed> Drive<F> {
         self.missing.forget_before(next);
         self.given_up.forget_before(next);
         self.filtered.forget_before(next);
+    }
+
+    /// Requests are taken, and not lost each time.
+    fn works(&self) {
+        if !self.is_lossy && self.stats.enter(SinkState::Working, None) != SinkState::Working {
+            tracing::info!(sink = &*self.settings.name, "the sink delivers again");
+        }
     }
 
     /// Not now: the same again after a while.
@@ -415,6 +427,7 @@ impl<F: Feed> Drive<F> {
     /// What the peer had taken is lost: everything from the cursor on is delivered again.
     fn lose_doubtful(&mut self) {
         self.request.first = self.cursor.committed();
+        self.is_lossy = true;
         self.doubtful.clear();
         self.taken = Taken::default();
         self.stats.doubt(0);

@@ -27,6 +27,15 @@ impl Missing {
         self.ranges.insert(at, (first, last));
     }
 
+    /// Takes a range out.
+    pub(super) fn remove(&mut self, (first, last): (Position, Position)) {
+        let kept =
+            |known: &(u64, u64)| [(known.0, known.1.min(first.0.wrapping_sub(1))), (known.0.max(last.0 + 1), known.1)];
+        let cut = |known: &(u64, u64)| known.0 <= last.0 && first.0 <= known.1;
+        let parts = |known: (u64, u64)| if cut(&known) { kept(&known) } else { [known, (1, 0)] };
+        self.ranges = self.ranges.drain(..).flat_map(parts).filter(|(first, last)| first <= last).collect();
+    }
+
     /// Whether all of a range is known.
     pub(super) fn has(&self, (first, last): (Position, Position)) -> bool {
         self.ranges.iter().any(|known| known.0 <= first.0 && last.0 <= known.1)
@@ -73,5 +82,10 @@ mod tests {
         missing.forget_before(Position(7));
         assert_eq!(missing.ranges, [(7, 12)]);
         assert_eq!(missing.before(Position(13)), 6);
+        missing.remove((Position(9), Position(9)));
+        missing.remove((Position(1), Position(7)));
+        assert_eq!(missing.ranges, [(8, 8), (10, 12)]);
+        missing.remove((Position(8), Position(99)));
+        assert_eq!(missing.ranges, []);
     }
 }

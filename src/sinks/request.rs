@@ -27,6 +27,8 @@ pub(super) struct Request {
 pub(super) struct Taken {
     pub(super) events: usize,
     pub(super) bytes: usize,
+    /// Up to where, until the cursor has passed it.
+    pub(super) next: Option<Position>,
 }
 
 #[derive(Debug)]
@@ -53,14 +55,14 @@ impl Doubtful {
         self.0.back_mut()
     }
 
-    /// Takes out all but the latest `kept`, adds them up, and says up to where they reach.
-    pub(super) fn pass(&mut self, kept: usize, taken: &mut Taken) -> Option<Position> {
+    /// Takes out all but the latest `kept`, and adds them up.
+    pub(super) fn pass(&mut self, kept: usize, taken: &mut Taken) {
         let passed = self.0.len().saturating_sub(kept);
-        self.0.drain(..passed).fold(None, |_, delivered| {
+        for delivered in self.0.drain(..passed) {
             taken.events += delivered.events;
             taken.bytes += delivered.bytes;
-            Some(delivered.next)
-        })
+            taken.next = Some(delivered.next);
+        }
     }
 
     pub(super) fn clear(&mut self) {

@@ -17,6 +17,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use futures_util::future::join_all;
 use reqwest::{Client, redirect};
 use tokio::time::{Instant, sleep};
 use tokio_util::task::AbortOnDropHandle;
@@ -45,8 +46,9 @@ pub const KIND: Kind<dyn SinkConfig> = Kind {
 const SMALLEST_REQUEST: usize = 16 * 1024;
 /// How often collectors are asked what they have indexed.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a collector that failed is left out while there are others.
+/// How long a collector that failed is left out while there are others; twice as long each time.
 const LEFT_OUT: Duration = Duration::from_secs(10);
+const LEFT_OUT_MAX: Duration = Duration::from_secs(300);
 
 impl SinkConfig for SplunkHecConfig {
     fn check(&self) -> Vec<Problem> {
@@ -84,6 +86,7 @@ impl SinkConfig for SplunkHecConfig {
             bytes_max: self.max_bytes.as_usize(),
             left_out: vec![None; peers.collectors.len()],
             knows_acks: vec![false; peers.collectors.len()],
+            liar: None,
             next: 0,
             peers,
             asking: None,
@@ -107,10 +110,12 @@ struct SplunkHec {
     config: SplunkHecConfig,
     envelope: Envelope,
     peers: Arc<Peers>,
-    /// Until when a collector is left out because it failed.
-    left_out: Vec<Option<Instant>>,
+    /// Until when a collector is left out because it failed, and how long that was.
+    left_out: Vec<Option<(Instant, Duration)>>,
     /// With `ack: on`: that the collector acknowledges is known.
     knows_acks: Vec<bool>,
+    /// With `ack: on`: one that says so and gave no number. What it has taken is sent again once, not for ever.
+    liar: Option<String>,
     /// The collector whose turn it is.
     next: usize,
     /// Begun with the first number that was given.
@@ -142,9 +147,10 @@ impl SplunkHec {
                 return Outcome::Retry { after: None, reason: format!("the request cannot be compressed: {error}") };
             }
         };
-        loop {
+        let mut outcome = Outcome::Retry { after: None, reason: "there is no collector".to_owned() };
+        for _ in 0..self.left_out.len() {
             let at = self.turn();
-            let outcome = match self.send_to(at, body.clone()).await {
+            outcome = match self.send_to(at, body.clone()).await {
                 Verdict::Outcome(outcome) => outcome,
                 Verdict::Accepted { number, outcome } => self.accepted(at, number, outcome),
                 Verdict::TokenRefused(outcome) => {
@@ -163,16 +169,17 @@ impl SplunkHec {
                 return outcome;
             };
             if !self.leave_out(at, reason) {
-                return outcome;
+                break;
             }
         }
+        outcome
     }
 
     /// The next collector that is not left out, or else the one that has been for longest.
     fn turn(&mut self) -> usize {
         let (count, now) = (self.left_out.len(), Instant::now());
         let turns = || (0..count).map(|step| (self.next + step) % count);
-        let stands = turns().find(|at| self.left_out[*at].is_none_or(|until| until <= now));
+        let stands = turns().find(|at| self.left_out[*at].is_none_or(|(until, _)| until <= now));
         let at = stands.or_else(|| turns().min_by_key(|at| self.left_out[*at])).unwrap_or(0);
         self.next = (at + 1) % count;
         at
@@ -187,11 +194,15 @@ impl SplunkHec {
     /// True if there is another collector to try.
     fn leave_out(&mut self, at: usize, reason: &str) -> bool {
         let now = Instant::now();
-        if self.left_out.len() > 1 && self.left_out[at].replace(now + LEFT_OUT).is_none() {
+        if self.left_out.len() == 1 {
+            return false;
+        }
+        let wait = self.left_out[at].map_or(LEFT_OUT, |(_, wait)| (wait * 2).min(LEFT_OUT_MAX));
+        if self.left_out[at].replace((now + wait, wait)).is_none() {
             let collector = self.peers.collectors[at].name();
             tracing::warn!(sink = self.peers.name, collector, reason, "a collector fails and is left out");
         }
-        self.left_out.len() > 1 && self.left_out.iter().any(|until| until.is_none_or(|until| until <= now))
+        self.left_out.iter().any(|left_out| left_out.is_none_or(|(until, _)| until <= now))
     }
 
     async fn send_to(&mut self, at: usize, body: Bytes) -> Verdict {
@@ -213,8 +224,10 @@ impl SplunkHec {
     fn accepted(&mut self, at: usize, number: Option<u64>, outcome: Outcome) -> Outcome {
         let number = number.filter(|_| self.config.ack != Ack::Off);
         if number.is_none() && self.config.ack == Ack::On {
-            self.knows_acks[at] = false;
-            return Outcome::Fatal { reason: format!("{} acknowledges nothing", self.peers.collectors[at].name()) };
+            let collector = self.peers.collectors[at].name();
+            let reason = format!("{collector} gives no numbers to ask about: nothing more is sent; see `ack`");
+            self.liar = Some(reason.clone());
+            return Outcome::Fatal { reason };
         }
         self.peers.acks.accept(at, number);
         if number.is_some() && self.asking.is_none() {
@@ -240,20 +253,24 @@ impl Peers {
 
     /// Asks every collector about what it has accepted. Answers what went wrong last.
     async fn ask(&self) -> Option<String> {
-        let mut failure = None;
-        for (at, collector) in self.collectors.iter().enumerate() {
-            let Some(question) = self.acks.question(at) else { continue };
-            match collector.ask(&self.access, &question).await {
-                Ok(indexed) => self.acks.indexed(at, &question.channel, &indexed),
-                Err(reply) => {
-                    if matches!(reply.status, 401 | 403) {
-                        self.access.forget_token();
-                    }
-                    failure = Some(format!("{}: {}", collector.name(), why_not(reply.status, &reply.body)));
+        let asked = (0..self.collectors.len()).map(|at| self.ask_one(at));
+        join_all(asked).await.into_iter().flatten().next_back()
+    }
+
+    async fn ask_one(&self, at: usize) -> Option<String> {
+        let (collector, question) = (&self.collectors[at], self.acks.question(at)?);
+        match collector.ask(&self.access, &question).await {
+            Ok(indexed) => {
+                self.acks.indexed(at, &question.channel, &indexed);
+                None
+            }
+            Err(reply) => {
+                if matches!(reply.status, 401 | 403) {
+                    self.access.forget_token();
                 }
+                Some(format!("{}: {}", collector.name(), why_not(reply.status, &reply.body)))
             }
         }
-        failure
     }
 
     /// Whether the token acknowledges at all, before it is given anything.
@@ -297,7 +314,9 @@ impl Sink for SplunkHec {
     }
 
     async fn deliver(&mut self) -> Outcome {
-        let outcome = if self.peers.acks.is_full() {
+        let outcome = if let Some(reason) = self.liar.clone() {
+            Outcome::Fatal { reason }
+        } else if self.peers.acks.is_full() {
             let reason = format!("{PENDING_MAX} requests wait for their acknowledgement");
             Outcome::Retry { after: Some(ASK_INTERVAL), reason }
         } else {
@@ -313,7 +332,16 @@ impl Sink for SplunkHec {
     }
 
     fn in_doubt(&mut self) -> Result<usize, Lost> {
-        self.peers.acks.in_doubt()
+        self.peers.acks.in_doubt().map_err(|(at, lost)| {
+            self.peers.collectors[at].forget_cookies();
+            let reason = format!("{} {}", self.peers.collectors[at].name(), lost.0);
+            if self.left_out.len() > 1 {
+                // What takes and does not index is worse than what does not take.
+                let wait = self.config.ack_timeout.get();
+                self.left_out[at] = Some((Instant::now() + wait, LEFT_OUT));
+            }
+            Lost(reason)
+        })
     }
 
     /// Waits for what is still to be acknowledged, for as long as it is let.

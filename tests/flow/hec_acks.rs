@@ -54,7 +54,7 @@ async fn what_is_never_acknowledged_is_sent_again_through_a_new_channel() {
     let (flow, server) = (Flow::new(), HecServer::start(acks()).await);
     server.index(Index::Waits);
     flow.append(names(20)).await;
-    let running = start(&flow, sink(&flow, &server.url(), json!({ "max_events": 10, "ack_timeout": "1s" })));
+    let running = start(&flow, sink(&flow, &server.url(), json!({ "max_events": 10, "ack_timeout": "3s" })));
     wait_for("all to be accepted", || server.count() == 20).await;
     server.lose();
     server.index(Index::Works);
@@ -62,6 +62,41 @@ async fn what_is_never_acknowledged_is_sent_again_through_a_new_channel() {
     running.finish().await;
     assert_eq!(server.ids(), [ids(&flow, 20), ids(&flow, 20)].concat());
     assert_eq!(server.channels(), 2);
+}
+
+/// A collector that was killed has lost what it had not indexed, and gives the same numbers again: they are
+/// about other requests.
+#[tokio::test]
+async fn a_collector_that_was_started_again_acknowledges_nothing_of_before() {
+    let (flow, server) = (Flow::new(), HecServer::start(acks()).await);
+    let address = server.address;
+    server.index(Index::Waits);
+    flow.append(names(30)).await;
+    let running = start(&flow, sink(&flow, &server.url(), json!({ "max_events": 10 })));
+    wait_for("all to be accepted", || running.stats.in_doubt() == 30).await;
+    server.stop().await;
+    let server = HecServer::start_at(address, acks()).await;
+    flow.append((31..=60).map(|number| format!("event {number}"))).await;
+    wait_for("all to be indexed", || running.stats.delivered_total() == 60).await;
+    running.finish().await;
+    let mut taken = server.ids();
+    taken.sort_unstable();
+    taken.dedup();
+    assert_eq!(taken, ids(&flow, 60));
+}
+
+/// Several collectors that hang are each asked once, and then it is said that nobody answers.
+#[tokio::test(start_paused = true)]
+async fn collectors_that_all_hang_end_a_try() {
+    let flow = Flow::new();
+    // Connections are taken by the kernel, and never read.
+    let silent = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [one, two] = silent.each_ref().map(|listener| format!("http://{}", listener.local_addr().unwrap()));
+    flow.append(names(3)).await;
+    let running = start(&flow, sink(&flow, &one, json!({ "endpoints": [two], "timeout": "11s" })));
+    wait_for("a try to end", || running.stats.retries_total() > 0).await;
+    assert_eq!(running.stats.state(), SinkState::Retrying);
+    running.finish().await;
 }
 
 /// Asked without the cookie, another node would answer `false` for ever.

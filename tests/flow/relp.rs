@@ -22,6 +22,8 @@ enum Play {
     Refuse,
     /// Takes it, and breaks the connection instead of answering.
     Break,
+    /// Answers what came before, and breaks the connection without taking it.
+    BreakBefore,
 }
 
 type Script = Box<dyn FnMut(&str) -> Play + Send>;
@@ -57,6 +59,11 @@ async fn session(mut stream: TcpStream, script: Arc<Mutex<Script>>, taken: Taken
             let frame = parse(&heard[start..end]).unwrap();
             let text = String::from_utf8(frame.data.to_vec()).unwrap();
             let play = if frame.command == "syslog" { (script.lock().unwrap())(&text) } else { Play::Ok };
+            if play == Play::BreakBefore {
+                let _ = stream.write_all(&out).await;
+                let _ = stream.shutdown().await;
+                return;
+            }
             if frame.command == "syslog" && play != Play::Refuse {
                 taken.0.lock().unwrap().push(text);
             }
@@ -93,23 +100,47 @@ async fn every_record_is_answered_once() {
     assert_eq!(taken.all(), names(7_001));
 }
 
+/// A receiver that ends the session at one record, with or without a word, gets all the others, and what came
+/// before it twice at most.
 #[tokio::test]
-async fn a_record_that_is_refused_stands_alone() {
+async fn a_record_at_which_sessions_end_stands_alone() {
+    for (play, reason) in [(Play::Refuse, "500 not this one"), (Play::BreakBefore, "broke off")] {
+        let flow = Flow::new();
+        let bad = move |text: &str| if text.ends_with(" 777") { play } else { Play::Ok };
+        let (to, taken) = receiver(Box::new(bad)).await;
+        flow.append(names(1_000)).await;
+        let running = start(&flow, sink(&flow, to));
+        wait_for("the others", || running.stats.delivered_total() == 999).await;
+        assert_eq!(running.finish().await.quarantined_total(), 1);
+        let quarantined = &flow.quarantine("siem")[0];
+        assert_eq!(quarantined["event_id"], flow.id(777));
+        assert!(quarantined["reason"].as_str().unwrap().contains(reason), "{quarantined}");
+        let mut all = taken.all();
+        let twice = all.len() - 999;
+        all.sort_unstable();
+        all.dedup();
+        let mut expected = names(1_000);
+        expected.remove(776);
+        expected.sort_unstable();
+        assert_eq!(all, expected);
+        // A receiver that refuses with a word has taken what was sent behind it.
+        let behind = if play == Play::Refuse { 2 * 1_000 } else { 0 };
+        assert!(twice <= 776 + behind, "{twice} came twice");
+    }
+}
+
+/// That is no reason to refuse any record.
+#[tokio::test]
+async fn a_receiver_that_takes_nothing_gets_nothing_refused() {
     let flow = Flow::new();
-    let refused = |text: &str| if text.ends_with(" 777") { Play::Refuse } else { Play::Ok };
-    let (to, taken) = receiver(Box::new(refused)).await;
-    flow.append(names(1_000)).await;
+    let (to, _) = receiver(Box::new(|_| Play::Refuse)).await;
+    flow.append(names(100)).await;
     let running = start(&flow, sink(&flow, to));
-    wait_for("the others", || running.stats.delivered_total() == 999).await;
-    assert_eq!(running.finish().await.quarantined_total(), 1);
-    assert!(flow.quarantine("siem")[0]["reason"].as_str().unwrap().contains("500 not this one"));
-    let mut all = taken.all();
-    all.sort_unstable();
-    all.dedup();
-    let mut expected = names(1_000);
-    expected.remove(776);
-    expected.sort_unstable();
-    assert_eq!(all, expected);
+    wait_for("many tries", || running.stats.retries_total() > 20).await;
+    assert_eq!(running.stats.state(), SinkState::Retrying);
+    assert!(running.stats.last_error().unwrap().contains("500 not this one"));
+    let stats = running.finish().await;
+    assert_eq!((stats.delivered_total(), stats.quarantined_total()), (0, 0));
 }
 
 /// What was not answered comes again, and nothing before it.

@@ -2,8 +2,8 @@
 //!
 //! A collector answers an accepted request with a number, for the channel that the request named, and is
 //! asked about the number until it says `true`, which it says once. The number means nothing to another
-//! node behind a load balancer and nothing after an hour of silence, so what is not acknowledged in time
-//! is sent again through a new channel.
+//! node behind a load balancer, and nothing to one that was started again, so what is not acknowledged in
+//! time is sent again through a new channel; at once, where numbers begin again.
 //!
 //! Invariant: an acknowledgement counts only in the channel in which its number was given.
 
@@ -29,9 +29,18 @@ pub(super) struct Acks {
 
 #[derive(Debug)]
 struct State {
-    channels: Vec<String>,
+    channels: Vec<Channel>,
     /// Accepted requests, oldest first; the first is not indexed.
     accepted: VecDeque<Accepted>,
+}
+
+#[derive(Debug)]
+struct Channel {
+    guid: String,
+    /// The highest number that was given in it.
+    last: Option<u64>,
+    /// Numbers began again: who gave the first ones has forgotten them.
+    is_forgotten: bool,
 }
 
 #[derive(Debug)]
@@ -53,7 +62,8 @@ impl Acks {
     /// # Errors
     /// The operating system has no random numbers.
     pub(super) fn new(collectors: usize, timeout: Duration) -> Result<Acks, getrandom::Error> {
-        let channels = (0..collectors).map(|_| guid()).collect::<Result<_, _>>()?;
+        let channel = |_| guid().map(|guid| Channel { guid, last: None, is_forgotten: false });
+        let channels = (0..collectors).map(channel).collect::<Result<_, _>>()?;
         Ok(Acks { timeout, state: Mutex::new(State { channels, accepted: VecDeque::new() }) })
     }
 
@@ -63,7 +73,7 @@ impl Acks {
 
     /// The channel to name in a request.
     pub(super) fn channel(&self, collector: usize) -> String {
-        self.state().channels[collector].clone()
+        self.state().channels[collector].guid.clone()
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -80,6 +90,12 @@ impl Acks {
         if number.is_none() && state.accepted.is_empty() {
             return;
         }
+        if let Some(number) = number {
+            // One request is sent at a time, so numbers only rise (§6: from 0, for a channel and an indexer).
+            let channel = &mut state.channels[collector];
+            channel.is_forgotten |= channel.last.is_some_and(|last| number <= last);
+            channel.last = channel.last.max(Some(number));
+        }
         let (number, indexed) = (number.unwrap_or_default(), number.is_none());
         state.accepted.push_back(Accepted { collector, number, since: Instant::now(), indexed });
     }
@@ -89,14 +105,14 @@ impl Acks {
         let state = self.state();
         let waiting = state.accepted.iter().filter(|it| it.collector == collector && !it.indexed);
         let numbers: Vec<u64> = waiting.map(|accepted| accepted.number).collect();
-        (!numbers.is_empty()).then(|| Question { channel: state.channels[collector].clone(), numbers })
+        (!numbers.is_empty()).then(|| Question { channel: state.channels[collector].guid.clone(), numbers })
     }
 
     /// The collector says that these are indexed.
     pub(super) fn indexed(&self, collector: usize, channel: &str, numbers: &HashSet<u64>) {
         let mut state = self.state();
-        // The answer may come after the channel was given up.
-        if state.channels[collector] != channel {
+        // The answer may come after the channel was given up, or be about numbers that were given twice.
+        if state.channels[collector].guid != channel || state.channels[collector].is_forgotten {
             return;
         }
         let named = |accepted: &&mut Accepted| accepted.collector == collector && numbers.contains(&accepted.number);
@@ -109,23 +125,26 @@ impl Acks {
     /// How many of the latest accepted requests may still be lost.
     ///
     /// # Errors
-    /// The oldest was not acknowledged in time. All that wait are given up, and their channels with them.
-    pub(super) fn in_doubt(&self) -> Result<usize, Lost> {
+    /// A collector has not acknowledged in time, or has forgotten what it had: which, and why. All that wait
+    /// are given up, and their channels with them.
+    pub(super) fn in_doubt(&self) -> Result<usize, (usize, Lost)> {
         let mut state = self.state();
-        match state.accepted.front() {
-            Some(oldest) if oldest.since.elapsed() >= self.timeout => {
-                let waited = state.accepted.len();
-                state.accepted.clear();
-                for channel in &mut state.channels {
-                    // Without random numbers the old channel goes on: late answers would then count for what
-                    // is sent again, which is the same.
-                    *channel = guid().unwrap_or_else(|_| std::mem::take(channel));
-                }
-                let limit = self.timeout.as_secs_f64();
-                Err(Lost(format!("not acknowledged within {limit} s: {waited} requests are sent again")))
+        let waiting = state.accepted.len();
+        let oldest = state.accepted.front().filter(|oldest| oldest.since.elapsed() >= self.timeout);
+        let (collector, why) = match (oldest, state.channels.iter().position(|channel| channel.is_forgotten)) {
+            (Some(oldest), _) => {
+                (oldest.collector, format!("does not acknowledge within {} s", self.timeout.as_secs_f64()))
             }
-            _ => Ok(state.accepted.len()),
+            (None, Some(forgetful)) => (forgetful, "has forgotten what it had accepted".to_owned()),
+            (None, None) => return Ok(waiting),
+        };
+        state.accepted.clear();
+        for channel in &mut state.channels {
+            // Without random numbers the old channel goes on: late answers are about what is sent again.
+            let guid = guid().unwrap_or_else(|_| std::mem::take(&mut channel.guid));
+            *channel = Channel { guid, last: None, is_forgotten: false };
         }
+        Err((collector, Lost(format!("{why}: {waiting} requests are sent again"))))
     }
 }
 
@@ -173,9 +192,22 @@ mod tests {
 
         let before = acks.channel(0);
         tokio::time::advance(Duration::from_secs(10)).await;
-        assert!(acks.in_doubt().unwrap_err().0.contains("1 requests"));
+        let (collector, lost) = acks.in_doubt().unwrap_err();
+        assert!(collector == 0 && lost.0.contains("1 requests"), "{lost}");
         assert_eq!(acks.in_doubt().unwrap(), 0);
         assert_ne!(acks.channel(0), before);
+    }
+
+    /// A collector that was started again gives the same numbers: they acknowledge nothing of before.
+    #[tokio::test(start_paused = true)]
+    async fn numbers_that_begin_again_are_a_loss() {
+        let acks = Acks::new(1, Duration::from_secs(10)).unwrap();
+        (0..3).for_each(|number| acks.accept(0, Some(number)));
+        acks.accept(0, Some(0));
+        acks.indexed(0, &acks.channel(0), &numbers(&[0, 1, 2]));
+        assert!(acks.in_doubt().unwrap_err().1.0.contains("4 requests"));
+        acks.accept(0, Some(0));
+        assert_eq!(acks.in_doubt().unwrap(), 1, "in a new channel it is the first");
     }
 
     #[test]

@@ -143,6 +143,11 @@ impl Collector {
         HeaderValue::try_from(pairs.join("; ")).ok().filter(|value| !value.is_empty())
     }
 
+    /// Perhaps another node does what this one does not.
+    pub(super) fn forget_cookies(&self) {
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn keep_cookies(&self, headers: &HeaderMap) {
         let mut cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
         for value in headers.get_all(SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {

@@ -1,5 +1,7 @@
 //! The options of sink `splunk_hec`.
 
+use std::time::Duration;
+
 use reqwest::Url;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -99,6 +101,9 @@ const fn timeout() -> Interval {
     Interval::seconds(60)
 }
 
+/// Less is no time to index.
+const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(10);
+
 /// The format that is an envelope itself.
 const ENVELOPE: &str = "hec";
 
@@ -125,6 +130,14 @@ impl SplunkHecConfig {
         if self.format.name() == ENVELOPE {
             let message = "the sink writes the envelope: `event` would hold another one".to_owned();
             problems.push(Problem { option: "format", message, hint: "leave the option out for `json`".to_owned() });
+        }
+        if self.ack_timeout.get() < ACK_TIMEOUT_MIN {
+            problems.push(Problem {
+                option: "ack_timeout",
+                message: "collectors are asked once a second and take their time: everything would be sent again"
+                    .to_owned(),
+                hint: "write 10s or more; 5m is the default".to_owned(),
+            });
         }
         if self.max_events == 0 || self.max_bytes.get() == 0 {
             let option = if self.max_events == 0 { "max_events" } else { "max_bytes" };

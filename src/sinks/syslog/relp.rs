@@ -4,7 +4,9 @@
 //! answers to them fit into the kernel's buffers; then answers are read. Nobody can block the other.
 //!
 //! Invariant: a request is delivered when every record of it was answered with 200. What a broken
-//! connection leaves without an answer is sent again: at most one request.
+//! connection leaves without an answer is sent again: at most one request. A receiver that ends the session
+//! at a record (rsyslog does at one over its `maxDataSize`) is sent what it took before it, and then that one
+//! alone.
 
 use std::io;
 use std::time::Duration;
@@ -28,6 +30,8 @@ const WINDOW: usize = 1_000;
 /// Records in one request: so many come twice at most when a connection breaks.
 const EVENTS_MAX: usize = 2_000;
 const REQUEST_BYTES: usize = 256 * 1024;
+/// So often a receiver must end the session at a record that stands alone before that is refused.
+const ALONE_MAX: u32 = 3;
 /// The longest answer; the one to `open` tells what the receiver is.
 const ANSWER_BYTES: usize = 4096;
 const OFFERS: &str =
@@ -43,6 +47,12 @@ pub(super) struct RelpSink {
     /// Records, one after the other, and where each ends.
     request: Vec<u8>,
     ends: Vec<usize>,
+    /// Lowered to what was answered before a session ended, until a request is delivered.
+    events_max: usize,
+    /// How often a session ended at a record that stood alone.
+    alone: u32,
+    /// A record was answered with 200 since the last one that was refused.
+    has_answered: bool,
 }
 
 /// An open session.
@@ -54,23 +64,41 @@ struct Session {
     txnr: u32,
 }
 
-/// Why a request was not taken.
-enum Refusal {
-    /// The connection: the same again.
-    Broken(io::Error),
-    /// The receiver does not want this record.
-    Record(usize, String),
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        Refusal::Broken(error)
-    }
+/// A session ended within a request.
+struct Broken {
+    /// So many records from the first on were answered with 200.
+    answered: usize,
+    error: io::Error,
 }
 
 impl RelpSink {
     pub(super) fn new(config: SyslogConfig, header: Header, hostname: String, target: Target, tls: ClientTls) -> Self {
-        RelpSink { config, header, hostname, target, tls, session: None, request: Vec::new(), ends: Vec::new() }
+        RelpSink {
+            config,
+            header,
+            hostname,
+            target,
+            tls,
+            session: None,
+            request: Vec::new(),
+            ends: Vec::new(),
+            events_max: EVENTS_MAX,
+            alone: 0,
+            has_answered: false,
+        }
+    }
+
+    /// What becomes of a request at which the session has ended.
+    fn broken(&mut self, broken: &Broken) -> Outcome {
+        let reason = format!("{} broke off: {}", self.target, broken.error);
+        self.alone = if self.ends.len() == 1 { self.alone + 1 } else { 0 };
+        self.events_max = broken.answered.max(1);
+        if self.alone >= ALONE_MAX && self.has_answered {
+            // One at a time: a receiver that takes nothing at all gets no second one refused.
+            (self.alone, self.has_answered) = (0, false);
+            return Outcome::Reject { which: Some(0), reason };
+        }
+        Outcome::Retry { after: None, reason }
     }
 
     /// The session; a new one where there is none, or the receiver has closed it meanwhile.
@@ -149,9 +177,21 @@ impl Session {
 
     /// Sends the records and waits for all answers. The receiver may take its time, but not stand still for
     /// longer than `stall`.
-    async fn deliver(&mut self, request: &[u8], ends: &[usize], stall: Duration) -> Result<(), Refusal> {
-        let first = self.txnr;
+    async fn deliver(&mut self, request: &[u8], ends: &[usize], stall: Duration) -> Result<(), Broken> {
         let mut is_answered = vec![false; ends.len()];
+        let delivered = self.exchange(request, ends, stall, &mut is_answered).await;
+        let answered = is_answered.iter().take_while(|is_answered| **is_answered).count();
+        delivered.map_err(|error| Broken { answered, error })
+    }
+
+    async fn exchange(
+        &mut self,
+        request: &[u8],
+        ends: &[usize],
+        stall: Duration,
+        is_answered: &mut [bool],
+    ) -> io::Result<()> {
+        let first = self.txnr;
         let (mut sent, mut answered, mut start) = (0, 0, 0);
         let mut out = Vec::new();
         while answered < ends.len() {
@@ -164,22 +204,22 @@ impl Session {
             sent = until;
             let mut rest = &out[..];
             while !rest.is_empty() {
-                let written = timeout(stall, self.stream.write(rest)).await.map_err(io::Error::from)??;
+                let written = timeout(stall, self.stream.write(rest)).await??;
                 if written == 0 {
-                    return Err(Refusal::Broken(io::ErrorKind::WriteZero.into()));
+                    return Err(io::ErrorKind::WriteZero.into());
                 }
                 rest = &rest[written..];
             }
-            timeout(stall, self.stream.flush()).await.map_err(io::Error::from)??;
+            timeout(stall, self.stream.flush()).await??;
             // Half of them, so that the receiver always has something to do.
             let enough = if sent == ends.len() { sent } else { sent - WINDOW / 2 };
             while answered < enough {
-                let (txnr, text) = timeout(stall, self.hear()).await.map_err(io::Error::from)??;
+                let (txnr, text) = timeout(stall, self.hear()).await??;
                 let which = distance(first, txnr);
                 match is_answered.get_mut(which).filter(|is_answered| which < sent && !**is_answered) {
                     Some(is_answered) if is_ok(&text) => *is_answered = true,
-                    Some(_) => return Err(Refusal::Record(which, text)),
-                    None => return Err(Refusal::Broken(io::Error::other("the receiver answers what was not sent"))),
+                    Some(_) => return Err(io::Error::other(format!("it answers `{text}`"))),
+                    None => return Err(io::Error::other("it answers what was not sent")),
                 }
                 answered += 1;
             }
@@ -209,7 +249,7 @@ fn visible(text: &[u8]) -> String {
 #[async_trait]
 impl Sink for RelpSink {
     fn limits(&self) -> Limits {
-        Limits { events_max: EVENTS_MAX, bytes_max: REQUEST_BYTES, age_max: Duration::ZERO }
+        Limits { events_max: self.events_max, bytes_max: REQUEST_BYTES, age_max: Duration::ZERO }
     }
 
     fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
@@ -226,15 +266,10 @@ impl Sink for RelpSink {
                 match session.deliver(&self.request, &self.ends, self.config.stall_timeout.get()).await {
                     Ok(()) => {
                         self.session = Some(session);
+                        (self.events_max, self.alone, self.has_answered) = (EVENTS_MAX, 0, true);
                         Outcome::Delivered
                     }
-                    // Answers to what was sent behind it are still to come: a new session does not wait for them.
-                    Err(Refusal::Record(which, answer)) => {
-                        Outcome::Reject { which: Some(which), reason: format!("{}: {answer}", self.target) }
-                    }
-                    Err(Refusal::Broken(error)) => {
-                        Outcome::Retry { after: None, reason: format!("{} broke off: {error}", self.target) }
-                    }
+                    Err(broken) => self.broken(&broken),
                 }
             }
         };

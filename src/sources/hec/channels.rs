@@ -7,6 +7,7 @@
 //! Invariant: never `true` for a number that this channel did not give.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 use hyper::Request;
@@ -17,8 +18,8 @@ use super::answer::Answer;
 
 /// So many channels are known at once; the one that was silent for longest is forgotten for a new one.
 const CHANNELS_MAX: usize = 10_000;
-/// The longest question: some 100,000 numbers.
-const QUESTION_BYTES_MAX: usize = 1024 * 1024;
+/// So many numbers one question may name.
+const NUMBERS_MAX: usize = 100_000;
 
 /// A channel: a GUID, as clients make them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -74,10 +75,14 @@ impl Channels {
     /// # Errors
     /// It is no such question.
     pub(super) fn answer(&self, channel: &Channel, question: &[u8]) -> Result<String, Answer> {
-        if question.len() > QUESTION_BYTES_MAX {
+        // Each takes two bytes at least.
+        if question.len() > 20 * NUMBERS_MAX {
             return Err(Answer::TooLarge);
         }
         let question: Question = serde_json::from_slice(question).map_err(|_| Answer::InvalidFormat(0))?;
+        if question.acks.len() > NUMBERS_MAX {
+            return Err(Answer::TooLarge);
+        }
         let next = {
             let mut channels = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             channels.get_mut(channel).map_or(0, |given| {
@@ -85,8 +90,14 @@ impl Channels {
                 given.next
             })
         };
-        let acks: Vec<String> = question.acks.iter().map(|number| format!("\"{number}\":{}", *number < next)).collect();
-        Ok(format!("{{\"acks\":{{{}}}}}", acks.join(",")))
+        let mut answer = String::from("{\"acks\":{");
+        for (at, number) in question.acks.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            // Text into a string: cannot fail.
+            let _ = write!(answer, "{comma}\"{number}\":{}", *number < next);
+        }
+        answer.push_str("}}");
+        Ok(answer)
     }
 }
 
@@ -125,6 +136,8 @@ mod tests {
         assert_eq!(answer(1, r#"{"acks":[0,1,2]}"#).unwrap(), r#"{"acks":{"0":true,"1":true,"2":false}}"#);
         assert_eq!(answer(2, r#"{"acks":[0,1]}"#).unwrap(), r#"{"acks":{"0":true,"1":false}}"#);
         assert_eq!(answer(3, r#"{"acks":[0]}"#).unwrap(), r#"{"acks":{"0":false}}"#);
+        let many = format!(r#"{{"acks":[{}0]}}"#, "0,".repeat(NUMBERS_MAX));
+        assert_eq!(answer(1, &many), Err(Answer::TooLarge));
         for odd in ["", "[]", r#"{"acks":[-1]}"#, r#"{"acks":{}}"#] {
             assert_eq!(answer(1, odd), Err(Answer::InvalidFormat(0)), "{odd}");
         }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wharfinger_formats::frame::relp::{self, Relp, RelpFramer};
 use wharfinger_formats::frame::{Frame, HEAD_BYTES};
 
-use crate::intake::{Frames, Intake, Origin};
+use crate::intake::{AppendError, Frames, Intake, Origin};
 use crate::part::SetupError;
 use crate::sources::accept::{self, Limits};
 use crate::sources::fill::{PIECE_BYTES, fill};
@@ -27,6 +27,8 @@ static MALFORMED: Throttle = Throttle::new();
 const HEADER_BYTES: usize = 64;
 /// How long a sender may leave its answers unread.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// With a full journal a sender is shown out after this time, before it counts the session as dead (rsyslog: 90 s).
+const FULL_PAUSE: Duration = Duration::from_secs(5);
 /// What we are and can, in answer to what the sender offers.
 const OFFERS: &str =
     concat!("200 OK\nrelp_version=0\nrelp_software=wharfinger,", env!("CARGO_PKG_VERSION"), "\ncommands=syslog");
@@ -72,7 +74,22 @@ async fn follow(
         };
         loop {
             let more = session.take(&mut buffer, intake, &mut frames);
-            intake.append(&mut frames).await.map_err(journal_failed)?;
+            match intake.try_append(&mut frames).await {
+                Ok(()) => {}
+                Err(AppendError::Full { .. }) => {
+                    // The sender has it all, and after a while would send it again beside what waits here.
+                    session.answers.clear();
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = tokio::time::sleep(FULL_PAUSE) => {}
+                    }
+                    session.reply(0, "serverclose", "");
+                    session.answer(&mut stream).await;
+                    let _ = stream.shutdown().await;
+                    return Ok(());
+                }
+                Err(error) => return Err(journal_failed(error)),
+            }
             if !more {
                 break;
             }
