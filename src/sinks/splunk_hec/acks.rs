@@ -92,9 +92,11 @@ impl Acks {
         }
         if let Some(number) = number {
             // One request is sent at a time, so numbers only rise (§6: from 0, for a channel and an indexer).
+            let waits = |accepted: &Accepted| accepted.collector == collector && !accepted.indexed;
+            let is_owed = state.accepted.iter().any(waits);
             let channel = &mut state.channels[collector];
-            channel.is_forgotten |= channel.last.is_some_and(|last| number <= last);
-            channel.last = channel.last.max(Some(number));
+            channel.is_forgotten |= is_owed && channel.last.is_some_and(|last| number <= last);
+            channel.last = Some(number);
         }
         let (number, indexed) = (number.unwrap_or_default(), number.is_none());
         state.accepted.push_back(Accepted { collector, number, since: Instant::now(), indexed });
