@@ -146,7 +146,10 @@ static CARRIED: [u32; 256] = {
         let format = &FORMATS[row];
         let mut at = 0;
         while at < format.starts.len() && format.parse.is_some() && format.open.is_none() {
-            carried[format.starts[at] as usize] |= 1 << row;
+            // `__CURSOR=`: an entry of the journal in its export form has many lines, a message has one.
+            if format.starts[at] != b'_' {
+                carried[format.starts[at] as usize] |= 1 << row;
+            }
             at += 1;
         }
         row += 1;
@@ -194,6 +197,16 @@ fn unparsed(event: &mut Event<'_>, error: ParseError, input: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_message_is_an_entry_of_the_journal() {
+        let line = b"<110>1 - - - - agen - __CURSOR=2 text";
+        let mut event = Event::new(line);
+        let context = Context { received: crate::Time(0), zone: crate::Offset(0) };
+        parse(crate::Choice::Auto, line, &context, &mut event);
+        assert_eq!((event.text(Field::Format), event.text(Field::Msg)), (Some("rfc5424"), Some("__CURSOR=2 text")));
+        assert_eq!(event.text(Field::ParseStatus), None);
+    }
 
     #[test]
     fn nothing_is_sure_that_begins_with_another_byte() {

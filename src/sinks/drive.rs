@@ -219,7 +219,6 @@ impl<F: Feed> Drive<F> {
                 SinkStats::add(&self.stats.damaged, 1);
             }
             self.missing.add(damage.missing);
-            // Gone is gone, whatever it was before.
             self.filtered.remove(damage.missing);
             self.skip.retain(|position| *position < first || *position > last);
             self.sink.passed_over(damage.missing, Absent::Lost);
@@ -355,7 +354,7 @@ impl<F: Feed> Drive<F> {
         self.doubtful.pass(in_doubt, &mut self.taken);
         self.stats.doubt(self.doubtful.events());
         let Some(next) = self.taken.next else { return };
-        // Not before: a peer that takes requests and loses them each time is backed off from too.
+        // Not before: a peer that loses each time what it takes is backed off from, too.
         (self.failures, self.is_lossy) = (0, false);
         self.works();
         if let Some(span) = self.given_up.span_before(next) {
@@ -385,7 +384,6 @@ impl<F: Feed> Drive<F> {
         self.filtered.forget_before(next);
     }
 
-    /// Requests are taken, and not lost each time.
     fn works(&self) {
         if !self.is_lossy && self.stats.enter(SinkState::Working, None) != SinkState::Working {
             tracing::info!(sink = &*self.settings.name, "the sink delivers again");
