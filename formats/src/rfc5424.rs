@@ -347,6 +347,21 @@ mod tests {
         }
     }
 
+    /// Without our own element a receiver would read such a message as a line of another format.
+    #[test]
+    fn a_message_that_looks_like_a_line_comes_back_as_text() {
+        let lines = [r#"{"log":"01","name":["docker"]},"ag"#, "CEF:0|v|p|1|c|n|5|msg=x", "__CURSOR=2 text"];
+        for text in lines {
+            let mut event = Event::new(b"raw");
+            event.set(Field::Severity, 5);
+            event.set(Field::Msg, text);
+            let line = emitted(&event);
+            let mut back = Event::new(line.as_bytes());
+            crate::parse(Choice::Auto, line.as_bytes(), &CONTEXT, &mut back);
+            assert_eq!((back.text(Field::Msg), back.text(Field::Format)), (Some(text), Some("rfc5424")), "{line}");
+        }
+    }
+
     #[test]
     fn one_record_and_nothing_lost() {
         let mut event = Event::new(b"raw");

@@ -39,7 +39,9 @@ const DAY: i64 = 86_400;
 impl Time {
     /// From whole seconds and nanoseconds; `None` outside the range.
     pub fn from_unix(seconds: i64, nanos: u32) -> Option<Time> {
-        Some(Time(seconds.checked_mul(NANOS)?.checked_add(i64::from(nanos))?))
+        // Wide: the first second of all begins before the earliest time.
+        let wide = i128::from(seconds).checked_mul(i128::from(NANOS))?.checked_add(i128::from(nanos))?;
+        Some(Time(i64::try_from(wide).ok()?))
     }
 
     /// Whole seconds since the epoch, rounded down.
@@ -348,6 +350,14 @@ static PAIRS: [[u8; 2]; 100] = {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_earliest_time_is_read_back() {
+        assert_eq!(Time::from_unix(-9_223_372_037, 145_224_192), Some(Time(i64::MIN)));
+        assert_eq!(Time::from_unix(-9_223_372_037, 145_224_191), None);
+        let (time, _) = Time::parse_rfc3339(b"1677-09-21T00:12:43.145224192Z").unwrap();
+        assert_eq!(time, Time(i64::MIN));
+    }
 
     fn rfc3339(time: Time, digits: u8) -> String {
         let mut out = Vec::new();

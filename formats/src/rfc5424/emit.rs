@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use super::OWN_ID;
+use crate::detect::carried;
 use crate::escape::all;
 use crate::lead::{Lead, lead};
 use crate::{EmitContext, Event, Extra, Field, Time, Value, cee, syslog};
@@ -125,7 +126,10 @@ fn word(text: &str, max: usize, out: &mut Vec<u8>) -> bool {
 /// neither to tell: its bytes stand there as text.
 fn message<'e>(event: &'e Event<'_>, exact: &mut Exact) -> Cow<'e, str> {
     if let Some(text) = event.text(Field::Msg) {
-        if !text.starts_with('\u{FEFF}') && is_shown(text.as_bytes()) && !cee::is_object(text.as_bytes()) {
+        // What would be read as a line of another format stands in our own element too: with it nobody looks.
+        let is_line = carried(text.as_bytes(), event.text(Field::App).unwrap_or_default(), event.has(Field::ProcessId));
+        let is_text = is_line.is_none() && !cee::is_object(text.as_bytes());
+        if !text.starts_with('\u{FEFF}') && is_shown(text.as_bytes()) && is_text {
             exact.add(Field::Msg);
         }
         return Cow::Borrowed(text);
