@@ -14,7 +14,7 @@ use wharfinger::admin::compliance::{self, Docker, Query};
 use wharfinger::admin::{SinkView, SourceView, View};
 use wharfinger::config::Config;
 use wharfinger::document::Language;
-use wharfinger::identity::{Entry, Local, STATES, Snapshot, Trust, Who};
+use wharfinger::identity::{Entry, Local, STATES, Snapshot, Who};
 use wharfinger::journal::Journal;
 use wharfinger::policy::{Judge, Policy, Silence};
 use wharfinger_formats::{Event, Field, Time};
@@ -157,7 +157,7 @@ fn address(number: u32) -> IpAddr {
 }
 
 fn who(address: IpAddr) -> Who<'static> {
-    Who { trust: Trust::Peer, address: Some(address), address_unverified: false, claimed_host: None }
+    Who { address: Some(address), ..Who::default() }
 }
 
 fn event(class: &str, group: &str, more: &[(Field, &str)]) -> Event<'static> {

@@ -3,6 +3,7 @@
 //! Invariant: total. Whatever the bytes are, exactly one event comes out, and
 //! [`Intake::append`] returns only after it is on disk.
 
+mod about;
 mod act;
 mod common;
 mod finding;
@@ -27,6 +28,7 @@ use crate::stats::{self, SourceStats};
 use self::common::Common;
 use self::finding::InBatch;
 
+pub use self::about::About;
 pub use self::act::Act;
 pub use self::gap::{Dropped, Gap, Numbered};
 pub use self::tally::Tally;
@@ -77,6 +79,8 @@ pub struct Frames {
     event: Event<'static>,
     /// The findings in the batch.
     found: Vec<InBatch>,
+    /// So many other events in it are the gateway's own.
+    own: usize,
     /// Where the batch that was appended last begins.
     stored: Option<Position>,
 }
@@ -150,6 +154,7 @@ impl Intake {
             common: None,
             event: Event::new(b""),
             found: Vec::new(),
+            own: 0,
             stored: None,
         }
     }
@@ -260,8 +265,8 @@ impl Intake {
     fn counted(&self, frames: &mut Frames) -> Option<Batch> {
         let mut batch = std::mem::take(&mut frames.batch);
         frames.stored = None;
-        // A finding is the gateway's own and stands in its tally.
-        let events = (batch.len() - frames.found.len()) as u64;
+        // What is the gateway's own stands in its tally.
+        let events = (batch.len() - frames.found.len() - std::mem::take(&mut frames.own)) as u64;
         if events > 0 && !planted!(TallyForgotten) {
             Tally { taken: events, lost: 0 }.add_to(&mut batch, &self.source);
         }
@@ -275,7 +280,7 @@ impl Intake {
     /// # Errors
     /// The journal cannot store.
     pub async fn append_or_drop(&self, frames: &mut Frames) -> Result<u64, AppendError> {
-        let events = (frames.len() - frames.found.len()) as u64;
+        let events = (frames.len() - frames.found.len() - frames.own) as u64;
         let dropped = match self.try_append(frames).await {
             Ok(()) => 0,
             Err(AppendError::Full { .. }) => {
@@ -336,35 +341,6 @@ impl Intake {
                 declared => return declared,
             }
         }
-    }
-
-    /// Declares that events were lost: a gap record, an event of its own that goes to every sink. It
-    /// may use the reserve of the journal.
-    ///
-    /// # Errors
-    /// [`AppendError::Full`]: even the reserve is used up. Or the journal cannot store.
-    pub async fn gap(&self, origin: &Origin, gap: &Gap) -> Result<(), AppendError> {
-        self.gap_with(origin, gap, None).await
-    }
-
-    /// The same, and stores under a name of this source that it was declared, whole or not at all.
-    ///
-    /// # Errors
-    /// As [`gap`](Self::gap).
-    pub async fn gap_with(&self, origin: &Origin, gap: &Gap, mark: Option<(&str, &[u8])>) -> Result<(), AppendError> {
-        let text = gap.text(&self.source);
-        // What had a number was received; it is lost behind the journal, not before it.
-        let lost = if gap.numbered.is_some() { 0 } else { gap.count.unwrap_or(0) };
-        let mut frames = self.own(origin.clone(), &text, |event| gap.fill(&self.source, event));
-        if lost > 0 {
-            Tally { taken: 0, lost }.add_to(&mut frames.batch, &self.source);
-        }
-        if let Some((name, value)) = mark {
-            self.mark(&mut frames, name, value);
-        }
-        self.append_own(frames).await?;
-        tracing::warn!(source = &*self.source, "{text}");
-        Ok(())
     }
 
     /// An event of the gateway about itself; it may use the reserve of the journal.
@@ -447,15 +423,20 @@ impl Intake {
     /// An event of the gateway's own, counted under its own name.
     fn own(&self, origin: Origin, text: &str, fill: impl for<'a> Fn(&mut Event<'a>)) -> Frames {
         let mut frames = self.frames(origin);
-        self.add(&mut frames, text.as_bytes(), |context, event| {
+        self.add_own(&mut frames, text, fill);
+        frames
+    }
+
+    fn add_own(&self, frames: &mut Frames, text: &str, fill: impl for<'a> Fn(&mut Event<'a>)) {
+        self.add(frames, text.as_bytes(), |context, event| {
             event.set(Field::Time, context.received);
             event.set(Field::Msg, &String::from_utf8_lossy(event.raw()));
             event.set(Field::DeviceVendor, "Wharfinger");
             event.set(Field::DeviceProduct, "Wharfinger");
             fill(event);
         });
+        frames.own += 1;
         Tally { taken: 1, lost: 0 }.add_to(&mut frames.batch, OWN_SOURCE);
-        frames
     }
 }
 

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -59,7 +60,8 @@ fn settled(gateway: &Gateway) -> Value {
 
 fn compliance(gateway: &Gateway, arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_wharfinger"))
-        .args(["compliance", "--address", &gateway.admin().to_string()])
+        .args(["compliance", "--address", &gateway.admin().to_string(), "--data-dir"])
+        .arg(gateway.data())
         .args(arguments)
         .output()
         .unwrap();
@@ -146,7 +148,7 @@ fn each_machine_has_a_state_with_its_reasons_also_after_a_restart() {
 }
 
 #[test]
-fn a_page_of_the_open_internet_is_answered_nothing() {
+fn a_page_of_the_open_internet_and_who_has_no_token_are_answered_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(dir.path(), &config(dir.path()));
     for path in ["/", "/page/page.js", "/api/compliance", "/api/machine?key=a", "/api/findings"] {
@@ -156,6 +158,23 @@ fn a_page_of_the_open_internet_is_answered_nothing() {
         std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
         assert!(answer.starts_with("HTTP/1.1 403 "), "{path}: {answer}");
     }
+    for (path, token, expected) in [
+        ("/api/compliance", "", 401),
+        ("/api/findings", "x", 401),
+        ("/api/machine?key=a", &gateway.token()[1..], 401),
+        ("/api/status", &*gateway.token(), 200),
+        ("/metrics", "", 200),
+        ("/", "", 200),
+    ] {
+        let mut stream = TcpStream::connect(gateway.admin()).unwrap();
+        let head = format!("Host: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close");
+        write!(stream, "GET {path} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected} ")), "{path}: {answer}");
+    }
+    let mode = fs::metadata(gateway.data().join("page-token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let (status, page) = gateway.get("/").unwrap();
     assert!(status == 200 && page.contains("<title>Wharfinger</title>"), "{page}");
     assert!(!page.contains("http://") && !page.contains("https://"), "the page asks nobody else");

@@ -6,6 +6,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -17,9 +18,11 @@ use support::process::{Process, eventually, free_port};
 /// A machine is silent after a minute.
 const WITHIN: Duration = Duration::from_secs(150);
 
-fn get(port: u16, path: &str) -> Option<Value> {
+fn get(port: u16, folder: &Path, path: &str) -> Option<Value> {
+    let token = fs::read_to_string(folder.join("data/page-token")).ok()?;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n").ok()?;
+    let head = format!("Host: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\nConnection: close");
+    write!(stream, "GET {path} HTTP/1.1\r\n{head}\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
@@ -34,7 +37,7 @@ fn a_day_of_forty_machines_has_five_findings() {
     command.args(["demo", "--speed", "3600", "--admin", &format!("127.0.0.1:{port}"), "--dir"]).arg(&folder);
     let mut demo = Process::start("demo", &mut command);
     let page = eventually("the silent machine", WITHIN, || {
-        let page = get(port, "/api/compliance")?;
+        let page = get(port, &folder, "/api/compliance")?;
         (page["counts"]["silent"] == 1).then_some(page)
     });
     let counts = &page["counts"];

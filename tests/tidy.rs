@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("tls", &["part"]),
     ("filter", &[]),
     ("journal", &[]),
-    ("identity", &["document"]),
+    ("identity", &["document", "part", "tls"]),
     ("policy", &["document", "filter", "part"]),
     ("intake", &["identity", "journal", "policy", "stats"]),
     ("sources", &["intake", "part", "stats", "tls"]),

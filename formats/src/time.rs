@@ -77,7 +77,8 @@ impl Time {
         }
     }
 
-    /// Appends RFC 3339 in UTC with `digits` (0 to 9) fraction digits: `2026-11-21T09:00:00.000Z`.
+    /// Appends RFC 3339 in UTC with `digits` (0 to 9) fraction digits: `2026-11-21T09:00:00.000Z`. Rounded down,
+    /// but in the first second of all: what is written is always a time.
     pub fn write_rfc3339(self, digits: u8, out: &mut Vec<u8>) {
         let (block, len) = self.rfc3339(digits);
         out.extend_from_slice(block.get(..len).unwrap_or_default());
@@ -85,7 +86,7 @@ impl Time {
 
     /// The same as the first bytes of a block, and how many they are.
     fn rfc3339(self, digits: u8) -> ([u8; 32], usize) {
-        let c = self.civil();
+        let c = if digits < 9 { Time(self.0.max(i64::MIN + 999_999_999)).civil() } else { self.civil() };
         let year = u32::try_from(c.year).unwrap_or(0);
         // Nine digits: four, four and the last one.
         let (first, rest) = (c.nanos.div_euclid(100_000), c.nanos.rem_euclid(100_000));
@@ -357,6 +358,15 @@ mod tests {
         assert_eq!(Time::from_unix(-9_223_372_037, 145_224_191), None);
         let (time, _) = Time::parse_rfc3339(b"1677-09-21T00:12:43.145224192Z").unwrap();
         assert_eq!(time, Time(i64::MIN));
+    }
+
+    #[test]
+    fn the_earliest_time_is_one_in_any_number_of_digits() {
+        for digits in 0..=9 {
+            let text = rfc3339(Time(i64::MIN), digits);
+            assert!(Time::parse_rfc3339(text.as_bytes()).is_some(), "{text}");
+        }
+        assert_eq!(rfc3339(Time(i64::MIN), 6), "1677-09-21T00:12:44.145224Z");
     }
 
     fn rfc3339(time: Time, digits: u8) -> String {

@@ -92,3 +92,31 @@ fn a_label_cannot_leave_its_place() {
     assert_eq!(tree["data"]["docker"]["Actor"]["Attributes"]["rule"]["id"], "1");
     assert_eq!(tree.as_object().unwrap().len(), 8);
 }
+
+#[test]
+fn a_finding_is_an_alert_of_its_rule_and_of_no_docker_rule() {
+    let mut event = Event::new(b"");
+    event.set(Field::EventClass, "compliance.docker_not_allowed");
+    event.set(Field::Action, "create");
+    event.set(Field::Severity, 8);
+    event.set(Field::RuleId, "docker_not_allowed");
+    event.set(Field::RuleName, "Docker runs where it is not allowed");
+    event.set(Field::RuleGroups, "docker-placement");
+    event.set(Field::VmName, "db-03");
+    event.set(Field::Count, 3);
+    event.extra("finding", "id", "c0ffee0123456789");
+    event.extra("finding", "state", "open");
+    let alert = alert_of(&event);
+    let tree = unique::parse(&alert);
+    let expected = serde_json::json!({
+        "level": 12, "description": "Docker runs where it is not allowed: db-03", "id": "docker_not_allowed",
+        "firedtimes": 3, "mail": false, "groups": ["wharfinger", "finding", "docker-placement"],
+    });
+    assert_eq!(tree["rule"], expected, "{alert}");
+    assert_eq!(tree["agent"]["name"], "db-03");
+    assert_eq!(tree["data"]["fields"]["finding_state"], "open", "{alert}");
+    assert_eq!(tree["decoder"]["name"], "wharfinger");
+    // Over, it is no news for anybody.
+    event.set(Field::Severity, 2);
+    assert_eq!(unique::parse(&alert_of(&event))["rule"]["level"], 3);
+}

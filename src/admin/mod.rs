@@ -1,8 +1,9 @@
 //! The admin page: `/health`, `/ready`, `/metrics`, `/api/*` and the page for browsers on a listener of its own,
 //! read-only.
 //!
-//! Invariants: no request changes anything or carries a body that is read; names that came from
-//! events never become metric labels (labels come from the configuration only).
+//! Invariants: no request changes anything or carries a body that is read; what is known of machines and events is
+//! told only to who has the token; names that came from events never become metric labels (labels come from the
+//! configuration only).
 
 pub mod compliance;
 mod metrics;
@@ -14,13 +15,14 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Query, Request, State};
-use axum::http::header::{CONTENT_TYPE, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, StatusCode};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wharfinger_formats::Time;
@@ -62,19 +64,25 @@ pub trait View: Send + Sync {
     fn judge(&self) -> Option<Arc<Judge>>;
 }
 
-/// Answers until `stop`.
+/// Answers until `stop`; `/api` to who sends the token.
 ///
 /// # Errors
 /// The listener failed for good.
-pub async fn serve(listener: TcpListener, view: Arc<dyn View>, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    view: Arc<dyn View>,
+    token: &str,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let router = Router::new()
-        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics_page))
         .route("/api/status", get(|State(view): State<Arc<dyn View>>| async move { Json(status::page(&*view)) }))
         .route("/api/compliance", get(compliance_page))
         .route("/api/machine", get(machine_page))
         .route("/api/findings", get(findings_page))
+        .route_layer(from_fn_with_state(Digested::new(token), with_token))
+        .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics_page))
         .route("/", get(web::index))
         .route("/page/{name}", get(web::file))
         .layer(from_fn(same_host))
@@ -144,6 +152,27 @@ async fn metrics_page(State(view): State<Arc<dyn View>>) -> Response {
         }
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
+}
+
+/// The token; digested, so that a comparison tells nothing of it by the time it takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Digested([u8; 32]);
+
+impl Digested {
+    fn new(token: &str) -> Digested {
+        Digested(Sha256::digest(token).into())
+    }
+}
+
+/// Whoever is on this machine can reach the listener: the token shows that it is somebody who may read the data
+/// directory.
+async fn with_token(State(token): State<Digested>, request: Request, next: Next) -> Response {
+    let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if sent.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|sent| Digested::new(sent) == token) {
+        return next.run(request).await;
+    }
+    let hint = "send `Authorization: Bearer TOKEN`; the token is in the file `page-token` of the data directory\n";
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], hint).into_response()
 }
 
 /// A page of the open internet must not read this one through a visitor's browser (DNS rebinding):

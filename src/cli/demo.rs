@@ -16,6 +16,7 @@ use anyhow::Context as _;
 use super::config_file::ConfigFile;
 use super::failure::{Exit, Failure};
 use super::run;
+use crate::gateway;
 
 /// Run the gateway with a policy, an inventory and a recorded day of forty machines, to look at
 #[derive(Debug, clap::Args)]
@@ -44,7 +45,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let config = write(&arguments.dir, arguments.admin).map_err(|error| Failure::new(Exit::CannotCreate, error, ""))?;
     let dir = config.parent().unwrap_or(&arguments.dir).to_owned();
-    eprintln!("the page      http://{}/", arguments.admin);
+    let token = gateway::page_token(&dir.join("data"));
+    let token = token.map_err(|error| Failure::new(Exit::CannotCreate, error, ""))?;
+    eprintln!("the page      http://{}/#/?token={token}", arguments.admin);
     eprintln!("findings      {} (CEF)", dir.join("findings.cef").display());
     eprintln!("configuration {}", config.display());
     let seconds = DAY_SECONDS / arguments.speed;

@@ -26,6 +26,7 @@ pub(super) enum Exit {
     NoInput = 66,
     Unavailable = 69,
     CannotCreate = 73,
+    NotPermitted = 77,
     Config = 78,
 }
 

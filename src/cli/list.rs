@@ -7,10 +7,11 @@ use wharfinger_formats::{FORMATS, Field, Format};
 use super::failure::{Exit, Failure};
 use super::output;
 use super::records::readable;
+use crate::identity::PROVIDERS;
 use crate::sinks::SINKS;
 use crate::sources::SOURCES;
 
-/// List formats, sources, sinks or the names of fields
+/// List formats, sources, sinks, identity providers or the names of fields
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// What to list; everything but fields when left out
@@ -29,6 +30,8 @@ enum What {
     Sources,
     /// Types of sinks
     Sinks,
+    /// Types of identity providers
+    Providers,
     /// Canonical fields of an event
     Fields,
 }
@@ -42,7 +45,7 @@ fn reads(format: &Format) -> bool {
 type Row = (&'static str, &'static str, &'static str);
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let all = [What::Formats, What::Sources, What::Sinks];
+    let all = [What::Formats, What::Sources, What::Sinks, What::Providers];
     let wanted = arguments.what.as_ref().map_or(&all[..], std::slice::from_ref);
     let text = if arguments.json {
         let lists = wanted.iter().map(|what| (what.name().to_owned(), what.json())).collect();
@@ -60,6 +63,7 @@ impl What {
             What::Formats => "formats",
             What::Sources => "sources",
             What::Sinks => "sinks",
+            What::Providers => "providers",
             What::Fields => "fields",
         }
     }
@@ -74,6 +78,7 @@ impl What {
             What::Formats => FORMATS.iter().map(|f| (f.name, use_of(reads(f), f.emit.is_some()), f.about)).collect(),
             What::Sources => SOURCES.iter().map(|kind| (kind.name, "", kind.about)).collect(),
             What::Sinks => SINKS.iter().map(|kind| (kind.name, "", kind.about)).collect(),
+            What::Providers => PROVIDERS.iter().map(|kind| (kind.name, "", kind.about)).collect(),
             What::Fields => {
                 let by = |field: &Field| if field.is_reserved() { "gateway only" } else { "" };
                 Field::ALL.iter().map(|field| (field.name(), by(field), field.about())).collect()
@@ -104,6 +109,7 @@ impl What {
             }
             What::Sources => SOURCES.iter().map(|kind| part(kind.name, kind.about, (kind.schema)())).collect(),
             What::Sinks => SINKS.iter().map(|kind| part(kind.name, kind.about, (kind.schema)())).collect(),
+            What::Providers => PROVIDERS.iter().map(|kind| part(kind.name, kind.about, (kind.schema)())).collect(),
             What::Fields => {
                 let row = |field: &Field| json!({ "name": field.name(), "about": field.about(), "reserved": field.is_reserved() });
                 Field::ALL.iter().map(row).collect()

@@ -21,9 +21,11 @@ mod failure;
 mod generate;
 mod hold;
 pub(crate) mod input;
+mod inventory;
 mod keygen;
 mod lint;
 mod list;
+mod migrate;
 mod output;
 mod place;
 mod policy;
@@ -63,6 +65,7 @@ enum Verb {
     Run(run::Arguments),
     Status(status::Arguments),
     Compliance(compliance::Arguments),
+    Inventory(inventory::Arguments),
     Queue(queue::Arguments),
     Dlq(dlq::Arguments),
     Selftest(selftest::Arguments),
@@ -80,6 +83,7 @@ enum Verb {
     Diff(diff::Arguments),
     List(list::Arguments),
     Generate(generate::Arguments),
+    Migrate(migrate::Arguments),
     Completion(completion::Arguments),
 }
 
@@ -105,6 +109,7 @@ pub fn main() -> ExitCode {
         Verb::Queue(arguments) => queue::run(&arguments),
         Verb::Status(arguments) => status::run(&arguments),
         Verb::Compliance(arguments) => compliance::run(&arguments),
+        Verb::Inventory(arguments) => inventory::run(&arguments),
         Verb::Archive(arguments) => archive::run(&arguments),
         Verb::Verify(arguments) => custody::recorded(&arguments.file, "verify", || verify::run(&arguments)),
         Verb::Reconcile(arguments) => custody::recorded(&arguments.file, "reconcile", || reconcile::run(&arguments)),
@@ -119,6 +124,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(arguments) => diff::run(&arguments),
         Verb::List(arguments) => list::run(&arguments),
         Verb::Generate(arguments) => generate::run(&arguments),
+        Verb::Migrate(arguments) => migrate::run(&arguments),
         Verb::Completion(arguments) => completion::run(&arguments),
     };
     done.map_or_else(Failure::report, ExitCode::from)

@@ -79,10 +79,11 @@ fn facts_of(name: &str, inventories: &[PathBuf]) -> Result<Vec<(Field, String)>,
     let mut entries = Vec::new();
     for path in inventories {
         let read = inventory::read(path);
-        entries.extend(read.map_err(|error| Failure::new(Exit::Config, error, "look at `identity.inventory`"))?);
+        entries
+            .extend(read.map_err(|error| Failure::new(Exit::Config, error, "look at `identity.inventory`"))?.entries);
     }
     let snapshot = Snapshot::new(&Local::default(), &entries);
-    let who = Who { trust: Trust::Relay, address: None, address_unverified: false, claimed_host: Some(name) };
+    let who = Who { trust: Trust::Relay, claimed_host: Some(name), ..Who::default() };
     Ok(match snapshot.resolve(who) {
         Some((identity, _)) => identity.fields.clone(),
         None => vec![(Field::VmName, name.to_owned())],

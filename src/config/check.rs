@@ -22,6 +22,10 @@ impl Config {
             let problems = sink.options.check();
             errors.extend(problems.into_iter().map(|problem| sink.mistake("sinks", problem)));
         }
+        for provider in &self.providers {
+            let problems = provider.options.check();
+            errors.extend(problems.into_iter().map(|problem| provider.mistake("identity.providers", problem)));
+        }
         self.check_inventories(&mut errors);
         self.check_addresses(&mut errors);
         if self.journal.bytes_max < sections::JOURNAL_BYTES_MIN {
@@ -88,7 +92,7 @@ impl Config {
             warnings.push(Mistake::new(
                 self.place("admin.listen"),
                 cause,
-                "it has neither TLS nor a password: prefer 127.0.0.1",
+                "it has no TLS, so the token of the page can be read on the way: prefer 127.0.0.1",
             ));
         }
         if self.journal.sync == sections::Sync::Never {

@@ -29,6 +29,7 @@ pub use sections::{Admin, Identity, Journal, Sync, default_data_dir};
 use crate::document::{
     self, Entry, Language, Mistake, Mistakes, Node, Place, Table, Value, hint_for_name, list, read_options,
 };
+use crate::identity::{PROVIDERS, ProviderConfig};
 use crate::part::Kind;
 use crate::policy::{self, Policy};
 use crate::sinks::{SINKS, SinkConfig};
@@ -47,6 +48,8 @@ pub struct Config {
     /// Where events go, in the order of the file.
     pub sinks: Vec<Part<dyn SinkConfig>>,
     pub identity: Identity,
+    /// Who is asked which machines there are, in the order of the file.
+    pub providers: Vec<Part<dyn ProviderConfig>>,
     /// What is allowed on which machines; finds nothing where there is no section `policy`.
     pub policy: Arc<Policy>,
     pub journal: Journal,
@@ -130,16 +133,19 @@ impl Config {
             errors.push(Mistake::new(entry.place, format!("unknown section `{}`", entry.name), hint));
         }
         let data_dir = sections::data_dir(&root, &mut errors);
-        let identity = section(&root, "identity", &mut errors);
+        let identity = section_but(&root, "identity", &["providers"], &mut errors);
+        let providers = root.entry("identity").and_then(|identity| identity.node.entry("providers"));
+        let providers = read_parts(providers, "identity.providers", PROVIDERS, &mut errors);
         let policy = root.entry("policy").map_or_else(|| Ok(Policy::default()), policy::read);
         let policy = policy.map_err(|found| errors.extend(found)).ok().map(Arc::new);
         let journal: Option<Journal> = section(&root, "journal", &mut errors);
         let admin = section(&root, "admin", &mut errors);
-        let sources = read_parts(&root, "sources", SOURCES, &mut errors);
-        let sinks = read_parts(&root, "sinks", SINKS, &mut errors);
+        let sources = read_parts(root.entry("sources"), "sources", SOURCES, &mut errors);
+        let sinks = read_parts(root.entry("sinks"), "sinks", SINKS, &mut errors);
         match (data_dir, identity, policy, journal, admin) {
             (Some(data_dir), Some(identity), Some(policy), Some(journal), Some(admin)) if errors.is_empty() => {
-                Ok(Config { data_dir, sources, sinks, identity, policy, journal, admin, root, file: file.to_owned() })
+                let file = file.to_owned();
+                Ok(Config { data_dir, sources, sinks, identity, providers, policy, journal, admin, root, file })
             }
             _ => Err(errors),
         }
@@ -152,19 +158,39 @@ impl Config {
         self.root.hash_into(&mut hash);
         hash.finalize().into()
     }
+
+    /// Changes when a provider does.
+    pub fn providers_hash(&self) -> Vec<[u8; 32]> {
+        self.providers.iter().map(Part::hash).collect()
+    }
 }
 
 /// A section of fixed options; absent is all defaults.
 fn section<T: serde::de::DeserializeOwned>(root: &Node, name: &str, errors: &mut Vec<Mistake>) -> Option<T> {
+    section_but(root, name, &[], errors)
+}
+
+/// The same, without entries that somebody else reads.
+fn section_but<T: serde::de::DeserializeOwned>(
+    root: &Node,
+    name: &str,
+    except: &[&str],
+    errors: &mut Vec<Mistake>,
+) -> Option<T> {
     let nothing = Node { place: root.place, value: Value::Null };
     let (node, place) = root.entry(name).map_or((&nothing, root.place), |entry| (&entry.node, entry.place));
-    let table = Table { path: name, place, except: &[] };
+    let table = Table { path: name, place, except };
     read_options(node, table, |options| erased_serde::deserialize(options)).map_err(|found| errors.extend(found)).ok()
 }
 
 /// All parts of one section, each read by its kind; mistakes of one do not hide those of another.
-fn read_parts<T: ?Sized>(root: &Node, section: &str, kinds: &[Kind<T>], errors: &mut Vec<Mistake>) -> Vec<Part<T>> {
-    let Some(entry) = root.entry(section) else { return Vec::new() };
+fn read_parts<T: ?Sized>(
+    entry: Option<&Entry>,
+    section: &str,
+    kinds: &[Kind<T>],
+    errors: &mut Vec<Mistake>,
+) -> Vec<Part<T>> {
+    let Some(entry) = entry else { return Vec::new() };
     let entries = match &entry.node.value {
         Value::Table(entries) => entries.as_slice(),
         Value::Null => &[],

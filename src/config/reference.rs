@@ -8,6 +8,7 @@ use schemars::{Schema, schema_for};
 use serde_json::Value;
 
 use super::sections::{Admin, Identity, Journal};
+use crate::identity::PROVIDERS;
 use crate::part::Kind;
 use crate::policy::{ExceptionOptions, GroupOptions, PolicyOptions, RULE_SETS, RuleOptions};
 use crate::sinks::SINKS;
@@ -53,6 +54,11 @@ KiB. A field that an event does not have is equal to nothing. Gap records come a
 pub fn reference() -> String {
     let mut out = HEAD.to_owned();
     section("## `identity`", &schema_for!(Identity), &mut out);
+    out.push_str("\n### `identity.providers: {name: {…}}`\n\n");
+    out.push_str(
+        "Who is asked which machines there are, or what this one is, again and again; the last good answer stays.\n",
+    );
+    of_kinds(&mut out, "####", PROVIDERS);
     section("## `policy`", &schema_for!(PolicyOptions), &mut out);
     section("### `policy.groups: {name: {…}}`", &schema_for!(GroupOptions), &mut out);
     section("### `policy.rules: {name: {…}}`", &schema_for!(RuleOptions), &mut out);
@@ -85,8 +91,12 @@ fn rule_sets(out: &mut String) {
 fn parts<T: ?Sized>(out: &mut String, section: &str, about: &str, kinds: &[Kind<T>]) {
     // Writing into a string cannot fail, here and below.
     let _ = write!(out, "\n## `{section}`\n\n{about}\n");
+    of_kinds(out, "###", kinds);
+}
+
+fn of_kinds<T: ?Sized>(out: &mut String, level: &str, kinds: &[Kind<T>]) {
     for kind in kinds {
-        let _ = write!(out, "\n### `type: {}`\n\n{}\n", kind.name, sentence(kind.about));
+        let _ = write!(out, "\n{level} `type: {}`\n\n{}\n", kind.name, sentence(kind.about));
         options(&(kind.schema)(), out);
     }
 }

@@ -1,5 +1,6 @@
 //! The sections of fixed options: `data_dir`, `identity`, `journal`, `admin`.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -16,16 +17,20 @@ pub(super) const NAMES: &[&str] = &["data_dir", "sources", "sinks", "identity", 
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
-    /// Inventory files, read again when they change: RVTools exports (`.csv`) and own lists (`.yaml`,
-    /// `.toml`, `.json`). Default: none.
+    /// Inventory files, read again when they change: exports of RVTools and PowerCLI (`.csv`), what govc prints
+    /// (`.json`), own lists (`.csv`, `.yaml`, `.toml`, `.json`). Default: none.
     pub inventory: Vec<PathBuf>,
+    /// Credentials that belong to machines, by their name or UUID: the name in a client's certificate, `uid 1001` for
+    /// the user at a unix socket, `source NAME` for whoever has the token of that source. A certificate that names a
+    /// machine needs no entry. Default: none.
+    pub senders: BTreeMap<String, String>,
     /// Where this machine's DMI files are. Default: /sys/class/dmi/id.
     pub dmi: PathBuf,
 }
 
 impl Default for Identity {
     fn default() -> Self {
-        Identity { inventory: Vec::new(), dmi: "/sys/class/dmi/id".into() }
+        Identity { inventory: Vec::new(), senders: BTreeMap::new(), dmi: "/sys/class/dmi/id".into() }
     }
 }
 
@@ -59,8 +64,8 @@ pub enum Sync {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    /// Where the web page (`/`), `/health`, `/ready`, `/metrics` and `/api/*` are. Whoever reaches it may read all of
-    /// it. Default: 127.0.0.1:8686.
+    /// Where the web page (`/`), `/health`, `/ready`, `/metrics` and `/api/*` are. What the page and `/api/*` tell needs
+    /// the token in `page-token` of the data directory; the rest answers whoever reaches it. Default: 127.0.0.1:8686.
     pub listen: Listen,
 }
 

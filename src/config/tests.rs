@@ -58,7 +58,7 @@ const KINDS: &[Kind<dyn SinkConfig>] = &[Kind {
 
 fn mistakes(node: &Node) -> Vec<String> {
     let mut errors = Vec::new();
-    read_parts(node, "sinks", KINDS, &mut errors);
+    read_parts(node.entry("sinks"), "sinks", KINDS, &mut errors);
     let line = |error: &Mistake| {
         let place = error.place.unwrap();
         format!("{}:{} {} | {}", place.line, place.column, error.cause, error.hint)

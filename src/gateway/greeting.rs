@@ -27,6 +27,7 @@ pub(super) fn print(config: &Config, left_out: Option<&[LeftOut]>, local: &Local
     }
     let data_dir = config.data_dir.display();
     eprintln!("archive   {data_dir}/archive");
+    eprintln!("page      http://{}/, with the token in {data_dir}/page-token", config.admin.listen.get());
     eprintln!("HEC token {data_dir}/hec-token");
     eprintln!();
     eprintln!("try:");

@@ -3,12 +3,16 @@
 //! Invariant: sources stop before sinks, and the journal is closed last.
 
 pub mod acts;
+mod asking;
 pub mod control;
 mod custody;
 mod findings;
 mod greeting;
 mod inventory;
+mod known;
+mod news;
 mod parts;
+mod token;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +33,9 @@ use crate::intake::{Intake, OWN_SOURCE};
 use crate::journal::{self, Journal, storage::Disk};
 use crate::policy::{self, Judge};
 use crate::stats;
+
+pub use inventory::known_machines;
+pub use token::{page_token, page_token_file};
 
 use custody::Custody;
 use parts::{Parts, Yard};
@@ -55,8 +62,7 @@ pub async fn run(
     make_private_dir(&config.data_dir)?;
     let journal = Journal::open(journal_settings(&config), Arc::new(Disk))?;
     let local = Local::read(&Roots { dmi: config.identity.dmi.clone(), ..Roots::default() });
-    let (inventory, snapshot) =
-        inventory::Watch::start(&config.identity.inventory, local.clone(), Arc::clone(&config.policy))?;
+    let (inventory, snapshot) = inventory::Watch::start(&config, local.clone())?;
     let identity = Arc::new(ArcSwap::from_pointee(snapshot));
     let source_stats = stats::Sources::default();
     let judge = judge(&config, &journal);
@@ -135,22 +141,8 @@ fn judge(config: &Config, journal: &Journal) -> Option<Arc<Judge>> {
 /// # Errors
 /// They cannot be written.
 pub fn first_start(data_dir: &Path) -> anyhow::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
     make_private_dir(data_dir)?;
-    let path = data_dir.join("hec-token");
-    let token = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    let mut file = match token {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot write the HEC token `{}`", path.display())),
-    };
-    let mut random = [0_u8; 16];
-    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    let digits = hex(&random);
-    // The form of a GUID, as Splunk's own tokens have it: some clients insist.
-    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
-    file.write_all(parts.join("-").as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
+    token::make(data_dir, token::HEC)
 }
 
 /// What the operator may ask of a running gateway.
@@ -223,8 +215,9 @@ async fn reload(
             return Ok(());
         }
     };
-    let fixed = (&new.data_dir, &new.journal, &new.identity, &new.policy, &new.admin);
-    if fixed != (&config.data_dir, &config.journal, &config.identity, &config.policy, &config.admin) {
+    let fixed = (&new.data_dir, &new.journal, &new.identity, &new.policy, &new.admin, new.providers_hash());
+    let before = (&config.data_dir, &config.journal, &config.identity, &config.policy, &config.admin);
+    if fixed != (before.0, before.1, before.2, before.3, before.4, config.providers_hash()) {
         tracing::warn!("`data_dir`, `journal`, `identity`, `policy` and `admin` change only with a restart");
     }
     let shared = |parts: &mut Vec<_>| std::mem::take(parts).into_iter().map(Arc::new).collect();
@@ -254,9 +247,9 @@ async fn serve_admin(config: &Config, parts: &Parts, stop: CancellationToken) ->
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for the admin page"))?;
     eprintln!("listening on admin page http {}", listener.local_addr()?);
-    let view = parts.view();
+    let (view, token) = (parts.view(), page_token(&config.data_dir)?);
     Ok(tokio::spawn(async move {
-        if let Err(error) = admin::serve(listener, view, stop).await {
+        if let Err(error) = admin::serve(listener, view, &token, stop).await {
             tracing::error!("the admin page ended: {error}");
         }
     }))

@@ -48,9 +48,9 @@ pub struct Moment {
     pub what: Box<str>,
 }
 
-/// Whether an event of that class is about containers or images.
+/// Whether an event of that class is about containers or images, or a sign of life of the daemon.
 pub fn is_about(class: &str) -> bool {
-    class.starts_with("container.") || class.starts_with("image.")
+    class.starts_with("container.") || class.starts_with("image.") || class.starts_with("daemon.")
 }
 
 impl Docker {

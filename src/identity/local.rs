@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use wharfinger_formats::Field;
 
-use super::{Identity, Uuid};
+use super::{Entry, Identity, Mac, Uuid};
 
 /// Where the facts are read from: other roots for tests and for containers.
 #[derive(Debug, Clone)]
@@ -19,11 +19,21 @@ pub struct Roots {
     pub etc: PathBuf,
     /// Usually `/proc`: `cpuinfo`, `sys/kernel/hostname`.
     pub proc: PathBuf,
+    /// Usually `/sys/class/net`: a folder for each network card.
+    pub net: PathBuf,
+    /// Usually `/run/cloud-init/instance-data.json`.
+    pub cloud_init: PathBuf,
 }
 
 impl Default for Roots {
     fn default() -> Self {
-        Roots { dmi: "/sys/class/dmi/id".into(), etc: "/etc".into(), proc: "/proc".into() }
+        Roots {
+            dmi: "/sys/class/dmi/id".into(),
+            etc: "/etc".into(),
+            proc: "/proc".into(),
+            net: "/sys/class/net".into(),
+            cloud_init: "/run/cloud-init/instance-data.json".into(),
+        }
     }
 }
 
@@ -38,7 +48,16 @@ pub struct Local {
     pub uuid: Option<Uuid>,
     /// `vmware`, `kvm`, `microsoft` … as `systemd-detect-virt` names them; `none` on bare metal.
     pub hypervisor: String,
+    /// Those of its network cards that have a device: bridges and pairs of containers have none.
+    pub macs: Vec<Mac>,
+    /// What its cloud says of it: cloud, instance id, region, name.
+    pub cloud: Entry,
 }
+
+/// The largest file of cloud-init that is read.
+const CLOUD_INIT_BYTES_MAX: u64 = 4 << 20;
+/// More cards are passed over.
+const CARDS_MAX: usize = 64;
 
 /// A piece of a DMI string and the hypervisor it gives away (formats §9).
 const HYPERVISORS: &[(&str, &str)] = &[
@@ -68,7 +87,15 @@ impl Local {
             machine_id: if usable { machine_id } else { String::new() },
             uuid,
             hypervisor: hypervisor(roots).to_owned(),
+            macs: macs(&roots.net),
+            cloud: cloud_init(&roots.cloud_init).unwrap_or_default(),
         }
+    }
+
+    /// A cloud says what this machine is; it knows better than what cloud-init has left.
+    pub fn told_by_cloud(&mut self, mut told: Entry) {
+        told.complete(&self.cloud);
+        self.cloud = told;
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -79,8 +106,38 @@ impl Local {
         if let Some(uuid) = self.uuid {
             identity.set(Field::VmUuid, &uuid.to_string());
         }
+        for (field, value) in self.cloud.identity().fields {
+            identity.set(field, &value);
+        }
         identity
     }
+}
+
+fn macs(net: &Path) -> Vec<Mac> {
+    let Ok(cards) = fs::read_dir(net) else { return Vec::new() };
+    let paths = cards.filter_map(|card| Some(card.ok()?.path())).filter(|path| path.join("device").exists());
+    let mut macs: Vec<Mac> =
+        paths.take(CARDS_MAX).filter_map(|path| Mac::parse(&text(&path.join("address")))).collect();
+    macs.sort_unstable_by_key(Mac::to_string);
+    macs
+}
+
+/// formats §9: `v1.instance_id`/`instance-id` in both spellings, `cloud_name`, `region`. Whoever may not read the file
+/// is told nothing.
+fn cloud_init(path: &Path) -> Option<Entry> {
+    let bytes = crate::document::read_bytes(path, CLOUD_INIT_BYTES_MAX).ok()?;
+    let document: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+    let v1 = document.get("v1")?;
+    let word = |names: &[&str]| {
+        let found = names.iter().find_map(|name| v1.get(name)?.as_str());
+        found.filter(|text| !matches!(*text, "" | "unknown" | "none")).unwrap_or_default().to_owned()
+    };
+    Some(Entry {
+        cloud: word(&["cloud_name", "cloud-name"]),
+        instance_id: word(&["instance_id", "instance-id"]),
+        region: word(&["region"]),
+        ..Entry::default()
+    })
 }
 
 fn hypervisor(roots: &Roots) -> &'static str {
@@ -123,7 +180,14 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, value).unwrap();
         }
-        Local::read(&Roots { dmi: dir.path().join("dmi"), etc: dir.path().join("etc"), proc: dir.path().join("proc") })
+        let path = |name: &str| dir.path().join(name);
+        Local::read(&Roots {
+            dmi: path("dmi"),
+            etc: path("etc"),
+            proc: path("proc"),
+            net: path("net"),
+            cloud_init: path("instance-data.json"),
+        })
     }
 
     #[test]
@@ -139,6 +203,23 @@ mod tests {
         assert_eq!(local.hostname, "web-01");
         assert_eq!(local.machine_id, "3d1219c7c4c5404aaa1f6d2a48adfda4");
         assert_eq!(local.uuid, Uuid::parse("421f245c-7fa8-60fa-6af6-a46351ced0eb"));
+    }
+
+    #[test]
+    fn a_guest_of_a_cloud() {
+        let local = machine(&[
+            ("net/eth0/device/x", ""),
+            ("net/eth0/address", "02:50:56:aa:bb:cc\n"),
+            ("net/docker0/address", "02:42:00:00:00:01\n"),
+            (
+                "instance-data.json",
+                r#"{"v1": {"cloud_name": "aws", "instance-id": "i-0123456789abcdef0", "region": "eu-central-1"}}"#,
+            ),
+        ]);
+        assert_eq!(local.macs, Mac::parse("02:50:56:aa:bb:cc").into_iter().collect::<Vec<_>>());
+        let identity = local.identity();
+        let facts = [Field::Cloud, Field::InstanceId, Field::Region].map(|field| identity.fact(field).unwrap());
+        assert_eq!(facts, ["aws", "i-0123456789abcdef0", "eu-central-1"]);
     }
 
     #[test]

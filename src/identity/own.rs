@@ -10,8 +10,11 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Entry, Uuid};
+use super::{Entry, Mac, Uuid};
 use crate::document::{Mistake, Node, Table, Value, read_options};
+
+/// What such a list is called.
+pub(super) const KIND: &str = "own list";
 
 /// One machine of the list.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -31,12 +34,18 @@ struct Machine {
     host_names: Vec<String>,
     /// Addresses it sends from.
     addresses: Vec<IpAddr>,
+    /// Addresses of its network cards: `00:50:56:aa:bb:cc`.
+    macs: Vec<String>,
     /// Content of its `/etc/machine-id`.
     machine_id: String,
+    /// What its manager calls it: the number of a Wazuh agent.
+    agent_id: String,
     /// Policy group.
     group: String,
     /// `on`, `off` or `suspended`.
     power: String,
+    /// The host it runs on.
+    runs_on: String,
 }
 
 /// The machines of a document.
@@ -78,6 +87,12 @@ impl Machine {
         if self.name.is_empty() {
             return Err(Mistake::new(node.place, "a machine without a `name`", "give it the name people know"));
         }
+        let macs = self.macs.iter().map(|text| Mac::parse(text).ok_or(text)).collect::<Result<_, _>>();
+        let macs = macs.map_err(|text| {
+            let place = node.entry("macs").map_or(node.place, |entry| entry.node.place);
+            let cause = format!("`{text}` is no address of a network card");
+            Mistake::new(place, cause, "write it as `00:50:56:aa:bb:cc`")
+        })?;
         Ok(Entry {
             uuid: uuid("uuid", &self.uuid)?,
             instance_uuid: uuid("instance_uuid", &self.instance_uuid)?,
@@ -86,9 +101,14 @@ impl Machine {
             vcenter: self.vcenter,
             host_names: self.host_names,
             addresses: self.addresses,
+            macs,
             machine_id: self.machine_id,
+            agent_id: self.agent_id,
             group: self.group,
             power: self.power,
+            runs_on: self.runs_on,
+            line: node.place.line,
+            ..Entry::default()
         })
     }
 }

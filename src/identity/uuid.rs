@@ -2,9 +2,12 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A machine's UUID. SMBIOS stores the first three fields little-endian; guests, hypervisors and
 /// inventories disagree on who swaps them, so a match tries [`Uuid::swapped`] too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Uuid([u8; 16]);
 
 /// Boards without a UUID of their own share this one.
@@ -46,9 +49,29 @@ impl Uuid {
         Uuid(bytes)
     }
 
+    /// The same for both byte orders of one UUID: the smaller of the two.
+    #[must_use]
+    pub fn unordered(self) -> Uuid {
+        self.min(self.swapped())
+    }
+
     /// The same machine in either byte order.
     pub fn same_machine(self, other: Uuid) -> bool {
         self == other || self.swapped() == other
+    }
+}
+
+impl From<Uuid> for String {
+    fn from(uuid: Uuid) -> String {
+        uuid.to_string()
+    }
+}
+
+impl TryFrom<String> for Uuid {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Uuid, &'static str> {
+        Uuid::parse(&text).ok_or("no UUID that tells machines apart")
     }
 }
 

@@ -31,7 +31,7 @@ impl Common {
         let (mut is_strange, mut seen) = (false, None);
         // A relay speaks for many machines: each event says which.
         if origin.trust != Trust::Relay {
-            match machines.resolve(who(origin, None)) {
+            match machines.resolve(who(source, origin)) {
                 Some((identity, evidence)) => {
                     // What the gateway says of itself is no sign of life of a machine.
                     if source != OWN_SOURCE {
@@ -68,7 +68,14 @@ impl Common {
     }
 
     fn add_relayed(&self, event: &mut Event<'_>, origin: &Origin) {
-        let found = self.machines.resolve(who(origin, event.text(Field::HostName)));
+        let who = Who {
+            trust: origin.trust,
+            claimed_host: event.text(Field::HostName),
+            claimed_id: event.text(Field::HostId),
+            claimed_address: event.text(Field::HostIp),
+            ..Who::default()
+        };
+        let found = self.machines.resolve(who);
         if let Some((identity, evidence)) = found {
             identity.seen.speaks(self.received);
             identity.seen.note(event, self.received);
@@ -81,9 +88,10 @@ impl Common {
     }
 }
 
-fn who<'e>(origin: &Origin, claimed_host: Option<&'e str>) -> Who<'e> {
+/// What a connection proves, without a look at what it says.
+fn who<'e>(source: &'e str, origin: &'e Origin) -> Who<'e> {
     let Origin { trust, address, address_unverified, .. } = *origin;
-    Who { trust, address, address_unverified, claimed_host }
+    Who { trust, address, address_unverified, credential: Some(&origin.peer), source, ..Who::default() }
 }
 
 /// Sets what is known of the machine.

@@ -5,6 +5,8 @@
 
 use wharfinger_formats::{Event, Field, Time, Value};
 
+use super::{AppendError, Frames, Intake, Origin, Tally};
+
 /// What was lost, as a gap record declares it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gap {
@@ -76,6 +78,46 @@ impl Gap {
                 event.extra("gap", "sink", &**sink);
             }
         }
+    }
+}
+
+impl Intake {
+    /// Declares that events were lost: a gap record, an event of its own that goes to every sink. It
+    /// may use the reserve of the journal.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`]: even the reserve is used up. Or the journal cannot store.
+    pub async fn gap(&self, origin: &Origin, gap: &Gap) -> Result<(), AppendError> {
+        self.gap_with(origin, gap, None).await
+    }
+
+    /// The same, and stores under a name of this source that it was declared, whole or not at all.
+    ///
+    /// # Errors
+    /// As [`gap`](Self::gap).
+    pub async fn gap_with(&self, origin: &Origin, gap: &Gap, mark: Option<(&str, &[u8])>) -> Result<(), AppendError> {
+        let text = gap.text(&self.source);
+        // What had a number was received; it is lost behind the journal, not before it.
+        let lost = if gap.numbered.is_some() { 0 } else { gap.count.unwrap_or(0) };
+        let mut frames = self.own(origin.clone(), &text, |event| gap.fill(&self.source, event));
+        if lost > 0 {
+            Tally { taken: 0, lost }.add_to(&mut frames.batch, &self.source);
+        }
+        if let Some((name, value)) = mark {
+            self.mark(&mut frames, name, value);
+        }
+        self.append_own(frames).await?;
+        tracing::warn!(source = &*self.source, "{text}");
+        Ok(())
+    }
+
+    /// Adds a gap record of which nobody knows the count to a batch, for one who stores with it that it was declared:
+    /// whole or not at all. Such a batch is appended with [`append`](Intake::append), which drops nothing.
+    pub fn take_gap(&self, frames: &mut Frames, cause: &str) {
+        let gap = Gap::unknown(cause);
+        let text = gap.text(&self.source);
+        self.add_own(frames, &text, |event| gap.fill(&self.source, event));
+        tracing::warn!(source = &*self.source, "{text}");
     }
 }
 

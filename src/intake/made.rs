@@ -46,4 +46,9 @@ impl Intake {
     pub fn marked_all(&self, prefix: &str) -> Vec<Vec<u8>> {
         self.journal.marks(&format!("{}/{prefix}", self.source))
     }
+
+    /// The names of all marks of this source.
+    pub fn marked_names(&self) -> Vec<String> {
+        self.journal.mark_names(&format!("{}/", self.source))
+    }
 }

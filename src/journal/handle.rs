@@ -221,6 +221,13 @@ impl Journal {
         from.take_while(|(name, _)| name.starts_with(prefix)).map(|(_, value)| value.clone()).collect()
     }
 
+    /// The names of all marks that begin so, each without that beginning.
+    pub fn mark_names(&self, prefix: &str) -> Vec<String> {
+        let catalogue = locked(&self.handle.shared.catalogue);
+        let from = catalogue.marks.range(prefix.to_owned()..);
+        from.map_while(|(name, _)| name.strip_prefix(prefix)).map(str::to_owned).collect()
+    }
+
     /// Half of every new event's id.
     pub fn incarnation(&self) -> Incarnation {
         self.handle.shared.identity.incarnation

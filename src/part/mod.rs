@@ -66,6 +66,18 @@ pub fn describe_io(error: &std::io::Error) -> String {
     letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }
 
+/// Why a request failed, with its causes and without the URL: that may hold a secret.
+pub fn describe_http(error: &reqwest::Error) -> String {
+    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "the request failed".to_owned() };
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
 /// An address a part listens on, so that two parts that want the same one are found before start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listening {

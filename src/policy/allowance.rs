@@ -31,6 +31,8 @@ pub enum Allowance {
     Capabilities,
     /// Where containers can be reached from outside.
     PublishedPorts,
+    /// What containers lack of what section 5 of the CIS benchmark asks for.
+    Weaknesses,
     /// Commands in running containers.
     Exec,
     /// Shells among them.
@@ -60,6 +62,7 @@ impl Allowance {
             Allowance::DockerSocket => "docker_socket",
             Allowance::Capabilities => "capabilities",
             Allowance::PublishedPorts => "published_ports",
+            Allowance::Weaknesses => "weaknesses",
             Allowance::Exec => "exec",
             Allowance::Shell => "shell",
             Allowance::Users => "users",
@@ -77,9 +80,11 @@ impl Allowance {
     /// The list that it asks for, if it asks for one: an extra of [`INSPECT`].
     fn list(self) -> Option<&'static str> {
         match self {
-            Allowance::HostNamespaces | Allowance::HostMounts | Allowance::Capabilities | Allowance::PublishedPorts => {
-                Some(self.name())
-            }
+            Allowance::HostNamespaces
+            | Allowance::HostMounts
+            | Allowance::Capabilities
+            | Allowance::PublishedPorts
+            | Allowance::Weaknesses => Some(self.name()),
             _ => None,
         }
     }
@@ -121,6 +126,7 @@ pub(super) struct Allowances {
     pub(super) docker_socket: Option<Permission>,
     pub(super) capabilities: Option<Vec<Glob>>,
     pub(super) published_ports: Option<Vec<Glob>>,
+    pub(super) weaknesses: Option<Vec<Glob>>,
     pub(super) exec: Option<Permission>,
     pub(super) shell: Option<Permission>,
     pub(super) users: Option<Vec<Glob>>,
@@ -145,11 +151,12 @@ impl Allowances {
         match allowance {
             Allowance::Docker => permission(self.docker),
             Allowance::Privileged => permission(self.privileged),
-            Allowance::HostNamespaces => all_listed(self.host_namespaces.as_deref(), allowance.told(event)),
-            Allowance::HostMounts => all_listed(self.host_mounts.as_deref(), allowance.told(event)),
+            Allowance::HostNamespaces
+            | Allowance::HostMounts
+            | Allowance::Capabilities
+            | Allowance::PublishedPorts
+            | Allowance::Weaknesses => all_listed(self.list(allowance), allowance.told(event)),
             Allowance::DockerSocket => permission(self.docker_socket),
-            Allowance::Capabilities => all_listed(self.capabilities.as_deref(), allowance.told(event)),
-            Allowance::PublishedPorts => all_listed(self.published_ports.as_deref(), allowance.told(event)),
             Allowance::Exec => permission(self.exec),
             Allowance::Shell => permission(self.shell),
             Allowance::Registries => listed(self.registries.as_deref(), || {
@@ -172,6 +179,26 @@ impl Allowances {
         }
     }
 
+    /// What a container may have of what [`Allowance::told`] lists.
+    fn list(&self, allowance: Allowance) -> Option<&[Glob]> {
+        match allowance {
+            Allowance::HostNamespaces => self.host_namespaces.as_deref(),
+            Allowance::HostMounts => self.host_mounts.as_deref(),
+            Allowance::Capabilities => self.capabilities.as_deref(),
+            Allowance::PublishedPorts => self.published_ports.as_deref(),
+            Allowance::Weaknesses => self.weaknesses.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What a container has and may not, for people.
+    pub(super) fn beyond(&self, allowance: Allowance, event: &Event<'_>) -> Option<String> {
+        let list = self.list(allowance)?;
+        let told = serde_json::from_str::<Vec<Cow<'_, str>>>(allowance.told(event)?).ok()?;
+        let beyond: Vec<&str> = told.iter().map(|name| &**name).filter(|name| !is_on(list, name)).collect();
+        (!beyond.is_empty()).then(|| beyond.join(", "))
+    }
+
     /// Fills what is absent from the answers of another group.
     #[must_use]
     pub(super) fn or(self, other: &Allowances) -> Allowances {
@@ -186,6 +213,7 @@ impl Allowances {
             docker_socket: self.docker_socket.or(other.docker_socket),
             capabilities: self.capabilities.or(other.capabilities),
             published_ports: self.published_ports.or(other.published_ports),
+            weaknesses: self.weaknesses.or(other.weaknesses),
             exec: self.exec.or(other.exec),
             shell: self.shell.or(other.shell),
             users: self.users.or(other.users),
@@ -220,6 +248,7 @@ impl Allowances {
             Allowance::DockerSocket => self.docker_socket.is_some(),
             Allowance::Capabilities => self.capabilities.is_some(),
             Allowance::PublishedPorts => self.published_ports.is_some(),
+            Allowance::Weaknesses => self.weaknesses.is_some(),
             Allowance::Exec => self.exec.is_some(),
             Allowance::Shell => self.shell.is_some(),
             Allowance::Users => self.users.is_some(),
@@ -246,7 +275,7 @@ fn is(allowed: bool) -> Verdict {
 fn listed<'e>(list: Option<&[Glob]>, names: impl FnOnce() -> Option<[Option<&'e str>; 2]>) -> Verdict {
     let Some(list) = list else { return Verdict::NotAsked };
     let Some(names) = names() else { return Verdict::NotTold };
-    is(names.into_iter().flatten().any(|name| list.iter().any(|glob| glob.has(name))))
+    is(names.into_iter().flatten().any(|name| is_on(list, name)))
 }
 
 /// Everything on the list that the engine told of a container must be on that of the group, too.
@@ -254,7 +283,11 @@ fn all_listed(list: Option<&[Glob]>, told: Option<&str>) -> Verdict {
     let Some(list) = list else { return Verdict::NotAsked };
     let told = told.and_then(|told| serde_json::from_str::<Vec<Cow<'_, str>>>(told).ok());
     let Some(told) = told else { return Verdict::NotTold };
-    is(told.iter().all(|name| list.iter().any(|glob| glob.has(name))))
+    is(told.iter().all(|name| is_on(list, name)))
+}
+
+fn is_on(list: &[Glob], name: &str) -> bool {
+    list.iter().any(|glob| glob.has(name))
 }
 
 /// When it happened; by our clock where the sender names no time.
@@ -375,6 +408,7 @@ mod tests {
         assert_eq!(allowances.judge(Allowance::HostMounts, &event, 0), Verdict::NotTold);
         event.extra("inspect", "host_mounts", Value::Json(r#"["/etc","/srv/a"]"#));
         assert_eq!(allowances.judge(Allowance::HostMounts, &event, 0), Verdict::Forbidden);
+        assert_eq!(allowances.beyond(Allowance::HostMounts, &event).as_deref(), Some("/etc"));
         allowances.host_mounts = globs(&["/srv/*", "/etc"]);
         assert_eq!(allowances.judge(Allowance::HostMounts, &event, 0), Verdict::Allowed);
         allowances.host_mounts = globs(&[]);

@@ -115,8 +115,9 @@ impl Finding<'_> {
                 why.push_str(&format!(", {name} `{}`", cut(value)));
             }
         }
-        if let Some(list) = self.rule.unless.and_then(|unless| unless.told(cause)) {
-            why.push_str(&format!(", {}", cut(list)));
+        let beyond = self.rule.unless.and_then(|unless| policy.allowances(cause).beyond(unless, cause));
+        if let Some(beyond) = beyond {
+            why.push_str(&format!(", `{}`", cut(&beyond)));
         }
         why.push_str(&format!("; {})", policy.describe_group(self.rule.unless, cause)));
         why

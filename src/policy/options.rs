@@ -59,6 +59,9 @@ pub struct GroupOptions {
     pub capabilities: Option<Vec<String>>,
     /// Where containers may be reached from outside, with `*`: `127.0.0.1:*`, `*:443/tcp`. Default: not judged.
     pub published_ports: Option<Vec<String>>,
+    /// What containers may lack of what section 5 of the CIS Docker Benchmark asks for, with `*`: `no_cpu_limit`; the
+    /// names stand in `docs/docker.md`. Default: not judged.
+    pub weaknesses: Option<Vec<String>>,
     /// Commands in running containers. Default: not judged.
     pub exec: Option<Permission>,
     /// Shells in running containers. Default: not judged.

@@ -160,6 +160,7 @@ fn group(entry: &Entry, errors: &mut Vec<Mistake>) -> Option<Group> {
         docker_socket: options.docker_socket,
         capabilities: globs(options.capabilities),
         published_ports: globs(options.published_ports),
+        weaknesses: globs(options.weaknesses),
         exec: options.exec,
         shell: options.shell,
         users: globs(options.users),

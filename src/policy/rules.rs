@@ -154,6 +154,16 @@ pub const RULE_SETS: &[RuleSet] = &[
                 compliance: false,
             },
             Shipped {
+                id: "weak_container",
+                about: "A container without the protection that the CIS benchmark asks for",
+                asked: Asked::About(r#"event_class == "container.inspect" && has(fields["inspect.weaknesses"])"#),
+                unless: Some(Allowance::Weaknesses),
+                severity: 5,
+                why: "section 5 of the CIS Docker Benchmark asks for more than the container has",
+                recommendation: "start it with what it lacks (docs/docker.md says how), or add it to `weaknesses` of the group",
+                compliance: false,
+            },
+            Shipped {
                 id: "exec_in_container",
                 about: "A command in a running container",
                 asked: Asked::About(r#"event_class in ["container.exec_create", "container.attach"]"#),
@@ -254,6 +264,16 @@ pub const RULE_SETS: &[RuleSet] = &[
                 severity: 6,
                 why: "times before and after it cannot be compared",
                 recommendation: "find out who set the clock; let chrony or systemd-timesyncd keep it",
+                compliance: false,
+            },
+            Shipped {
+                id: "log_driver_none",
+                about: "A container whose output is not kept",
+                asked: Asked::About(r#"event_class == "container.inspect" && fields["inspect.log_driver"] == "none""#),
+                unless: None,
+                severity: 5,
+                why: "with the log driver `none` nobody can see later what it said",
+                recommendation: "start it with another `--log-driver`, or make an exception with the reason",
                 compliance: false,
             },
             Shipped {

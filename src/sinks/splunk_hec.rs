@@ -31,7 +31,6 @@ use super::{Limits, Lost, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::part::{Kind, PartContext, Problem, SetupError};
 use crate::tls::ClientTls;
 
-pub(super) use self::collector::describe;
 pub use self::config::{Ack, Compress, SplunkHecConfig};
 
 /// The row of this sink.

@@ -18,7 +18,9 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::options::Reading;
 use super::throttle::Throttle;
+use crate::intake::Origin;
 use crate::part::SetupError;
 use crate::tls::{self, Acceptor};
 
@@ -107,6 +109,29 @@ where
         open.forget(ended)?;
     }
     Ok(())
+}
+
+/// The same for sources of frames: `work` gets each connection with where its frames come from.
+///
+/// # Errors
+/// The first error of `work`.
+pub(super) async fn serve_frames<W, F>(
+    listener: std::net::TcpListener,
+    tls: Option<Acceptor>,
+    limits: Limits,
+    reading: Reading,
+    stop: &CancellationToken,
+    work: W,
+) -> Result<(), SetupError>
+where
+    W: Fn(Stream, Origin) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<(), SetupError>> + Send + 'static,
+{
+    serve(listener, tls, limits, stop, move |accepted| {
+        let origin = Origin { address: Some(accepted.address), ..reading.origin(&accepted.peer) };
+        work(accepted.stream, origin)
+    })
+    .await
 }
 
 /// The connections of one listener.

@@ -13,6 +13,7 @@ mod forward;
 mod gelf;
 pub(crate) mod hec;
 mod inflate;
+mod journald;
 mod lines;
 mod options;
 mod ring;
@@ -64,7 +65,7 @@ pub trait Source: Send {
 
 /// Every source. Help texts, the configuration reference and tests are made from this table.
 pub const SOURCES: &[Kind<dyn SourceConfig>] =
-    &[docker::KIND, file::KIND, forward::KIND, gelf::KIND, hec::KIND, stdin::KIND, syslog::KIND];
+    &[docker::KIND, file::KIND, forward::KIND, gelf::KIND, hec::KIND, journald::KIND, stdin::KIND, syslog::KIND];
 
 /// What a source ends with when nothing can be taken in any more.
 fn journal_failed(error: impl std::fmt::Display) -> SetupError {

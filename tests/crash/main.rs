@@ -10,6 +10,7 @@
 
 mod archive;
 mod disk;
+mod files;
 mod kill;
 mod power;
 mod producers;

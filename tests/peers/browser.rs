@@ -21,7 +21,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// A browser that shows one page.
-struct Browser {
+pub struct Browser {
     /// Ends with the browser; before its folder is removed.
     _driver: Process,
     port: u16,
@@ -30,7 +30,7 @@ struct Browser {
 }
 
 impl Browser {
-    fn start(folder: &Path, scheme: &str) -> Browser {
+    pub fn start(folder: &Path, scheme: &str) -> Browser {
         let mut command = Command::new("chromedriver");
         command.args(["--port=0", "--allowed-ips=127.0.0.1"]).env("TMPDIR", folder);
         let driver = Process::start("chromedriver", &mut command);
@@ -61,7 +61,7 @@ impl Browser {
         ask(self.port, method, &format!("/session/{}{path}", self.session), body)
     }
 
-    fn open(&self, url: &str) {
+    pub fn open(&self, url: &str) {
         self.ask("POST", "/url", &json!({"url": url}));
     }
 
@@ -100,7 +100,7 @@ impl Browser {
         self.run("return document.body.innerText").as_str().unwrap_or_default().to_owned()
     }
 
-    fn wait_for(&self, piece: &str) {
+    pub fn wait_for(&self, piece: &str) {
         let mut last = String::new();
         eventually(piece, WITHIN, || {
             last = self.text();
@@ -114,7 +114,7 @@ impl Browser {
         names.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect()
     }
 
-    fn screenshot(&self, name: &str) {
+    pub fn screenshot(&self, name: &str) {
         let Some(folder) = &self.screenshots else { return };
         let image = self.ask("GET", "/screenshot", &Value::Null);
         let bytes = base64::engine::general_purpose::STANDARD.decode(image.as_str().unwrap()).unwrap();
@@ -214,6 +214,14 @@ fn the_page_is_used_by_mouse_and_by_keys() {
     let browser = Browser::start(folder.path(), "light");
     browser.open(&format!("http://{}/", gateway.admin()));
 
+    // Nobody sees anything without the token.
+    browser.wait_for("Who are you?");
+    browser.screenshot("token");
+    browser.press("a guess\u{e007}");
+    browser.wait_for("This is not the token.");
+    browser.click("input[name='token']");
+    browser.press(&format!("{}\u{e007}", gateway.token()));
+
     // The overview: badges, rates, the gravest findings.
     browser.wait_for("violate the policy");
     browser.wait_for("Docker runs where it is not allowed");
@@ -287,7 +295,8 @@ fn the_page_is_used_by_mouse_and_by_keys() {
     browser.wait_for("What became of it, in events");
     assert_eq!(browser.run("return document.querySelector('nav a[aria-current]').innerText"), "Sources and sinks");
     browser.screenshot("pipeline");
-    let complaints = browser.complaints();
+    let mut complaints = browser.complaints();
+    complaints.retain(|complaint| !complaint["message"].as_str().unwrap_or_default().contains("401 (Unauthorized)"));
     assert!(complaints.is_empty(), "{complaints:#?}");
 
     // A gateway that is gone is told of, and what is shown is called old.
@@ -303,8 +312,9 @@ fn the_page_follows_the_wish_for_darkness() {
     let folder = tempfile::tempdir().unwrap();
     let gateway = gateway(folder.path());
     let browser = Browser::start(folder.path(), "dark");
-    browser.open(&format!("http://{}/", gateway.admin()));
+    browser.open(&format!("http://{}/#/findings?token={}", gateway.admin(), gateway.token()));
     browser.wait_for("Docker runs where it is not allowed");
+    assert_eq!(browser.run("return location.hash"), "#/findings", "the token does not stay in the address");
     assert_eq!(browser.run("return matchMedia('(prefers-color-scheme: dark)').matches"), true);
     let ground = browser.run("return getComputedStyle(document.body).backgroundColor");
     assert_eq!(ground, "rgb(16, 22, 29)");

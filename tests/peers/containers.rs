@@ -157,11 +157,11 @@ fn docker_run_is_at_rsyslog_hec_and_s3_within_two_seconds_under_one_event_id() {
 }
 
 /// What a container writes. Docker's syslog driver drops empty lines, so there is none.
-const OUTPUT: &[&str] =
+pub const OUTPUT: &[&str] =
     &["one line", "pipe | equals = back\\slash", "CEF:0|forged|r|1|1|n|9|act=permit", "ünïcode ✓", "last"];
 
 /// Runs a container that writes `OUTPUT` with a log driver, and answers what the gateway wrote down.
-fn through_driver(source: &str, transport: &str, options: impl Fn(&str) -> Vec<String>) -> Vec<Value> {
+pub fn through_driver(source: &str, transport: &str, options: impl Fn(&str) -> Vec<String>) -> Vec<Value> {
     let folder = tempfile::tempdir().unwrap();
     let engine = docker::engine();
     let out = SinkFile::in_folder(folder.path());
@@ -182,11 +182,11 @@ fn through_driver(source: &str, transport: &str, options: impl Fn(&str) -> Vec<S
     events
 }
 
-fn messages(events: &[Value]) -> Vec<&str> {
+pub fn messages(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| text(event, "msg")).collect()
 }
 
-fn log_options(driver: &str, options: &[String]) -> Vec<String> {
+pub fn log_options(driver: &str, options: &[String]) -> Vec<String> {
     let options = options.iter().flat_map(|option| ["--log-opt".to_owned(), option.clone()]);
     ["--log-driver".to_owned(), driver.to_owned()].into_iter().chain(options).collect()
 }

@@ -70,7 +70,7 @@ impl Engine {
             fs::create_dir_all(root.join(folder)).expect("create image folder");
         }
         fs::copy("/bin/busybox", root.join("bin/busybox")).expect("static busybox; run tests/setup-peers");
-        for applet in ["sh", "echo", "printf", "sleep", "seq", "cat", "true"] {
+        for applet in ["sh", "echo", "printf", "sleep", "seq", "cat", "true", "tr"] {
             symlink("busybox", root.join("bin").join(applet)).expect("link applet");
         }
         let archive = self.folder.join("image.tar");

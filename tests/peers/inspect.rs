@@ -16,7 +16,8 @@ use crate::{docker, peers_are_off};
 const WITHIN: Duration = Duration::from_secs(60);
 
 const POLICY: &str = "policy:\n  groups:\n    default: {privileged: forbidden, docker_socket: forbidden, \
-    host_namespaces: [network], host_mounts: [\"/srv/*\"], capabilities: [], published_ports: [\"127.0.0.1:*\"]}\n";
+    host_namespaces: [network], host_mounts: [\"/srv/*\"], capabilities: [], published_ports: [\"127.0.0.1:*\"], \
+    weaknesses: [no_*, writable_root, root_user, new_privileges]}\n";
 
 /// A gateway that listens to the Engine of the tests through its socket, and the file it writes to.
 fn gateway(folder: &Path, engine: &Engine, options: &str, policy: &str) -> (Gateway, SinkFile) {
@@ -40,6 +41,10 @@ fn gateway_of(folder: &Path, engine: &Engine, config: &str) -> (Gateway, SinkFil
     (gateway, out)
 }
 
+fn is_finding(event: &Value, rule: &str) -> bool {
+    text(event, "rule.id") == rule
+}
+
 fn is_of(event: &Value, name: &str, class: &str) -> bool {
     text(event, "container.name") == name && text(event, "event_class") == class
 }
@@ -55,7 +60,7 @@ fn what_containers_may_do_is_told_and_judged() {
     let options = [
         &["--detach", "--name", "look-root", "--privileged", "--pid", "host", "--user", "7:7"][..],
         &["--volume", "/etc:/host:ro", "--volume", "/run:/host-run:ro", "--cap-add", "NET_ADMIN"],
-        &["--publish", "8099:80", "--label", "privileged=false"],
+        &["--publish", "8099:80", "--label", "privileged=false", "--memory", "64m", "--log-driver", "none"],
     ];
     let id = engine.run(&options.concat(), &["sleep", "60"]);
     let look = out.wait_for(1, WITHIN, |event| is_of(event, "look-root", "container.inspect")).remove(0);
@@ -75,6 +80,13 @@ fn what_containers_may_do_is_told_and_judged() {
         assert_eq!(*found, serde_json::from_str::<Value>(expected).unwrap(), "{look}");
     }
     assert_eq!(fields["inspect.user"], "7:7");
+    assert_eq!(fields["inspect.log_driver"], "none");
+    let weaknesses = fields["inspect.weaknesses"].as_array().unwrap();
+    for (name, has) in
+        [("any_interface", true), ("writable_root", true), ("no_memory_limit", false), ("root_user", false)]
+    {
+        assert_eq!(weaknesses.contains(&name.into()), has, "{name}: {weaknesses:?}");
+    }
     assert!(text(&look, "image.digest").starts_with("sha256:"), "{look}");
 
     for rule in [
@@ -84,13 +96,17 @@ fn what_containers_may_do_is_told_and_judged() {
         "host_mount",
         "added_capability",
         "published_port",
+        "weak_container",
+        "log_driver_none",
     ] {
-        let found = out.wait_for(1, WITHIN, |event| text(event, "rule.id") == rule).remove(0);
+        let found = out.wait_for(1, WITHIN, |event| is_finding(event, rule)).remove(0);
         assert_eq!(text(&found, "cause"), text(&look, "event_id"), "{found}");
         assert_eq!(text(&found, "container.name"), "look-root");
     }
-    let mounts = out.wait_for(1, WITHIN, |event| text(event, "rule.id") == "host_mount").remove(0);
-    assert!(text(&mounts, "reason").contains(r#"["/etc","/run"]"#), "{mounts}");
+    for (rule, what) in [("host_mount", "`/etc, /run`"), ("weak_container", "`any_interface`")] {
+        let found = out.wait_for(1, WITHIN, |event| is_finding(event, rule)).remove(0);
+        assert!(text(&found, "reason").contains(what), "{found}");
+    }
     engine.docker(&["rm", "--force", "look-root"]);
     gateway.stop();
 }

@@ -1,4 +1,5 @@
-//! The gateway against software written by others: rsyslog, syslog-ng, a Docker Engine, S3 servers, a browser.
+//! The gateway against software written by others: rsyslog, syslog-ng, a Docker Engine, S3 servers, a browser,
+//! a vCenter, libvirt.
 //!
 //! `tests/setup-peers` installs them. An absent peer is a failure, unless `WHARFINGER_PEERS=off`.
 
@@ -9,12 +10,19 @@ mod browser;
 mod containers;
 mod custody;
 mod docker;
+mod drivers;
 mod harness;
+mod identity;
 mod inspect;
+mod journald;
+mod lifecycle;
+mod live;
+mod logs;
 mod objects;
 mod pycef;
 mod relp;
 mod replay;
+mod restart;
 mod rsyslog;
 mod s3;
 mod shared;

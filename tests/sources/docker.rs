@@ -35,18 +35,18 @@ impl Asked {
 
 /// Answers `/version` as Docker 20.10 does, begins to answer `/events`, and hands that on.
 fn engine(path: &Path, version: &'static str) -> mpsc::Receiver<Asked> {
-    engine_that(path, version, |_| None)
+    engine_that(path, version, |_| None::<(u16, String)>)
 }
 
 /// The same; whatever else is asked for gets the status and body that `answer` has for it, or none at all.
-pub(super) fn engine_that(
+pub(super) fn engine_that<B: Into<Vec<u8>>>(
     path: &Path,
     version: &'static str,
-    answer: impl Fn(&str) -> Option<(u16, String)> + Send + Sync + 'static,
+    answer: impl Fn(&str) -> Option<(u16, B)> + Send + Sync + 'static,
 ) -> mpsc::Receiver<Asked> {
     let listener = UnixListener::bind(path).unwrap();
     let (sender, receiver) = mpsc::channel(1);
-    let answer = Arc::new(answer);
+    let answer = Arc::new(move |path: &str| answer(path).map(|(status, body)| (status, body.into())));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, version, sender.clone(), Arc::clone(&answer)));
@@ -59,21 +59,20 @@ async fn serve(
     mut stream: UnixStream,
     version: &'static str,
     sender: mpsc::Sender<Asked>,
-    answer: Arc<impl Fn(&str) -> Option<(u16, String)>>,
+    answer: Arc<impl Fn(&str) -> Option<(u16, Vec<u8>)>>,
 ) {
     while let Some(path) = request(&mut stream).await {
         let (status, framing, body) = match path.as_str() {
-            "/version" => (200, format!("Content-Length: {}", version.len()), version.to_owned()),
-            path if path.contains("/events") => (200, "Transfer-Encoding: chunked".to_owned(), String::new()),
+            "/version" => (200, format!("Content-Length: {}", version.len()), version.into()),
+            path if path.contains("/events") => (200, "Transfer-Encoding: chunked".to_owned(), Vec::new()),
             path => match answer(path) {
                 Some((status, body)) => (status, format!("Content-Length: {}", body.len()), body),
                 None => std::future::pending().await,
             },
         };
         let date = "Date: Sat, 21 Nov 2026 09:03:20 GMT";
-        let answer =
-            format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{date}\r\n{framing}\r\n\r\n{body}");
-        if stream.write_all(answer.as_bytes()).await.is_err() {
+        let answer = format!("HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n{date}\r\n{framing}\r\n\r\n");
+        if stream.write_all(&[answer.as_bytes(), &body].concat()).await.is_err() {
             return;
         }
         if path.contains("/events") {

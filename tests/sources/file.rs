@@ -45,6 +45,37 @@ async fn rotation_by_rename_and_by_truncation() {
     yard.is_empty().await;
 }
 
+/// One that is always written to puts off nobody's search: a folder that was not there cannot be watched.
+#[tokio::test]
+async fn a_file_in_a_new_folder_is_found_while_another_grows() {
+    let mut yard = Yard::new();
+    let folder = yard.folder.path().join("logs");
+    fs::create_dir(&folder).unwrap();
+    let (busy, late) = (folder.join("busy.log"), yard.folder.path().join("later/late.log"));
+    let source = yard.start("file", json!({"include": [busy, late], "poll_interval": "100ms"}));
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let writer = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                append(&busy, "busy\n");
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+        }
+    });
+    assert_eq!(yard.raws(1).await, ["busy"]);
+    fs::create_dir(late.parent().unwrap()).unwrap();
+    append(&late, "late\n");
+    let mut seen = 0;
+    while !yard.raws(1).await.contains(&"late".to_owned()) {
+        seen += 1;
+        assert!(seen < 1_000, "the late file is not found");
+    }
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    writer.join().unwrap();
+    source.stop().await;
+}
+
 #[tokio::test]
 async fn a_restart_neither_loses_nor_repeats() {
     let mut yard = Yard::new();

@@ -117,3 +117,53 @@ async fn what_is_no_message_is_told_of_and_a_bomb_takes_no_memory() {
     yard.is_empty().await;
     assert!(!path.exists());
 }
+
+/// SHA-512 in hexadecimal digits, as both sides of the handshake make it.
+fn proof(parts: &[&[u8]]) -> String {
+    use sha2::{Digest, Sha512};
+    Sha512::digest(parts.concat()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The answer to a `PING` made with that key, to a source whose key is `sesame`; then sends an event.
+async fn knock(yard: &Yard, key: &str) -> (Vec<u8>, bool) {
+    let options = json!({"address": "127.0.0.1:0", "shared_key": "sesame"});
+    let source = yard.start("forward", options);
+    let mut stream = TcpStream::connect(source.address()).await.unwrap();
+    // The nonce stands behind the word and the name of the member.
+    let before = [&[0x92][..], &text("HELO"), &[0x83], &text("nonce"), &[0xc4, 16]].concat();
+    let mut helo = vec![0; before.len() + 16 + text("auth").len() + text("").len() + text("keepalive").len() + 1];
+    within(stream.read_exact(&mut helo)).await.unwrap();
+    assert!(helo.starts_with(&before));
+    let nonce = helo[before.len()..][..16].to_vec();
+    let hash = proof(&[b"salt", b"client.test", &nonce, key.as_bytes()]);
+    let ping = [&[0x96][..], &text("PING"), &text("client.test"), &text("salt"), &text(&hash), &text(""), &text("")];
+    // In one piece with the first message: a client may not wait.
+    stream.write_all(&[ping.concat(), message("after the handshake", "c1")].concat()).await.unwrap();
+    let expected = proof(&[b"salt", b"gateway", &nonce, b"sesame"]);
+    let mut pong = [&[0x95][..], &text("PONG"), &[0xc3], &text(""), &text("gateway"), &text(&expected)].concat();
+    let is_let_in = key == "sesame";
+    if is_let_in {
+        let mut answer = vec![0; pong.len()];
+        within(stream.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(answer, pong);
+        pong.clear();
+        let mut acknowledged = vec![0; 4 + text("c1").len() + 1];
+        within(stream.read_exact(&mut acknowledged[1..])).await.unwrap();
+    } else {
+        pong.clear();
+        // It may be reset, since nobody reads what comes behind.
+        let _ = within(stream.read_to_end(&mut pong)).await;
+    }
+    source.stop().await;
+    (pong, is_let_in)
+}
+
+#[tokio::test]
+async fn only_who_knows_the_shared_key_is_let_in() {
+    let mut yard = Yard::new();
+    knock(&yard, "sesame").await;
+    assert_eq!(yard.events(1).await[0].field("msg"), "after the handshake");
+    let (answer, _) = knock(&yard, "open").await;
+    assert!(answer.is_empty() || answer.windows(19).any(|piece| piece == b"shared_key mismatch"), "{answer:?}");
+    yard.is_empty().await;
+}

@@ -9,7 +9,10 @@ mod forward;
 mod gelf;
 mod hec;
 mod inspect;
+mod logs;
 mod relp;
+mod snapshot;
+mod streams;
 mod syslog;
 mod tls;
 

@@ -86,11 +86,23 @@ impl Gateway {
         self.admin
     }
 
+    /// The folder of the configuration's `data_dir`.
+    pub fn data(&self) -> PathBuf {
+        self.config.with_file_name("data")
+    }
+
+    /// What the admin listener wants to be sent.
+    pub fn token(&self) -> String {
+        fs::read_to_string(self.data().join("page-token")).unwrap_or_default()
+    }
+
     /// Asks the admin listener; `None` while nobody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(self.admin).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.admin).ok()?;
+        let (token, admin) = (self.token(), self.admin);
+        let head = format!("Host: {admin}\r\nAuthorization: Bearer {token}\r\nConnection: close");
+        write!(stream, "GET {path} HTTP/1.1\r\n{head}\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -6,8 +6,9 @@
 //! other the first stays. Unlike Wazuh's listener, `status`, `id` and `from` are there also for
 //! engines that no longer send them (API 1.52): the rules look at them.
 //!
-//! An alert that came from Wazuh goes out as it came. Any other event becomes an alert of rule 0 of
-//! group `wharfinger` at the level of its severity.
+//! An alert that came from Wazuh goes out as it came. A finding becomes an alert of its rule, of the groups
+//! `wharfinger` and `finding` and of that of its rule set. Any other event becomes an alert of rule 0 of group
+//! `wharfinger` at the level of its severity.
 
 use std::collections::BTreeMap;
 
@@ -32,10 +33,11 @@ pub(super) fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u
         return write_json(out, raw);
     }
     let class = event.text(Field::EventClass).unwrap_or_default();
-    let is_docker = format.is_none_or(|format| format.ends_with("docker_events"));
+    let is_finding = event.extras().any(|extra| extra.group == "finding" && extra.name == "id");
+    let is_docker = !is_finding && format.is_none_or(|format| format.ends_with("docker_events"));
     match class.split_once('.').filter(|_| is_docker && event.has(Field::Action)) {
         Some((kind, action)) => Docker::new(event, kind, action).write(context, out),
-        None => other(event, context, out),
+        None => other(event, is_finding, context, out),
     }
 }
 
@@ -277,18 +279,26 @@ fn foot(event: &Event<'_>, context: &EmitContext<'_>, alert: &mut Objects<'_>) {
 }
 
 /// What no Docker rule is about.
-fn other(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
+fn other(event: &Event<'_>, is_finding: bool, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     let mut alert = Objects::begin(out);
     head(event, &mut alert);
-    let level = event.int(Field::RuleLevel).or(event.int(Field::Severity)).unwrap_or(0).clamp(0, 15);
+    let severity = event.int(Field::Severity).unwrap_or(0);
+    // Ours ends at 10, Wazuh's levels at 15: what is grave stays above its 12 (high importance).
+    let level = if is_finding { severity.saturating_mul(3).saturating_add(1) / 2 } else { severity };
+    let level = event.int(Field::RuleLevel).unwrap_or(level).clamp(0, 15);
     alert.number(&["rule"], "level", level);
     let text = |fields: [Field; 3]| fields.into_iter().find_map(|field| event.text(field));
-    let description = text([Field::RuleName, Field::Name, Field::EventClass]);
-    alert.text(&["rule"], "description", description.unwrap_or("Unknown event"));
+    let description = text([Field::RuleName, Field::Name, Field::EventClass]).unwrap_or("Unknown event");
+    match text([Field::VmName, Field::HostName, Field::Peer]).filter(|_| is_finding) {
+        Some(machine) => alert.text(&["rule"], "description", &format!("{description}: {machine}")),
+        None => alert.text(&["rule"], "description", description),
+    }
     alert.text(&["rule"], "id", event.text(Field::RuleId).unwrap_or("0"));
     alert.number(&["rule"], "firedtimes", event.int(Field::Count).unwrap_or(1));
     alert.member(&["rule"], "mail").extend_from_slice(b"false");
-    alert.words(&["rule"], "groups", &["wharfinger"]);
+    let set = event.text(Field::RuleGroups).filter(|_| is_finding);
+    let groups = ["wharfinger"].into_iter().chain(is_finding.then_some("finding")).chain(set);
+    alert.words(&["rule"], "groups", &groups.collect::<Vec<_>>());
     foot(event, context, &mut alert);
     if let Some(log) = event.raw_text().filter(|raw| !raw.is_empty()).or(event.text(Field::Msg)) {
         alert.text(&[], "full_log", log);

@@ -4,6 +4,8 @@ import { make } from './dom.js';
 import { views } from './views.js';
 
 const INTERVAL = 3000;
+/** Where the token is kept: as long as this tab is open, and for this gateway alone. */
+const TOKEN = 'token';
 const content = document.getElementById('content');
 const freshness = document.getElementById('freshness');
 let shown = null;
@@ -15,8 +17,19 @@ function place() {
   return { name: path || 'overview', parameters: new URLSearchParams(query ?? '') };
 }
 
+/** The other way round. */
+function address(name, parameters) {
+  const query = parameters.toString();
+  return `#/${name}${query ? `?${query}` : ''}`;
+}
+
+/** The gateway wants another token. */
+class Unauthorized extends Error {}
+
 async function ask(path) {
-  const answer = await fetch(path, { headers: { accept: 'application/json' }, cache: 'no-store' });
+  const headers = { accept: 'application/json', authorization: `Bearer ${sessionStorage.getItem(TOKEN) ?? ''}` };
+  const answer = await fetch(path, { headers, cache: 'no-store' });
+  if (answer.status === 401) throw new Unauthorized();
   if (!answer.ok) throw new Error(`the gateway answers ${answer.status}`);
   return answer.json();
 }
@@ -58,8 +71,7 @@ function go(changes) {
     if (value) parameters.set(key, value);
     else parameters.delete(key);
   }
-  const query = parameters.toString();
-  location.hash = `#/${name}${query ? `?${query}` : ''}`;
+  location.hash = address(name, parameters);
 }
 
 async function refresh() {
@@ -73,10 +85,40 @@ async function refresh() {
     freshness.className = '';
   } catch (error) {
     if (mine !== shown) return;
+    if (error instanceof Unauthorized) return askForToken();
     freshness.textContent = `No answer: ${error.message}. What is shown is old.`;
     freshness.className = 'stale';
   }
   if (!document.hidden) timer = setTimeout(refresh, INTERVAL);
+}
+
+/** Whoever may read the data directory may see the page. */
+function askForToken() {
+  const wrong = sessionStorage.getItem(TOKEN) !== null;
+  const field = make('input', { type: 'password', name: 'token', autocomplete: 'off', size: 40, required: true,
+    'aria-describedby': 'where' });
+  const form = make('form', {}, make('label', {}, 'Token', field), make('button', {}, 'Show the page'));
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    sessionStorage.setItem(TOKEN, field.value.trim());
+    shown = null;
+    show();
+  });
+  content.replaceChildren(make('h1', {}, 'Who are you?'),
+    make('p', { id: 'where' }, 'The gateway shows this page to whoever has its token. It is in the file ',
+      make('code', {}, 'page-token'), ' of its data directory.'),
+    wrong ? make('p', { class: 'alarm', role: 'alert' }, 'This is not the token.') : '', form);
+  freshness.textContent = '';
+  field.focus();
+}
+
+/** A link may bring the token along, behind the `#` that no server sees; it does not stay in the address. */
+function takeToken() {
+  const { name, parameters } = place();
+  if (!parameters.has(TOKEN)) return;
+  sessionStorage.setItem(TOKEN, parameters.get(TOKEN));
+  parameters.delete(TOKEN);
+  history.replaceState(null, '', address(name, parameters));
 }
 
 /** Puts the new result in place of the old one: the focus stays where it was, what was open stays open. */
@@ -95,4 +137,5 @@ function mark(element) {
 
 addEventListener('hashchange', show);
 document.addEventListener('visibilitychange', () => { if (!document.hidden) refresh(); });
+takeToken();
 show();

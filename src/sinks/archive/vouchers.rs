@@ -16,8 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::archive::{Put, Standing, Store};
-use crate::part::{Notice, SetupError};
-use crate::sinks::splunk_hec::describe;
+use crate::part::{Notice, SetupError, describe_http};
 use crate::tls::ClientTls;
 
 /// Asked again after that long, then after twice that, and so on to the longest.
@@ -224,10 +223,10 @@ pub(super) async fn post(
     bytes_max: u64,
 ) -> Result<Answer, String> {
     let sent = client.post(url.clone()).header(CONTENT_TYPE, content).body(body).send().await;
-    let mut response = sent.map_err(|error| describe(&error))?;
+    let mut response = sent.map_err(|error| describe_http(&error))?;
     let status = response.status().as_u16();
     let mut body = Vec::new();
-    while let Some(part) = response.chunk().await.map_err(|error| describe(&error))? {
+    while let Some(part) = response.chunk().await.map_err(|error| describe_http(&error))? {
         body.extend_from_slice(&part);
         if body.len() as u64 > bytes_max {
             return Err(format!("its answer is longer than {bytes_max} bytes"));

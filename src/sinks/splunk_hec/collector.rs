@@ -14,7 +14,7 @@ use reqwest::{Client, Response, Url};
 
 use super::acks::Question;
 use super::answer::{acknowledged, retry_after};
-use crate::part::Secret;
+use crate::part::{Secret, describe_http};
 
 /// So much of an answer is read.
 const ANSWER_BYTES: usize = 64 * 1024;
@@ -128,11 +128,11 @@ impl Collector {
         if let Some(cookies) = self.cookies() {
             request = request.header(COOKIE, cookies);
         }
-        let response = request.body(body).send().await.map_err(|error| NoReply::Peer(describe(&error)))?;
+        let response = request.body(body).send().await.map_err(|error| NoReply::Peer(describe_http(&error)))?;
         self.keep_cookies(response.headers());
         let status = response.status().as_u16();
         let after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
-        let body = read_start(response).await.map_err(|error| NoReply::Peer(describe(&error)))?;
+        let body = read_start(response).await.map_err(|error| NoReply::Peer(describe_http(&error)))?;
         Ok(Reply { status, after, body })
     }
 
@@ -182,18 +182,6 @@ async fn read_start(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
         }
     }
     Ok(body)
-}
-
-/// The error with its causes, without the URL.
-pub(in crate::sinks) fn describe(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { "the request failed".to_owned() };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -197,6 +197,15 @@ mod tests {
     }
 
     #[test]
+    fn a_short_time_to_index_is_a_mistake() {
+        let mut hasty = config("https://splunk:8088");
+        hasty.ack_timeout = Interval::seconds(9);
+        assert_eq!(hasty.problems().first().map(|problem| problem.option), Some("ack_timeout"));
+        hasty.ack_timeout = Interval::seconds(10);
+        assert_eq!(hasty.problems(), []);
+    }
+
+    #[test]
     fn a_wrong_option_is_named() {
         let options = serde_json::json!({ "endpoint": "https://a", "token": "t", "indx": "main" });
         let error = serde_json::from_value::<SplunkHecConfig>(options).unwrap_err().to_string();

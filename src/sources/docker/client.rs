@@ -25,6 +25,9 @@ const API_NEWEST: Version = Version(1, 51);
 /// How long the engine may take to connect and to begin an answer.
 pub(super) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// What a connection holds: there may be hundreds.
+const BUFFER_BYTES_MAX: usize = 64 * 1024;
+
 /// The answer to `/version` is about 1 KiB, and what is said of an error less.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
@@ -43,12 +46,22 @@ pub(super) enum Call<'c> {
     },
     /// The containers that run.
     Containers,
+    /// All there are.
+    AllContainers,
+    /// What a container has written since that moment (`seconds.nanoseconds`), and what it writes.
+    Logs {
+        id: &'c str,
+        since: &'c str,
+    },
     Container {
         id: &'c str,
     },
     Image {
         id: &'c str,
     },
+    Images,
+    Volumes,
+    Networks,
 }
 
 /// Why there is no answer.
@@ -78,6 +91,12 @@ impl ClientError {
     pub(super) fn is_of_connection(&self) -> bool {
         matches!(self, ClientError::Connect(_) | ClientError::Slow | ClientError::Http(_))
     }
+
+    /// No other try will do: the engine cannot do such a thing (a log driver that reads nothing back), or it cannot
+    /// be asked for.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, ClientError::Status(StatusCode::NOT_IMPLEMENTED, _) | ClientError::Path(_))
+    }
 }
 
 /// A version of the API: `1.41`.
@@ -95,9 +114,11 @@ pub(super) struct Engine {
     pub(super) peer: Option<IpAddr>,
 }
 
-/// The endless answer to `GET /events`.
+/// The endless answer to `GET /events`, or to that for the output of a container.
 pub(super) struct EventStream {
     body: Incoming,
+    /// The engine has not ended it: it broke off.
+    pub(super) is_broken: bool,
     /// The version of the API that was agreed on.
     pub(super) api: String,
     /// The engine's time when it began to answer, in seconds since 1970.
@@ -116,7 +137,8 @@ impl Engine {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let handshake = tokio::time::timeout(ANSWER_MAX, http1::handshake(TokioIo::new(stream)));
+        let handshake = http1::Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(TokioIo::new(stream));
+        let handshake = tokio::time::timeout(ANSWER_MAX, handshake);
         let (sender, driver) = handshake.await.map_err(|_| ClientError::Slow)??;
         let mut connection = JoinSet::new();
         connection.spawn(async move {
@@ -132,11 +154,24 @@ impl Engine {
     ///
     /// # Errors
     /// The engine does not answer, or not in a way that is understood.
-    pub(super) async fn events(mut self, since: &str) -> Result<EventStream, ClientError> {
-        let answer = self.ask(Call::Events { since }).await?;
+    pub(super) async fn events(self, since: &str) -> Result<EventStream, ClientError> {
+        self.stream(Call::Events { since }).await
+    }
+
+    /// What a container writes.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), or its output cannot be read.
+    pub(super) async fn logs(self, id: &str, since: &str) -> Result<EventStream, ClientError> {
+        self.stream(Call::Logs { id, since }).await
+    }
+
+    async fn stream(mut self, call: Call<'_>) -> Result<EventStream, ClientError> {
+        let answer = self.ask(call).await?;
         let asked_at = answer.headers().get(header::DATE).and_then(|date| http_date(date.to_str().ok()?));
         let body = answer.into_body();
-        Ok(EventStream { body, api: self.api.to_string(), asked_at, peer: self.peer, _connection: self.connection })
+        let (api, peer) = (self.api.to_string(), self.peer);
+        Ok(EventStream { body, is_broken: false, api, asked_at, peer, _connection: self.connection })
     }
 
     async fn version(&mut self) -> Result<Version, ClientError> {
@@ -202,7 +237,8 @@ impl EventStream {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the stream of engine events broke off");
+                    tracing::warn!(%error, "a stream of the engine broke off");
+                    self.is_broken = true;
                     return None;
                 }
             }
@@ -227,15 +263,15 @@ impl Call<'_> {
     /// Whether what stands for an id is one as the engine makes them: hexadecimal digits, for an image behind the
     /// name of their hash.
     fn is_sound(self) -> bool {
-        let (Call::Container { id } | Call::Image { id }) = self else { return true };
+        let (Call::Container { id } | Call::Image { id } | Call::Logs { id, .. }) = self else { return true };
         let digits = id.strip_prefix("sha256:").unwrap_or(id);
         (12..=64).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
     }
 
     fn answer_bytes_max(self) -> usize {
         match self {
-            Call::Version | Call::Events { .. } => ANSWER_BYTES_MAX,
-            Call::Containers => LIST_BYTES_MAX,
+            Call::Version | Call::Events { .. } | Call::Logs { .. } => ANSWER_BYTES_MAX,
+            Call::Containers | Call::AllContainers | Call::Images | Call::Volumes | Call::Networks => LIST_BYTES_MAX,
             Call::Container { .. } | Call::Image { .. } => OBJECT_BYTES_MAX,
         }
     }
@@ -248,8 +284,15 @@ impl fmt::Display for Call<'_> {
             Call::Version => f.write_str("/version"),
             Call::Events { since } => write!(f, "/events?since={since}"),
             Call::Containers => f.write_str("/containers/json"),
+            Call::AllContainers => f.write_str("/containers/json?all=1"),
+            Call::Logs { id, since } => {
+                write!(f, "/containers/{id}/logs?follow=1&stdout=1&stderr=1&timestamps=1&since={since}")
+            }
             Call::Container { id } => write!(f, "/containers/{id}/json"),
             Call::Image { id } => write!(f, "/images/{id}/json"),
+            Call::Images => f.write_str("/images/json"),
+            Call::Volumes => f.write_str("/volumes"),
+            Call::Networks => f.write_str("/networks"),
         }
     }
 }

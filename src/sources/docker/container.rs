@@ -5,10 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use wharfinger_formats::{Event, Field, Value};
 
+use super::host::{Binding, Host, Mount, nullable};
 use super::known::Labels;
+use super::weakness;
 
 /// Names and single values are cut at so many bytes.
 const TEXT_BYTES_MAX: usize = 1024;
@@ -35,19 +37,24 @@ pub(super) struct Container {
     name: String,
     /// The id of its image.
     pub(super) image: String,
-    app_armor_profile: String,
-    config: Settings,
-    host_config: Host,
+    /// The program that it runs, without its arguments.
+    #[serde(skip_serializing)]
+    pub(super) path: String,
+    pub(super) app_armor_profile: String,
+    /// Of SELinux.
+    pub(super) process_label: String,
+    pub(super) config: Settings,
+    pub(super) host_config: Host,
     #[serde(deserialize_with = "nullable")]
-    mounts: Vec<Mount>,
+    pub(super) mounts: Vec<Mount>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Settings {
+pub(super) struct Settings {
     /// The image as the user named it.
     image: String,
-    user: String,
+    pub(super) user: String,
     #[serde(deserialize_with = "nullable")]
     exposed_ports: BTreeMap<String, Nothing>,
     /// Their names alone are looked at.
@@ -70,57 +77,6 @@ struct Healthcheck {
 #[derive(Debug, Default, Deserialize, Serialize)]
 struct Nothing {}
 
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Host {
-    privileged: bool,
-    pid_mode: String,
-    network_mode: String,
-    ipc_mode: String,
-    #[serde(rename = "UTSMode")]
-    uts_mode: String,
-    userns_mode: String,
-    publish_all_ports: bool,
-    #[serde(deserialize_with = "nullable")]
-    cap_add: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    cap_drop: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    security_opt: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    binds: Vec<String>,
-    #[serde(deserialize_with = "nullable")]
-    devices: Vec<Device>,
-    #[serde(deserialize_with = "nullable")]
-    port_bindings: BTreeMap<String, Option<Vec<Binding>>>,
-}
-
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Device {
-    path_on_host: String,
-}
-
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Binding {
-    host_ip: String,
-    host_port: String,
-}
-
-/// Before API 1.21 there were none, and until 1.24 they had no type.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase", default)]
-struct Mount {
-    #[serde(rename = "Type")]
-    kind: String,
-    name: String,
-    source: String,
-    destination: String,
-    #[serde(rename = "RW")]
-    writable: bool,
-}
-
 /// Of the answer to `GET /images/ID/json`.
 #[derive(Debug, Default, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -130,11 +86,6 @@ pub(super) struct Image {
     /// `registry.example/app@sha256:…`: where it was pulled from or pushed to.
     #[serde(deserialize_with = "nullable")]
     repo_digests: Vec<String>,
-}
-
-/// The engine writes an empty list as `null`.
-fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// Both, as they stand in `raw`.
@@ -166,6 +117,21 @@ impl Container {
             _ => None,
         }
     }
+
+    /// `0.0.0.0:8080/tcp`: where it can be reached from outside; `random` where the engine chooses.
+    pub(super) fn ports(&self) -> BTreeSet<String> {
+        let protocol = |port: &str| port.split_once('/').map_or("tcp", |(_, protocol)| protocol).to_owned();
+        let host = &self.host_config;
+        let bound = host.port_bindings.iter().flat_map(|(port, bindings)| {
+            bindings.iter().flatten().map(move |Binding { host_ip, host_port }| {
+                let host_ip = if host_ip.is_empty() { "0.0.0.0" } else { host_ip };
+                let host_port = if host_port.is_empty() { "random" } else { host_port };
+                format!("{host_ip}:{host_port}/{}", protocol(port))
+            })
+        });
+        let all = self.config.exposed_ports.keys().filter(|_| host.publish_all_ports);
+        bound.chain(all.map(|port| format!("0.0.0.0:random/{}", protocol(port)))).collect()
+    }
 }
 
 impl Inspected {
@@ -195,7 +161,14 @@ impl Inspected {
             event.extra("inspect", "docker_socket", true);
         }
         event.set(Field::Msg, &*self.text(&lists));
-        for (name, value) in [("apparmor", &self.container.app_armor_profile), ("image_id", &self.container.image)] {
+        if let Ok(text) = serde_json::to_string(&weakness::of(&self.container)) {
+            event.extra("inspect", "weaknesses", Value::Json(&text));
+        }
+        for (name, value) in [
+            ("apparmor", &self.container.app_armor_profile),
+            ("image_id", &self.container.image),
+            ("log_driver", &host.log_config.driver),
+        ] {
             if !value.is_empty() {
                 event.extra("inspect", name, cut(value));
             }
@@ -212,7 +185,7 @@ impl Inspected {
             ("capabilities_dropped", capabilities(&host.cap_drop)),
             ("host_mounts", self.host_mounts().map(str::to_owned).collect()),
             ("devices", host.devices.iter().map(|device| device.path_on_host.clone()).collect()),
-            ("published_ports", self.ports()),
+            ("published_ports", self.container.ports()),
             ("security_options", host.security_opt.iter().cloned().collect()),
             ("image_digests", self.image.iter().flat_map(|image| image.repo_digests.clone()).collect()),
         ];
@@ -236,21 +209,6 @@ impl Inspected {
                 .any(|socket| socket.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
         };
         self.host_mounts().any(reaches)
-    }
-
-    /// `0.0.0.0:8080/tcp`: where it can be reached from outside; `random` where the engine chooses.
-    fn ports(&self) -> BTreeSet<String> {
-        let protocol = |port: &str| port.split_once('/').map_or("tcp", |(_, protocol)| protocol).to_owned();
-        let host = &self.container.host_config;
-        let bound = host.port_bindings.iter().flat_map(|(port, bindings)| {
-            bindings.iter().flatten().map(move |Binding { host_ip, host_port }| {
-                let host_ip = if host_ip.is_empty() { "0.0.0.0" } else { host_ip };
-                let host_port = if host_port.is_empty() { "random" } else { host_port };
-                format!("{host_ip}:{host_port}/{}", protocol(port))
-            })
-        });
-        let all = self.container.config.exposed_ports.keys().filter(|_| host.publish_all_ports);
-        bound.chain(all.map(|port| format!("0.0.0.0:random/{}", protocol(port)))).collect()
     }
 
     /// The image as the user named it; one that was named by its id has a name of its registry, if any.
@@ -285,20 +243,6 @@ impl Inspected {
         let what = if parts.is_empty() { "nothing beyond the engine's defaults".to_owned() } else { parts.join("; ") };
         let name = cut(self.container.name.trim_start_matches('/'));
         format!("container {name} of {}: {what}", cut(self.image_ref()))
-    }
-}
-
-impl Host {
-    /// Namespaces of the machine that the container has instead of its own.
-    fn namespaces(&self) -> impl Iterator<Item = &'static str> {
-        let modes = [
-            ("pid", &self.pid_mode),
-            ("network", &self.network_mode),
-            ("ipc", &self.ipc_mode),
-            ("uts", &self.uts_mode),
-            ("user", &self.userns_mode),
-        ];
-        modes.into_iter().filter(|(_, mode)| *mode == "host").map(|(name, _)| name)
     }
 }
 
@@ -338,7 +282,9 @@ mod tests {
             Value::Bool(truth) => truth.to_string(),
             other => format!("{other:?}"),
         };
-        found.extend(event.extras().map(|extra| (extra.name.to_owned(), said(extra.value))));
+        // What it lacks has tests of its own.
+        let extras = event.extras().filter(|extra| extra.name != "weaknesses");
+        found.extend(extras.map(|extra| (extra.name.to_owned(), said(extra.value))));
         found.extend(event.fields().map(|(field, value)| (field.name().to_owned(), said(value))));
         let expected: BTreeMap<String, String> =
             expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();

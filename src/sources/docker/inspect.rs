@@ -192,8 +192,8 @@ fn left_over(intake: &Intake) -> VecDeque<Wanted> {
 /// Of an entry of `GET /containers/json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Listed {
-    id: String,
+pub(super) struct Listed {
+    pub(super) id: String,
     #[serde(default)]
     names: Vec<String>,
     #[serde(default)]
@@ -204,7 +204,7 @@ struct Listed {
 
 impl Listed {
     /// The same as an event of the container says it.
-    fn attributes(&self) -> Attributes<'_> {
+    pub(super) fn attributes(&self) -> Attributes<'_> {
         let labels = self.labels.iter().flatten().map(|(name, value)| (&**name, &**value));
         let own = self.names.first().map(|name| ("name", &**name)).into_iter().chain([("image", &*self.image)]);
         Attributes::new(labels.chain(own).map(|(name, value)| (name.into(), value.into())).collect())

@@ -1,20 +1,26 @@
 //! `docker`: the events of a Docker Engine, from its API.
 //!
 //! Way of an event here: engine → **reader** (a task that only reads) → ring → **resume** (was it
-//! seen before?) → intake; beside it, **inspect** looks at the containers. Invariants: the reader waits for nothing but the engine, since a slow
-//! reader slows the engine down and loses events unseen; whatever the engine no longer remembers
+//! seen before?) → intake; beside it, **inspect** looks at the containers, and **logs** reads what they write.
+//! Invariants: the reader waits for nothing but the engine, since a slow reader slows the engine down and loses
+//! events unseen; whatever the engine no longer remembers
 //! after a break is declared by a gap record; an engine that is away never ends the gateway.
 
 mod client;
 mod container;
 mod glance;
+mod host;
 mod inspect;
 mod known;
+mod logs;
 mod place;
 mod resume;
 mod select;
 mod session;
+mod snapshot;
+mod weakness;
 
+use std::num::NonZeroUsize;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +35,7 @@ use self::place::Place;
 use self::resume::Resume;
 use self::select::{Containers, Selection};
 use self::session::{POSITION, Session};
+use self::snapshot::Snapshot;
 use super::options::{FormatName, Reading, Zone};
 use super::{Source, SourceConfig};
 use crate::intake::{Intake, Trust};
@@ -72,6 +79,11 @@ struct Config {
     /// Whether to leave out, and count, what containers' health checks run. A command of the same words that
     /// somebody else runs in that container is left out with them. Needs `inspect`. Default: false.
     exclude_health_checks: bool,
+    /// Whether to read what containers write: `none`, `new` (from the first start of the gateway on) or `all` (also
+    /// what the engine has kept of before). Where reading stands is stored for each container. Default: none.
+    logs: logs::Wanted,
+    /// So many containers are read at once, each over a connection of its own; more wait. Default: 512.
+    logs_containers_max: NonZeroUsize,
     /// Whose machine the events are about: `local`, `peer` (the other end of the connection) or
     /// `relay`. Default: local, for `address` peer.
     identity: Option<Trust>,
@@ -88,6 +100,8 @@ impl Default for Config {
             include: Containers::default(),
             exclude: Containers::default(),
             exclude_health_checks: false,
+            logs: logs::Wanted::None,
+            logs_containers_max: NonZeroUsize::new(512).unwrap_or(NonZeroUsize::MIN),
             identity: None,
         }
     }
@@ -155,6 +169,7 @@ impl SourceConfig for Config {
             inspect: self.inspect,
             selection: Arc::new(Selection { include: self.include.clone(), exclude: self.exclude.clone() }),
             without_health_checks: self.exclude_health_checks,
+            logs: (self.logs, self.logs_containers_max.get()),
             trust,
         }))
     }
@@ -165,6 +180,7 @@ struct Docker {
     inspect: bool,
     selection: Arc<Selection>,
     without_health_checks: bool,
+    logs: (logs::Wanted, usize),
     trust: Trust,
 }
 
@@ -191,16 +207,36 @@ impl Source for Docker {
             selection: &self.selection,
             without_health_checks: self.without_health_checks,
             looks: None,
+            logs: None,
+            owed: snapshot::Owed::default(),
             has_moved: false,
             complained: None,
         };
-        if !self.inspect {
-            inspect::give_up(&intake, &mut frames()).await?;
-            return session.run(&stop).await;
+        let mut following = None;
+        if self.logs.0 != logs::Wanted::None {
+            let origin = reading.origin(&self.place.to_string());
+            let (logs, other_end) = logs::queue(self.logs, &self.place, &self.selection, &intake, origin);
+            session.logs = Some(logs);
+            following = Some(other_end);
         }
-        let (looks, inspector) = inspect::queue(&self.place, &self.selection, &session.known, &intake, frames());
-        session.looks = Some(looks);
-        // In one task, so that a panic of either is the source's.
-        tokio::try_join!(session.run(&stop), inspector.run(&stop)).map(drop)
+        let mut inspector = None;
+        if self.inspect {
+            let (looks, other_end) = inspect::queue(&self.place, &self.selection, &session.known, &intake, frames());
+            session.looks = Some(looks);
+            inspector = Some(other_end);
+        } else {
+            inspect::give_up(&intake, &mut frames()).await?;
+        }
+        let snapshot = Snapshot {
+            place: Arc::clone(&self.place),
+            selection: Arc::clone(&self.selection),
+            intake: intake.clone(),
+            frames: frames(),
+            owed: Arc::clone(&session.owed),
+        };
+        let inspected = async { if let Some(inspector) = inspector { inspector.run(&stop).await } else { Ok(()) } };
+        let followed = async { if let Some(following) = following { following.run(&stop).await } else { Ok(()) } };
+        // In one task, so that a panic of any is the source's.
+        tokio::try_join!(session.run(&stop), inspected, followed, snapshot.run(&stop)).map(drop)
     }
 }

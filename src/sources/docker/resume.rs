@@ -87,6 +87,11 @@ impl Resume {
         format!("{}.{:09}", from / SECOND, from % SECOND)
     }
 
+    /// Whether no event was ever seen.
+    pub(super) fn is_at_start(&self) -> bool {
+        self.last.is_none()
+    }
+
     /// The engine begins to answer; `asked_at` is its clock in seconds, if it told.
     pub(super) fn connected(&mut self, asked_at: Option<i64>) {
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

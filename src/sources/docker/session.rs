@@ -11,13 +11,15 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::client::EventStream;
-use super::glance::{Attributes, Glance};
+use super::glance::{Attributes, Glance, SECOND};
 use super::inspect::Looks;
 use super::known::{Labels, Shared, locked};
+use super::logs::Logs;
 use super::place::Place;
 use super::resume::{Facts, Resume};
 use super::select::Selection;
-use crate::intake::{Frames, Gap, Intake, Origin};
+use super::snapshot::{self, Owed};
+use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
 use crate::sources::journal_failed;
 use crate::sources::lines::{Line, Lines};
@@ -48,6 +50,10 @@ pub(super) struct Session<'s> {
     pub(super) without_health_checks: bool,
     /// None: containers are not looked at.
     pub(super) looks: Option<Looks>,
+    /// None: what containers write is not read.
+    pub(super) logs: Option<Logs>,
+    /// After a gap the engine's state is told.
+    pub(super) owed: Owed,
     /// Something was seen that is not in the batch: where we stand is to be stored.
     pub(super) has_moved: bool,
     /// The last complaint, so that an engine that is away is reported once.
@@ -69,6 +75,9 @@ impl Session<'_> {
                 if let Some(looks) = self.looks.as_mut().filter(|_| is_first) {
                     looks.ask_for_running();
                     is_first = false;
+                }
+                if let Some(logs) = &mut self.logs {
+                    logs.list();
                 }
                 self.follow(stream, stop).await?;
             }
@@ -106,6 +115,9 @@ impl Session<'_> {
     /// Takes in events until the engine closes the stream, or `stop`.
     async fn follow(&mut self, stream: EventStream, stop: &CancellationToken) -> Result<(), SetupError> {
         self.frames.turn_to(at(self.frames.origin(), stream.peer));
+        if let (Some(logs), Some(asked_at), true) = (&mut self.logs, stream.asked_at, self.resume.is_at_start()) {
+            logs.begin(asked_at.saturating_mul(SECOND));
+        }
         self.resume.connected(stream.asked_at);
         let ring = Arc::new(Ring::new(RING_BYTES));
         let mut reader = JoinSet::new();
@@ -178,6 +190,9 @@ impl Session<'_> {
         if let Some(looks) = &mut self.looks {
             looks.note(&glance, place, &self.intake, &mut self.frames);
         }
+        if let Some(logs) = &mut self.logs {
+            logs.note(&glance);
+        }
         true
     }
 
@@ -209,6 +224,9 @@ impl Session<'_> {
             looks.stored(&self.intake, &self.frames);
             looks.try_running();
         }
+        if let Some(logs) = &mut self.logs {
+            logs.try_list();
+        }
         Ok(())
     }
 
@@ -217,7 +235,10 @@ impl Session<'_> {
         if let Some(looks) = &mut self.looks {
             looks.ask_for_running();
         }
-        self.intake.declare(self.frames.origin(), &Gap::unknown(cause)).await.map_err(journal_failed)
+        if let Some(logs) = &mut self.logs {
+            logs.list();
+        }
+        snapshot::owe(&self.intake, &self.frames, cause, &self.owed).await
     }
 }
 

@@ -1,12 +1,16 @@
 //! All files of one source: finds them, looks at each in turn, lets go of those that are gone.
+//!
+//! Invariant: a position that is given up and the gap record that says so stand in one batch, so neither is stored
+//! without the other.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::glob::Glob;
+use super::rest::{Candidates, Rest};
 use super::tail::{FileId, Look, Tail};
-use crate::intake::{Frames, Intake, Origin};
+use crate::intake::{Frames, Intake};
 use crate::sources::fill::PIECE_BYTES;
 use crate::sources::options::Reading;
 use crate::sources::weight::Weight;
@@ -16,6 +20,8 @@ const FILES_MAX: usize = 10_000;
 
 /// Stored at the first start: files that appear later are read from the beginning.
 const STARTED: &str = "started";
+/// Names of the positions in what is left of files that are gone begin so.
+const RESTS: &str = "rest.";
 
 /// What the options say.
 pub(super) struct Settings {
@@ -35,6 +41,8 @@ pub(super) struct Follow {
     settings: Settings,
     intake: Intake,
     tails: VecDeque<Tail>,
+    /// What is left of files that are no longer where they were.
+    rests: VecDeque<Rest>,
     buffer: Vec<u8>,
     /// Whether this is the first search since the process started, and ever.
     is_first: bool,
@@ -48,8 +56,6 @@ pub(super) struct Follow {
 pub(super) struct Round {
     /// There is more to read at once.
     pub(super) more: bool,
-    /// Files of which a part was cut off unread, and how.
-    pub(super) gaps: Vec<(Origin, String)>,
     /// Where changes may happen.
     pub(super) folders: Vec<PathBuf>,
 }
@@ -64,6 +70,7 @@ impl Follow {
             settings,
             intake,
             tails: VecDeque::new(),
+            rests: VecDeque::new(),
             buffer,
             is_first: true,
             is_first_ever,
@@ -91,17 +98,77 @@ impl Follow {
             }
             if weight.is_full() {
                 round.more = true;
-                break;
+                return round;
             }
         }
+        self.read_rest(&mut round, &mut weight);
         round
+    }
+
+    /// Reads on in what is left of a file that is gone.
+    fn read_rest(&mut self, round: &mut Round, weight: &mut Weight) {
+        let Some(mut rest) = self.rests.pop_front() else { return };
+        let Follow { intake, frames, settings, buffer, .. } = self;
+        let origin = settings.reading.origin(&rest.path.to_string_lossy());
+        frames.turn_to(origin);
+        round.more = true;
+        match rest.read(buffer, |line| line.take(intake, frames, weight)) {
+            Ok(true) => {
+                intake.mark(frames, &rest.name, &rest.position());
+                self.rests.push_back(rest);
+            }
+            Ok(false) => intake.mark(frames, &rest.name, &[]),
+            Err(error) => {
+                intake.mark(frames, &rest.name, &[]);
+                intake.take_gap(frames, &format!("the rest of `{}` cannot be read: {error}", rest.path.display()));
+            }
+        }
+    }
+
+    /// Looks for what is left of files by their stored positions; what is not found may be lost.
+    fn find_rests(&mut self, gone: Vec<(String, Vec<u8>)>, folders: &HashSet<PathBuf>) {
+        if gone.is_empty() {
+            return;
+        }
+        let followed = self.tails.iter().map(|tail| tail.id).collect();
+        let candidates = Candidates::of(folders, &followed);
+        let open: HashSet<String> = self.tails.iter().map(|tail| tail.id.name()).collect();
+        let mut missing = 0_usize;
+        for (name, stored) in gone {
+            let own = if name.starts_with(RESTS) { name.clone() } else { format!("{RESTS}{name}") };
+            let found = Rest::find(&own, &stored, &candidates, self.settings.line_bytes_max);
+            if own != name && !open.contains(&name) {
+                self.intake.mark(&mut self.frames, &name, &[]);
+            }
+            match found {
+                Some(rest) => {
+                    tracing::info!(path = %rest.path.display(), "reading the rest of a file that was moved");
+                    self.intake.mark(&mut self.frames, &own, &stored);
+                    self.rests.push_back(rest);
+                }
+                None => {
+                    self.intake.mark(&mut self.frames, &own, &[]);
+                    missing += 1;
+                }
+            }
+        }
+        // One record for all of them: a folder that was moved away may have held thousands.
+        let files = match missing {
+            0 => return,
+            1 => "a file that was followed is".to_owned(),
+            more => format!("{more} files that were followed are"),
+        };
+        self.frames.turn_to(self.settings.reading.origin("file"));
+        let cause = format!("{files} gone: what was written there meanwhile may be missing");
+        self.intake.take_gap(&mut self.frames, &cause);
     }
 
     /// Reads one piece of a file. Answers whether the file stays open.
     fn look(&mut self, tail: &mut Tail, round: &mut Round, weight: &mut Weight) -> std::io::Result<bool> {
         let Follow { intake, frames, settings, buffer, .. } = self;
         let origin = settings.reading.origin(&tail.path.to_string_lossy());
-        frames.turn_to(origin.clone());
+        frames.turn_to(origin);
+        let before = tail.position();
         let read = match tail.read(buffer, |line| line.take(intake, frames, weight))? {
             Look::More(read) => {
                 round.more = true;
@@ -111,10 +178,11 @@ impl Follow {
             Look::Truncated { unread } => {
                 round.more = true;
                 tracing::info!(path = %tail.path.display(), "the file was truncated; reading it from the beginning");
-                if unread {
-                    round.gaps.push((origin, format!("`{}` was truncated before it was read", tail.path.display())));
-                }
                 intake.mark(frames, &tail.id.name(), &tail.position());
+                if unread {
+                    self.find_copy(tail, &before);
+                }
+                weight.add(0);
                 return Ok(true);
             }
         };
@@ -130,10 +198,30 @@ impl Follow {
         Ok(true)
     }
 
+    /// A file was cut before it was read to its end: whoever cut it may have copied it before.
+    fn find_copy(&mut self, tail: &Tail, before: &[u8]) {
+        let name = format!("{RESTS}{}", tail.id.name());
+        let mut followed: HashSet<FileId> = self.tails.iter().map(|tail| tail.id).collect();
+        followed.insert(tail.id);
+        let folder = tail.path.parent().map(Path::to_owned);
+        let found = Rest::find(&name, before, &Candidates::of(&folder, &followed), self.settings.line_bytes_max);
+        match found {
+            Some(rest) => {
+                self.intake.mark(&mut self.frames, &name, before);
+                self.rests.push_back(rest);
+            }
+            None => {
+                let cause = format!("`{}` was truncated before it was read", tail.path.display());
+                self.intake.take_gap(&mut self.frames, &cause);
+            }
+        }
+    }
+
     fn search(&mut self, round: &mut Round) {
         let mut found = HashSet::new();
         let open: HashMap<FileId, usize> = self.tails.iter().enumerate().map(|(at, tail)| (tail.id, at)).collect();
         let mut folders: HashSet<PathBuf> = self.settings.include.iter().map(|glob| glob.root().to_owned()).collect();
+        let mut gone = Vec::new();
         let mut paths = Vec::new();
         self.settings.include.iter().for_each(|glob| glob.find(&mut |path| paths.push(path)));
         paths.retain(|path| !is_packed(path) && !self.settings.exclude.iter().any(|glob| glob.matches(path)));
@@ -144,12 +232,20 @@ impl Follow {
                 match open.get(&FileId::of(&metadata)).and_then(|at| self.tails.get_mut(*at)) {
                     Some(tail) if tail.path == path => {}
                     Some(tail) => tail.path = path,
-                    None => self.open(&path, FileId::of(&metadata)),
+                    None => gone.extend(self.open(&path, FileId::of(&metadata))),
                 }
             }
         }
         if self.is_first {
             self.find_renamed(&folders, &mut found);
+            let open: HashSet<String> = self.tails.iter().map(|tail| tail.id.name()).collect();
+            let names = self.intake.marked_names().into_iter();
+            let positions = names.filter(|name| is_position(name) && !open.contains(name)).filter_map(|name| {
+                let stored = self.intake.marked(&name).filter(|stored| !stored.is_empty())?;
+                Some((name, stored))
+            });
+            gone.extend(positions);
+            self.find_rests(gone, &folders);
             self.intake.mark(&mut self.frames, STARTED, &[1]);
         }
         self.is_first = false;
@@ -164,27 +260,35 @@ impl Follow {
         round.folders = folders.into_iter().filter(|folder| !folder.as_os_str().is_empty()).collect();
     }
 
-    /// A pattern matches this file, and it is not open yet under any name.
-    fn open(&mut self, path: &Path, id: FileId) {
+    /// A pattern matches this file, and it is not open yet under any name. Answers the position that is stored for
+    /// another file of this number.
+    fn open(&mut self, path: &Path, id: FileId) -> Option<(String, Vec<u8>)> {
         if self.tails.len() >= FILES_MAX {
             self.complain(path, "too many files are open");
-            return;
+            return None;
         }
-        let stored = self.intake.marked(&id.name());
+        let stored = self.intake.marked(&id.name()).filter(|stored| !stored.is_empty());
         let opened = Tail::open(path, stored.as_deref(), self.settings.line_bytes_max).and_then(|(mut tail, known)| {
             if !known && self.is_first_ever && self.settings.skip_old {
                 tail.skip_to_end()?;
                 self.intake.mark(&mut self.frames, &tail.id.name(), &tail.position());
             }
-            Ok(tail)
+            Ok((tail, known))
         });
         match opened {
-            Ok(tail) => {
+            Ok((tail, known)) => {
+                if !known && stored.is_some() {
+                    self.intake.mark(&mut self.frames, &id.name(), &tail.position());
+                }
                 tracing::info!(path = %path.display(), "following the file");
                 self.complained.remove(path);
                 self.tails.push_back(tail);
+                stored.filter(|_| !known && self.is_first).map(|stored| (id.name(), stored))
             }
-            Err(error) => self.complain(path, &error.to_string()),
+            Err(error) => {
+                self.complain(path, &error.to_string());
+                None
+            }
         }
     }
 
@@ -214,7 +318,82 @@ impl Follow {
     }
 }
 
+/// Whether a mark of that name is the position in a file.
+fn is_position(name: &str) -> bool {
+    let id = name.strip_prefix(RESTS).unwrap_or(name);
+    id.split_once('.').is_some_and(|(device, inode)| {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_number(device) && is_number(inode)
+    })
+}
+
 /// Compressed files are rotated copies of what was read already.
 fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["gz", "zst", "bz2", "xz"].iter().any(|packed| extension == *packed))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::intake::Trust;
+    use crate::journal::storage::Disk;
+    use crate::journal::{Journal, Settings as JournalSettings};
+    use crate::sources::options::{FormatName, Zone};
+
+    fn follow(journal: &Journal, path: &Path) -> Follow {
+        let settings = Settings {
+            include: vec![Glob::new(path)],
+            exclude: Vec::new(),
+            reading: Reading { format: FormatName::default(), zone: Zone::default(), trust: Trust::Local },
+            skip_old: false,
+            line_bytes_max: 1024,
+            rotate_wait: Duration::from_secs(30),
+        };
+        Follow::new(settings, Intake::new(journal.clone(), Arc::default(), "in", Arc::default()))
+    }
+
+    #[tokio::test]
+    async fn a_position_is_given_up_in_the_batch_of_its_gap() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("logs/app.log");
+        fs::create_dir(folder.path().join("logs")).unwrap();
+        let journal = Journal::open(JournalSettings::new(folder.path().join("journal")), Arc::new(Disk)).unwrap();
+        fs::write(&log, "a line that was read\n").unwrap();
+        let mut before = follow(&journal, &log);
+        before.round(true);
+        let intake = before.intake.clone();
+        intake.append(&mut before.frames).await.unwrap();
+        assert!(intake.marked_names().iter().any(|name| is_position(name)));
+
+        fs::remove_file(&log).unwrap();
+        // One that is killed before its batch is stored has given nothing up.
+        for _ in 0..2 {
+            let mut killed = follow(&journal, &log);
+            killed.round(true);
+            assert_eq!(killed.frames.len(), 1, "the gap stands in the batch");
+        }
+        let mut last = follow(&journal, &log);
+        last.round(true);
+        intake.append(&mut last.frames).await.unwrap();
+        let mut after = follow(&journal, &log);
+        after.round(true);
+        assert_eq!(after.frames.len(), 0, "it is declared once");
+        let sums = journal.status().tallies;
+        assert_eq!((&sums["in"][..], &sums["wharfinger"][..]), (&[1][..], &[1][..]));
+
+        // Cut before it was read to its end, and copied nowhere.
+        fs::write(&log, "another line\nand one that has no").unwrap();
+        after.round(true);
+        intake.append(&mut after.frames).await.unwrap();
+        fs::File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+        after.round(true);
+        assert_eq!(after.frames.len(), 1, "the gap stands in the batch");
+        let mut restarted = follow(&journal, &log);
+        restarted.round(true);
+        assert_eq!(restarted.frames.len(), 1, "the gap is still owed");
+    }
 }

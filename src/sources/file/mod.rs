@@ -2,28 +2,33 @@
 //!
 //! Way of an event here: files → **round** (look at each file once, off the async threads) → one
 //! batch for all of them, with the positions inside → append. Invariants: a position is stored only
-//! with the lines before it; a renamed file is read to its end; bytes that were cut off unread are
-//! declared by a gap record.
+//! with the lines before it; a renamed file is read to its end, and what was copied or compressed before
+//! it was read, in the copy; bytes that were cut off unread are declared by a gap record.
 
 mod follow;
 pub(super) mod glob;
+mod rest;
+mod sums;
 mod tail;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use wharfinger_formats::Field;
 
 use self::follow::{Follow, Round, Settings};
 use self::glob::Glob;
+use self::sums::{Day, Verdict};
 use self::watch::Watch;
 use super::options::{FormatName, Reading, Zone};
 use super::{Source, SourceConfig, journal_failed};
-use crate::intake::{Gap, Intake, Trust};
+use crate::intake::{Frames, Intake, Trust};
 use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, SetupError};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
@@ -32,6 +37,9 @@ pub const KIND: Kind<dyn SourceConfig> = Kind {
     schema: || schemars::schema_for!(Config),
     read: |options| Ok(Box::new(erased_serde::deserialize::<Config>(options)?)),
 };
+
+/// A day's checksums are written once, some minutes after it.
+const SUMS_EVERY: Duration = Duration::from_secs(600);
 
 /// Files to follow. One that does not exist yet is no mistake: it is read when it appears.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -55,6 +63,11 @@ struct Config {
     /// How long a file that was renamed or deleted is still read after its last line. Default: 30s.
     #[serde(default = "rotate_wait")]
     rotate_wait: Interval,
+    /// Whether to check the chain of checksums that Wazuh keeps over the days of the included `alerts.json` or
+    /// `archives.json`: every finished day becomes an event `wazuh.sum`, whose outcome is `failure` where the chain
+    /// is broken. Default: false.
+    #[serde(default)]
+    wazuh_sums: bool,
     /// Format of the lines. Default: auto.
     #[serde(default)]
     format: FormatName,
@@ -92,6 +105,14 @@ fn identity() -> Trust {
     Trust::Local
 }
 
+impl Config {
+    /// The files beside which Wazuh keeps a folder for each year.
+    fn sum_logs(&self) -> impl Iterator<Item = &PathBuf> {
+        let is_log = |path: &&PathBuf| path.ends_with("alerts.json") || path.ends_with("archives.json");
+        self.include.iter().filter(|_| self.wazuh_sums).filter(is_log)
+    }
+}
+
 impl SourceConfig for Config {
     fn check(&self) -> Vec<Problem> {
         let problem =
@@ -103,6 +124,10 @@ impl SourceConfig for Config {
         if let Some(path) = self.include.iter().find(|path| path.is_dir()) {
             let message = format!("`{}` is a folder", path.display());
             problems.push(problem("include", &message, &format!("write `{}/*.log`", path.display())));
+        }
+        if self.wazuh_sums && self.sum_logs().next().is_none() {
+            let hint = "write `include: [/var/ossec/logs/alerts/alerts.json]`";
+            problems.push(problem("wazuh_sums", "no `alerts.json` or `archives.json` is included", hint));
         }
         if self.poll_interval.get() < Duration::from_millis(10) {
             problems.push(problem("poll_interval", "looking that often helps nobody", "write `poll_interval: 1s`"));
@@ -126,44 +151,99 @@ impl Source for Files {
     }
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
-        let Config { include, exclude, read_from, max_length, poll_interval, rotate_wait, format, zone, identity } =
-            self.config;
-        let settings = Settings {
-            include: include.iter().map(|path| Glob::new(path)).collect(),
-            exclude: exclude.iter().map(|path| Glob::new(path)).collect(),
-            reading: Reading { format, zone, trust: identity },
-            skip_old: read_from == ReadFrom::End,
-            line_bytes_max: max_length.as_usize(),
-            rotate_wait: rotate_wait.get(),
-        };
-        let mut watch = Watch::new();
-        let mut follow = Follow::new(settings, intake.clone());
-        let mut search = true;
-        loop {
-            let round;
-            (follow, round) = tokio::task::spawn_blocking(move || {
-                let round = follow.round(search);
-                (follow, round)
-            })
-            .await
-            .map_err(|error| SetupError::new("cannot read files", error))?;
-            let Round { more, gaps, folders } = round;
-            intake.append(&mut follow.frames).await.map_err(journal_failed)?;
-            for (origin, cause) in gaps {
-                intake.declare(&origin, &Gap::unknown(cause)).await.map_err(journal_failed)?;
-            }
-            watch.add(folders);
-            if stop.is_cancelled() {
-                return Ok(());
-            }
-            search = false;
-            if !more {
-                tokio::select! {
-                    () = stop.cancelled() => return Ok(()),
-                    names = watch.changed() => search = names,
-                    () = tokio::time::sleep(poll_interval.get()) => search = true,
-                }
+        let logs: Vec<PathBuf> = self.config.sum_logs().cloned().collect();
+        let reading = Reading { format: self.config.format, zone: self.config.zone, trust: self.config.identity };
+        let sums = check_sums(logs, reading, intake.clone(), &stop);
+        tokio::try_join!(follow(self.config, intake, &stop), sums).map(drop)
+    }
+}
+
+/// Follows the files until `stop`.
+async fn follow(config: Config, intake: Intake, stop: &CancellationToken) -> Result<(), SetupError> {
+    let Config { include, exclude, read_from, max_length, poll_interval, rotate_wait, format, zone, identity, .. } =
+        config;
+    let settings = Settings {
+        include: include.iter().map(|path| Glob::new(path)).collect(),
+        exclude: exclude.iter().map(|path| Glob::new(path)).collect(),
+        reading: Reading { format, zone, trust: identity },
+        skip_old: read_from == ReadFrom::End,
+        line_bytes_max: max_length.as_usize(),
+        rotate_wait: rotate_wait.get(),
+    };
+    let mut watch = Watch::new();
+    let mut follow = Follow::new(settings, intake.clone());
+    let (mut search, mut due) = (true, Instant::now());
+    loop {
+        let round;
+        (follow, round) = tokio::task::spawn_blocking(move || {
+            let round = follow.round(search);
+            (follow, round)
+        })
+        .await
+        .map_err(|error| SetupError::new("cannot read files", error))?;
+        let Round { more, folders } = round;
+        intake.append(&mut follow.frames).await.map_err(journal_failed)?;
+        watch.add(folders);
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+        if search {
+            due = Instant::now() + poll_interval.get();
+        }
+        // Files that are always written to put no search off: their folder may have been watched too late for another.
+        search = Instant::now() >= due;
+        if !more && !search {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                names = watch.changed() => search = names,
+                () = tokio::time::sleep_until(due) => search = true,
             }
         }
     }
+}
+
+/// Checks each day whose checksums were written, now and then, until `stop`. What is not done then is done by the
+/// next run.
+async fn check_sums(
+    logs: Vec<PathBuf>,
+    reading: Reading,
+    intake: Intake,
+    stop: &CancellationToken,
+) -> Result<(), SetupError> {
+    let work = async {
+        loop {
+            for log in &logs {
+                check_days(log, reading, &intake).await?;
+            }
+            tokio::time::sleep(SUMS_EVERY).await;
+        }
+    };
+    stop.run_until_cancelled(work).await.unwrap_or(Ok(()))
+}
+
+async fn check_days(log: &Path, reading: Reading, intake: &Intake) -> Result<(), SetupError> {
+    let mark = format!("sums.{}", log.display());
+    let last = intake.marked(&mark).and_then(|stored| Day::from_bytes(&stored));
+    let path = log.to_owned();
+    let verdicts = tokio::task::spawn_blocking(move || sums::check(&path, last)).await;
+    let verdicts = verdicts.map_err(|error| SetupError::new("cannot check sums", error))?;
+    let mut frames = intake.frames(reading.origin(&log.to_string_lossy()));
+    for verdict in verdicts {
+        tell(&verdict, intake, &mut frames);
+        intake.mark(&mut frames, &mark, &verdict.day.to_bytes());
+    }
+    intake.append(&mut frames).await.map_err(journal_failed)
+}
+
+fn tell(verdict: &Verdict, intake: &Intake, frames: &mut Frames) {
+    let path = verdict.sum.to_string_lossy();
+    let is_whole = verdict.breaks.is_empty();
+    intake.take_made(frames, path.as_bytes(), |event| {
+        event.set(Field::EventClass, "wazuh.sum");
+        event.set(Field::Name, if is_whole { "Checksums of Wazuh hold" } else { "Checksums of Wazuh are broken" });
+        event.set(Field::Severity, if is_whole { 1 } else { 8 });
+        event.set(Field::Outcome, if is_whole { "success" } else { "failure" });
+        event.set_text(Field::FilePath, &path);
+        event.set_text(Field::Reason, verdict.breaks.join("; "));
+    });
 }

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::sources::lines::{Line, Lines};
 
 /// So much of the beginning tells one file from another.
-const HEAD_BYTES: u64 = 1024;
+pub(super) const HEAD_BYTES: u64 = 1024;
 
 /// Device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,11 +34,11 @@ impl FileId {
 
 /// Where reading stands, as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Position {
-    offset: u64,
+pub(super) struct Position {
+    pub(super) offset: u64,
     /// How many of the first bytes the hash covers.
-    head_bytes: u64,
-    hash: [u8; 16],
+    pub(super) head_bytes: u64,
+    pub(super) hash: [u8; 16],
 }
 
 /// What one look at a file brought.
@@ -203,14 +203,14 @@ impl Tail {
 }
 
 impl Position {
-    fn to_bytes(self) -> Vec<u8> {
+    pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = self.offset.to_le_bytes().to_vec();
         bytes.extend_from_slice(&(self.head_bytes as u16).to_le_bytes());
         bytes.extend_from_slice(&self.hash);
         bytes
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<Position> {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Position> {
         let (offset, rest) = bytes.split_first_chunk()?;
         let (head_bytes, hash) = rest.split_first_chunk()?;
         Some(Position {

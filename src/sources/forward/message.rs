@@ -143,12 +143,12 @@ pub(super) fn acknowledgement(chunk: &[u8]) -> Vec<u8> {
 }
 
 /// The first object, and what is behind it.
-fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(Object::default().scan(bytes).ok()??)
 }
 
 /// How many values a list has, and where they begin.
-fn list(bytes: &[u8]) -> Option<(u32, &[u8])> {
+pub(super) fn list(bytes: &[u8]) -> Option<(u32, &[u8])> {
     match bytes {
         [first @ 0x90..=0x9f, rest @ ..] => Some((u32::from(first & 0x0f), rest)),
         [0xdc, rest @ ..] => length::<2>(rest),
@@ -168,7 +168,7 @@ fn map(bytes: &[u8]) -> Option<(u32, &[u8])> {
 }
 
 /// What is in a text or a piece of bytes.
-fn text(object: &[u8]) -> Option<&[u8]> {
+pub(super) fn text(object: &[u8]) -> Option<&[u8]> {
     let (length, rest) = match object {
         [first @ 0xa0..=0xbf, rest @ ..] => (u32::from(first & 0x1f), rest),
         [0xc4 | 0xd9, rest @ ..] => length::<1>(rest)?,

@@ -3,6 +3,7 @@
 //! Way of an event here: connection → MessagePack objects → entries → intake → acknowledgement, if the sender asked
 //! for one. Invariant: a connection is not read while its events are on their way to disk.
 
+mod handshake;
 mod message;
 mod stream;
 
@@ -15,12 +16,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
+use self::handshake::SharedKey;
 use self::stream::Shared;
 use super::accept::{self, Limits};
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::{Source, SourceConfig, unix};
-use crate::intake::{Intake, Origin, Trust};
-use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
+use crate::intake::{Intake, Trust};
+use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, Secret, SetupError, Transport};
 use crate::tls::{Acceptor, TlsServer};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
@@ -43,6 +45,10 @@ struct Config {
     /// Whether to listen without TLS on an address that other machines can reach. Default: false.
     #[serde(default)]
     allow_plaintext: bool,
+    /// A key that senders must know (`shared_key` of Fluentd and Fluent Bit).
+    /// It is proven, not sent; what is sent is not hidden by it: use `tls`. Docker's driver knows none.
+    /// Default: none.
+    shared_key: Option<Secret>,
     /// Longest event; of a longer one the first 1 KiB is kept. Default: 256KiB.
     #[serde(default = "max_length")]
     max_length: ByteSize,
@@ -99,6 +105,7 @@ impl SourceConfig for Config {
             problem("max_message_bytes", "a message is as long as an event", "write `max_message_bytes: 8MiB`");
         }
         problems.extend(self.tls.iter().flat_map(TlsServer::check));
+        problems.extend(self.shared_key.iter().filter_map(|key| key.problem("shared_key")));
         if self.tls.is_none() {
             problems.extend(self.address.and_then(|address| plaintext_problem(address, self.allow_plaintext)));
         }
@@ -111,7 +118,10 @@ impl SourceConfig for Config {
         self.address.map(listening).into_iter().collect()
     }
 
-    fn open(&self, _: &PartContext) -> Result<Box<dyn Source>, SetupError> {
+    fn open(&self, context: &PartContext) -> Result<Box<dyn Source>, SetupError> {
+        let key = self.shared_key.as_ref().map(Secret::read).transpose();
+        let key = key.map_err(|error| SetupError::new("cannot read the shared key", error))?;
+        let key = key.map(|key| SharedKey::new(key, context.hostname.clone()));
         let socket = match (self.address, &self.path) {
             (Some(address), _) => {
                 let tls = self.tls.as_ref().map(Acceptor::new).transpose()?;
@@ -126,6 +136,7 @@ impl SourceConfig for Config {
             reading: Reading { format: FormatName::only("fluent"), zone: Zone::default(), trust },
             event_bytes_max: self.max_length.as_usize(),
             message_bytes_max: self.max_message_bytes.as_usize(),
+            key,
             limits: Limits {
                 connections_max: self.connection_limit,
                 per_address_max: self.connection_limit_per_address,
@@ -139,6 +150,7 @@ struct Forward {
     reading: Reading,
     event_bytes_max: usize,
     message_bytes_max: usize,
+    key: Option<SharedKey>,
     limits: Limits,
 }
 
@@ -159,15 +171,12 @@ impl Source for Forward {
     }
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
-        let Forward { socket, reading, event_bytes_max, message_bytes_max, limits } = *self;
-        let shared = Shared::new(intake, stop.clone(), event_bytes_max, message_bytes_max);
+        let Forward { socket, reading, event_bytes_max, message_bytes_max, key, limits } = *self;
+        let shared = Shared::new(intake, stop.clone(), event_bytes_max, message_bytes_max, key);
         match socket {
             Socket::Tcp(listener, tls) => {
-                accept::serve(listener, tls, limits, &stop, move |accepted| {
-                    let origin = Origin { address: Some(accepted.address), ..reading.origin(&accepted.peer) };
-                    shared.clone().follow(accepted.stream, origin)
-                })
-                .await
+                let work = move |stream, origin| shared.clone().follow(stream, origin);
+                accept::serve_frames(listener, tls, limits, reading, &stop, work).await
             }
             Socket::Unix(listener, path) => {
                 let work = move |stream, peer: String| shared.clone().follow(stream, reading.origin(&peer));

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wharfinger_formats::frame::{Frame, HEAD_BYTES, MsgpackFramer};
 
+use super::handshake::SharedKey;
 use super::message::{Events, Message, acknowledgement};
 use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
@@ -26,6 +27,9 @@ static MALFORMED: Throttle = Throttle::new();
 const LARGE_MAX: usize = 16;
 /// A large message must be there within so long a time, and an acknowledgement be taken.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A client must prove within so long a time, and in so many bytes, that it knows the shared key.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+const PING_BYTES_MAX: usize = 4096;
 /// A value that means nothing: some senders keep a connection alive with it.
 const NIL: &[u8] = &[0xc0];
 
@@ -36,6 +40,8 @@ pub(super) struct Shared {
     pub(super) stop: CancellationToken,
     pub(super) event_bytes_max: usize,
     pub(super) message_bytes_max: usize,
+    /// Whoever connects must know it.
+    key: Option<Arc<SharedKey>>,
     large: Arc<Semaphore>,
 }
 
@@ -45,8 +51,10 @@ impl Shared {
         stop: CancellationToken,
         event_bytes_max: usize,
         message_bytes_max: usize,
+        key: Option<SharedKey>,
     ) -> Shared {
-        Shared { intake, stop, event_bytes_max, message_bytes_max, large: Arc::new(Semaphore::new(LARGE_MAX)) }
+        let (key, large) = (key.map(Arc::new), Arc::new(Semaphore::new(LARGE_MAX)));
+        Shared { intake, stop, event_bytes_max, message_bytes_max, key, large }
     }
 
     /// Follows one connection until it is closed, or nothing can be found in it, or the source stops.
@@ -78,9 +86,17 @@ struct Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn follow(mut self) -> Result<(), SetupError> {
-        let mut framer = MsgpackFramer::new(self.shared.message_bytes_max);
         let mut buffer = Vec::new();
-        while self.read(&mut buffer).await {
+        if let Some(key) = self.shared.key.clone()
+            && !self.shake_hands(&key, &mut buffer).await
+        {
+            return Ok(());
+        }
+        let mut framer = MsgpackFramer::new(self.shared.message_bytes_max);
+        // What came with the handshake waits for no more.
+        let mut is_fresh = true;
+        while !buffer.is_empty() && is_fresh || self.read(&mut buffer).await {
+            is_fresh = false;
             let mut at = 0;
             loop {
                 let rest = &buffer[at..];
@@ -121,6 +137,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.append().await?;
         let _ = self.stream.shutdown().await;
         Ok(())
+    }
+
+    /// Lets in who knows the key. What is in the buffer then comes behind the handshake.
+    async fn shake_hands(&mut self, key: &SharedKey, buffer: &mut Vec<u8>) -> bool {
+        let Ok(handshake) = key.begin() else { return false };
+        let shaken = async {
+            self.stream.write_all(&handshake.helo()).await?;
+            self.stream.flush().await?;
+            let mut framer = MsgpackFramer::new(PING_BYTES_MAX);
+            while fill(&mut self.stream, buffer, PING_BYTES_MAX).await? {
+                if let Frame::Complete { start, end, used } = framer.next(buffer) {
+                    let (pong, is_right) = handshake.answer(&buffer[start..end]);
+                    buffer.drain(..used);
+                    self.stream.write_all(&pong).await?;
+                    self.stream.flush().await?;
+                    return Ok(is_right);
+                }
+                if buffer.len() >= PING_BYTES_MAX {
+                    break;
+                }
+            }
+            Ok::<_, std::io::Error>(false)
+        };
+        let shaken = tokio::select! {
+            () = self.shared.stop.cancelled() => return false,
+            shaken = tokio::time::timeout(HANDSHAKE_MAX, shaken) => shaken,
+        };
+        let is_right = matches!(shaken, Ok(Ok(true)));
+        if !is_right {
+            self.complain(&"who connected does not know the shared key");
+        }
+        is_right
     }
 
     /// Reads more behind what is in the buffer; false at the end.

@@ -2,46 +2,23 @@
 //!
 //! Invariant: a connection is not read while its messages are on their way to disk.
 
-use std::net::TcpListener;
-
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::intake::{Intake, Origin};
 use crate::part::SetupError;
-use crate::sources::accept::{self, Limits};
 use crate::sources::fill::{PIECE_BYTES, fill};
 use crate::sources::journal_failed;
 use crate::sources::lines::Lines;
-use crate::sources::options::Reading;
 use crate::sources::weight::Weight;
-use crate::tls::Acceptor;
-
-pub(super) async fn serve(
-    listener: TcpListener,
-    tls: Option<Acceptor>,
-    limits: Limits,
-    reading: Reading,
-    message_bytes_max: usize,
-    intake: &Intake,
-    stop: &CancellationToken,
-) -> Result<(), SetupError> {
-    let (intake, stopped) = (intake.clone(), stop.clone());
-    accept::serve(listener, tls, limits, stop, move |accepted| {
-        let origin = Origin { address: Some(accepted.address), ..reading.origin(&accepted.peer) };
-        let (intake, stop) = (intake.clone(), stopped.clone());
-        async move { follow(accepted.stream, origin, message_bytes_max, &intake, &stop).await }
-    })
-    .await
-}
 
 /// One connection, until it is closed or `stop`.
-async fn follow(
+pub(super) async fn follow(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     origin: Origin,
     message_bytes_max: usize,
-    intake: &Intake,
-    stop: &CancellationToken,
+    intake: Intake,
+    stop: CancellationToken,
 ) -> Result<(), SetupError> {
     let mut frames = intake.frames(origin);
     let mut messages = Lines::ending_with(0, message_bytes_max);
@@ -59,12 +36,12 @@ async fn follow(
         };
         loop {
             let mut weight = Weight::default();
-            let done = messages.cut(&buffer, |message| message.take(intake, &mut frames, &mut weight));
+            let done = messages.cut(&buffer, |message| message.take(&intake, &mut frames, &mut weight));
             buffer.drain(..done);
             let is_full = weight.is_full();
             if !open && !is_full {
                 // A message without its end is kept: its parser says what is missing.
-                messages.finish(&buffer, |message| message.take(intake, &mut frames, &mut weight));
+                messages.finish(&buffer, |message| message.take(&intake, &mut frames, &mut weight));
                 buffer.clear();
             }
             intake.append(&mut frames).await.map_err(journal_failed)?;

@@ -208,18 +208,27 @@ impl Source for Syslog {
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
         let Syslog { socket, reading, frame_bytes_max, limits } = *self;
+        let ended = stop.clone();
         match socket {
             Socket::Tcp(listener, tls) => {
-                stream::serve(listener, tls, limits, reading, frame_bytes_max, &intake, &stop).await
+                let work = move |stream, origin| {
+                    stream::follow(stream, origin, frame_bytes_max, intake.clone(), ended.clone())
+                };
+                accept::serve_frames(listener, tls, limits, reading, &stop, work).await
             }
             Socket::Relp(listener, tls) => {
-                relp::serve(listener, tls, limits, reading, frame_bytes_max, &intake, &stop).await
+                let work =
+                    move |stream, origin| relp::follow(stream, origin, frame_bytes_max, intake.clone(), ended.clone());
+                accept::serve_frames(listener, tls, limits, reading, &stop, work).await
             }
             Socket::Udp(socket) => {
                 udp::serve(socket, reading, datagram::Messages { frame_bytes_max }, &intake, &stop).await
             }
             Socket::Unix(listener, path) => {
-                let done = stream::serve_unix(listener, limits, reading, frame_bytes_max, &intake, &stop).await;
+                let work = move |stream, peer: String| {
+                    stream::follow(stream, reading.origin(&peer), frame_bytes_max, intake.clone(), ended.clone())
+                };
+                let done = unix::serve(listener, limits, &stop, work).await;
                 unix::remove(&path);
                 done
             }

@@ -3,7 +3,6 @@
 //! The messages of one read make one batch, and their answers (`rsp`, `200 OK`) are written when it is on
 //! disk. Whoever gets no answer sends again on its next connection. Invariant: no answer before the sync.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -13,13 +12,10 @@ use wharfinger_formats::frame::{Frame, HEAD_BYTES};
 
 use crate::intake::{AppendError, Frames, Intake, Origin};
 use crate::part::SetupError;
-use crate::sources::accept::{self, Limits};
 use crate::sources::fill::{PIECE_BYTES, fill};
 use crate::sources::journal_failed;
-use crate::sources::options::Reading;
 use crate::sources::throttle::Throttle;
 use crate::sources::weight::Weight;
-use crate::tls::Acceptor;
 
 static MALFORMED: Throttle = Throttle::new();
 
@@ -33,31 +29,13 @@ const FULL_PAUSE: Duration = Duration::from_secs(5);
 const OFFERS: &str =
     concat!("200 OK\nrelp_version=0\nrelp_software=wharfinger,", env!("CARGO_PKG_VERSION"), "\ncommands=syslog");
 
-pub(super) async fn serve(
-    listener: TcpListener,
-    tls: Option<Acceptor>,
-    limits: Limits,
-    reading: Reading,
-    message_bytes_max: usize,
-    intake: &Intake,
-    stop: &CancellationToken,
-) -> Result<(), SetupError> {
-    let (intake, stopped) = (intake.clone(), stop.clone());
-    accept::serve(listener, tls, limits, stop, move |accepted| {
-        let origin = Origin { address: Some(accepted.address), ..reading.origin(&accepted.peer) };
-        let (intake, stop) = (intake.clone(), stopped.clone());
-        async move { follow(accepted.stream, origin, message_bytes_max, &intake, &stop).await }
-    })
-    .await
-}
-
 /// One connection, until it is closed or `stop`.
-async fn follow(
+pub(super) async fn follow(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     origin: Origin,
     message_bytes_max: usize,
-    intake: &Intake,
-    stop: &CancellationToken,
+    intake: Intake,
+    stop: CancellationToken,
 ) -> Result<(), SetupError> {
     let frame_bytes_max = message_bytes_max.saturating_add(HEADER_BYTES);
     let mut frames = intake.frames(origin);
@@ -73,7 +51,7 @@ async fn follow(
             }),
         };
         loop {
-            let more = session.take(&mut buffer, intake, &mut frames);
+            let more = session.take(&mut buffer, &intake, &mut frames);
             match intake.try_append(&mut frames).await {
                 Ok(()) => {}
                 Err(AppendError::Full { .. }) => {

@@ -3,70 +3,29 @@
 //! All frames of one read make one batch; the next read waits until they are on disk. Invariant:
 //! a connection holds one buffer of at most one read or one frame, whichever is larger.
 
-use std::net::TcpListener;
-use std::os::unix::net::UnixListener;
-
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 use wharfinger_formats::frame::{Frame, FrameError, Framer, HEAD_BYTES};
 
 use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
-use crate::sources::accept::{self, Limits};
 use crate::sources::fill::{PIECE_BYTES, fill};
 use crate::sources::journal_failed;
-use crate::sources::options::Reading;
 use crate::sources::throttle::Throttle;
-use crate::sources::unix;
 use crate::sources::weight::Weight;
-use crate::tls::Acceptor;
 
 static MALFORMED: Throttle = Throttle::new();
 
 /// What a buffer holds beside a frame: its octet count and separators.
 const AROUND_FRAME_BYTES: usize = 8 * 1024;
 
-pub(super) async fn serve(
-    listener: TcpListener,
-    tls: Option<Acceptor>,
-    limits: Limits,
-    reading: Reading,
-    frame_bytes_max: usize,
-    intake: &Intake,
-    stop: &CancellationToken,
-) -> Result<(), SetupError> {
-    let (intake, stopped) = (intake.clone(), stop.clone());
-    accept::serve(listener, tls, limits, stop, move |accepted| {
-        let origin = Origin { address: Some(accepted.address), ..reading.origin(&accepted.peer) };
-        let (intake, stop) = (intake.clone(), stopped.clone());
-        async move { follow(accepted.stream, origin, frame_bytes_max, &intake, &stop).await }
-    })
-    .await
-}
-
-pub(super) async fn serve_unix(
-    listener: UnixListener,
-    limits: Limits,
-    reading: Reading,
-    frame_bytes_max: usize,
-    intake: &Intake,
-    stop: &CancellationToken,
-) -> Result<(), SetupError> {
-    let (intake, stopped) = (intake.clone(), stop.clone());
-    unix::serve(listener, limits, stop, move |stream, peer| {
-        let (origin, intake, stop) = (reading.origin(&peer), intake.clone(), stopped.clone());
-        async move { follow(stream, origin, frame_bytes_max, &intake, &stop).await }
-    })
-    .await
-}
-
 /// One connection, until it is closed or `stop`.
-async fn follow(
+pub(super) async fn follow(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     origin: Origin,
     frame_bytes_max: usize,
-    intake: &Intake,
-    stop: &CancellationToken,
+    intake: Intake,
+    stop: CancellationToken,
 ) -> Result<(), SetupError> {
     let buffer_bytes_max = PIECE_BYTES.max(frame_bytes_max.saturating_add(AROUND_FRAME_BYTES));
     let mut frames = intake.frames(origin);
@@ -82,7 +41,7 @@ async fn follow(
             }),
         };
         loop {
-            let cut = take_frames(&mut framer, &mut buffer, !open, intake, &mut frames);
+            let cut = take_frames(&mut framer, &mut buffer, !open, &intake, &mut frames);
             intake.append(&mut frames).await.map_err(journal_failed)?;
             match cut {
                 Ok(Cut::All) => break,
