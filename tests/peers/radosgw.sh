@@ -20,6 +20,9 @@ osd pool default pg num = 4
 osd pool default pgp num = 4
 osd crush chooseleaf type = 0
 mon max pg per osd = 1000
+# A monitor ends itself when the disk is nearly full; ours keeps next to nothing there.
+mon data avail crit = 0
+mon data avail warn = 0
 osd objectstore = memstore
 mon data = $folder/mon
 osd data = $folder/osd

@@ -53,7 +53,7 @@ pub fn radosgw() -> Shared<Server> {
         command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/radosgw.sh")).arg(&folder);
         command.args([port, free_port(), free_port()].map(|port| port.to_string()));
         let process = Process::start_shared("radosgw", &folder, &command);
-        process.wait_for("`ready`", Duration::from_secs(120), |line| (line == "ready").then_some(()));
+        process.wait_for("`ready`", Duration::from_secs(300), |line| (line == "ready").then_some(()));
         Server::new("radosgw", "head", port, process)
     });
     Shared::new(&SERVER, |server| &server.process)

@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,7 @@ impl Process {
     /// or the time is over.
     pub fn wait_for<T>(&self, what: &str, within: Duration, mut found: impl FnMut(&str) -> Option<T>) -> T {
         let deadline = Instant::now() + within;
-        let mut state = self.output.state.lock().expect("output lock");
+        let mut state = self.output.lines();
         let mut seen = 0;
         loop {
             while let Some(line) = state.lines.get(seen) {
@@ -91,7 +91,7 @@ impl Process {
             assert!(state.streams_closed < 2, "{} ended before {what}:\n{}", self.name, tail(&state.lines));
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "{}: no {what} within {within:?}:\n{}", self.name, tail(&state.lines));
-            state = self.output.changed.wait_timeout(state, left).expect("output lock").0;
+            state = self.output.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
@@ -105,7 +105,7 @@ impl Process {
 
     /// Both its streams are closed: it has ended, or is about to.
     pub fn has_closed_output(&self) -> bool {
-        self.output.state.lock().expect("output lock").streams_closed == 2
+        self.output.lines().streams_closed == 2
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -133,12 +133,12 @@ impl Process {
 
     /// Everything the process said so far.
     pub fn lines(&self) -> Vec<String> {
-        self.output.state.lock().expect("output lock").lines.clone()
+        self.output.lines().lines.clone()
     }
 
     /// The end of what the process said so far.
     pub fn log(&self) -> String {
-        tail(&self.output.state.lock().expect("output lock").lines)
+        tail(&self.output.lines().lines)
     }
 }
 
@@ -169,8 +169,14 @@ impl Output {
     }
 
     fn change(&self, change: impl FnOnce(&mut Lines)) {
-        change(&mut self.state.lock().expect("output lock"));
+        change(&mut self.lines());
         self.changed.notify_all();
+    }
+
+    /// The lines, also after a test panicked with them in its hands: what the process said is
+    /// printed then, and a second panic would hide the first.
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
