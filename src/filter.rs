@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! event_class.startsWith("container.") && severity >= 5 && !(vm.name in ["vm-1", "vm-2"])
+//! "environment:prod" in vm.tags
 //! has(container.id) || fields["docker.scope"] == "local"
 //! time >= timestamp("2026-11-21T09:00:00Z")
 //! ```
@@ -14,6 +15,7 @@
 mod parse;
 mod selects;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use wharfinger_formats::{Event, Field, Time, Value};
@@ -57,6 +59,8 @@ enum Test {
     StartsWith,
     EndsWith,
     Contains,
+    /// `"a" in rule.groups`.
+    IsElement,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -158,6 +162,10 @@ impl Test {
             Test::StartsWith => text.starts_with(wanted.as_str()),
             Test::EndsWith => text.ends_with(wanted.as_str()),
             Test::Contains => memchr::memmem::find(text.as_bytes(), wanted.as_bytes()).is_some(),
+            // Asked of few events: the list is read anew each time.
+            Test::IsElement => {
+                serde_json::from_str::<Vec<Cow<'_, str>>>(text).is_ok_and(|list| list.iter().any(|one| one == wanted))
+            }
             _ => self.holds_for(Some(text.cmp(wanted.as_str()))),
         }
     }
@@ -166,7 +174,7 @@ impl Test {
     fn holds_for(self, order: Option<Ordering>) -> bool {
         match (self, order) {
             (Test::Unequal, None) => true,
-            (_, None) | (Test::StartsWith | Test::EndsWith | Test::Contains, _) => false,
+            (_, None) | (Test::StartsWith | Test::EndsWith | Test::Contains | Test::IsElement, _) => false,
             (Test::Equal, Some(order)) => order.is_eq(),
             (Test::Unequal, Some(order)) => order.is_ne(),
             (Test::Less, Some(order)) => order.is_lt(),
@@ -199,6 +207,7 @@ mod tests {
         event.set(Field::EventClass, "container.start");
         event.set(Field::Severity, 5);
         event.set(Field::VmName, "vm-1");
+        event.set(Field::VmTags, Value::Json(r#"["prod","use:\u0064b"]"#));
         event.set(Field::RuleLevel, "12");
         event.set(Field::ParseAmbiguous, true);
         event.set(Field::Time, Time(1_795_251_600_000_000_000));
@@ -216,6 +225,7 @@ mod tests {
             "severity < 6 && severity > 4 && severity <= 5 && severity != 4 && 5 == severity",
             "!(vm.name in [\"vm-2\", \"vm-3\"]) && vm.name in ['vm-1']",
             "has(vm.name) && !has(container.id)",
+            "'use:db' in vm.tags && !('use:d' in vm.tags) && !('db' in vm.name) && !('x' in rule.groups)",
             "fields[\"docker.scope\"] == \"local\" && fields['plain'] == 7",
             "container.id != \"x\"",
             "rule.level > 9 && parse.ambiguous == true && parse.ambiguous",

@@ -9,6 +9,7 @@ pub mod archive;
 pub mod cli;
 pub mod config;
 pub mod document;
+pub mod facts;
 pub mod filter;
 pub mod gateway;
 pub mod identity;

@@ -79,11 +79,15 @@ fn a_file_is_read_again_and_the_last_good_one_stays() {
     });
     assert!(relayed(&gateway, &out, "web", 4)["vm.name"].is_null());
 
-    // What changes while the gateway is down is told at its start.
+    // What changes while the gateway is down is told at its start, before its sources begin.
     let stopped = gateway.kill();
     replace(&path, &format!("{HEAD}{moved}"));
     let gateway = stopped.start();
-    assert_eq!(text(&told(&out, "inventory.vm_removed"), "vm.name"), "copy");
+    let removed = told(&out, "inventory.vm_removed");
+    assert_eq!(text(&removed, "vm.name"), "copy");
+    let starts = out.wait_for(2, WITHIN, |event| event["event_class"] == "gateway.start");
+    let (last, mine) = (text(&starts[1], "event_id"), text(&removed, "event_id"));
+    assert!(text(&starts[0], "event_id") < mine && mine < last, "{mine} is not before {last}");
     gateway.stop();
 }
 

@@ -144,6 +144,7 @@ fields! {
     Hops = "hops" reserved, "How many gateways it has passed.";
     Replayed = "replayed" reserved, "It was brought back from the archive or from quarantine.";
     ToSink = "to_sink" reserved, "The only sink it is for: it was brought back from its quarantine.";
+    VmTags = "vm.tags" reserved, "Tags of its inventory, as a list.";
 }
 
 impl Field {

@@ -237,7 +237,7 @@ pub fn machine(view: &dyn View, key: &str, now: Time) -> Option<Machine> {
         found.keys().into_iter().flatten().flat_map(of).map(Finding::from).collect()
     });
     let facts = match &found.facts {
-        Facts::Machine(identity) => named(&identity.fields),
+        Facts::Machine(identity) => named(&identity.facts),
         Facts::Stranger(stranger) => named(&stranger.facts()),
     };
     let moment = |one: &crate::identity::Moment| Moment {
@@ -386,7 +386,7 @@ impl Candidate<'_> {
 
 impl From<Listed> for Finding {
     fn from(listed: Listed) -> Finding {
-        let fact = |field| listed.facts.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str());
+        let fact = |field| listed.facts.get(field);
         let name = fact(Field::VmName).or(fact(Field::HostName)).unwrap_or(&listed.machine).to_owned();
         Finding {
             name,
@@ -437,8 +437,8 @@ impl Rows {
     }
 }
 
-fn named(facts: &[(Field, String)]) -> Vec<(&'static str, String)> {
-    facts.iter().map(|(field, value)| (field.name(), value.clone())).collect()
+fn named(facts: &crate::identity::Facts) -> Vec<(&'static str, String)> {
+    facts.iter().map(|(field, value)| (field.name(), value.to_owned())).collect()
 }
 
 /// Whether the piece stands in it, in letters of any case.

@@ -13,7 +13,7 @@ use super::output;
 use super::table::{Cell, count, table};
 use super::visible::visible;
 use crate::gateway;
-use crate::identity::{Entry, Identity, Inventory, Local, Snapshot, changes, inventory, summary};
+use crate::identity::{Entry, Facts, Identity, Inventory, Local, Snapshot, changes, inventory, summary};
 
 /// Show which machines the inventories know, and which one an address, a name or a UUID belongs to
 #[derive(Debug, clap::Args)]
@@ -95,7 +95,7 @@ fn known(common: &Common) -> Result<(Vec<Entry>, Snapshot), Failure> {
     let config = common.file.load()?.config;
     let failed = |error| Failure::new(Exit::Config, error, "look at `identity.inventory`");
     let entries = gateway::known_machines(&config).map_err(failed)?;
-    let group_of = |facts: &[_]| config.policy.group_of(facts).map(str::to_owned);
+    let group_of = |facts: &Facts| config.policy.group_of(facts).map(str::to_owned);
     let snapshot = Snapshot::grouped(&Local::default(), &entries, &group_of);
     Ok((entries, snapshot))
 }
@@ -111,7 +111,8 @@ fn list((entries, snapshot): &(Vec<Entry>, Snapshot), form: Form) -> Result<Exit
                 .map(|(entry, identity)| {
                     let uuid = entry.uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
                     let group = identity.fact(wharfinger_formats::Field::VmGroup).unwrap_or_default();
-                    [&entry.name, &uuid, group, &entry.power, &words(&entry.addresses), &entry.runs_on].map(Cell::from)
+                    [&entry.name, &uuid, group, &entry.power, &words(entry.all_addresses()), &entry.runs_on]
+                        .map(Cell::from)
                 })
                 .collect();
             let machines = count(entries.len() as u64, "machine");
@@ -155,7 +156,7 @@ fn resolve((entries, snapshot): &(Vec<Entry>, Snapshot), what: &str, form: Form)
 
 fn found<'e>(entries: &'e [Entry], snapshot: &'e Snapshot, what: &str) -> Option<(&'e Entry, &'e Identity)> {
     let identity = snapshot.named(what)?;
-    let at = snapshot.machines().iter().position(|machine| std::ptr::eq(&**machine, identity))?;
+    let at = snapshot.machines().iter().position(|machine| std::ptr::eq(machine, identity))?;
     Some((entries.get(at)?, identity))
 }
 
@@ -171,13 +172,13 @@ fn nobody(snapshot: &Snapshot, what: &str) -> Result<Exit, Failure> {
 /// What is known of a machine; what is not known is not there.
 fn described(entry: &Entry, identity: &Identity) -> Value {
     let mut facts = serde_json::Map::new();
-    for (field, value) in &identity.fields {
+    for (field, value) in &identity.facts {
         facts.insert(field.name().to_owned(), json!(value));
     }
     let lists = [
-        ("host_names", entry.host_names.clone()),
-        ("addresses", entry.addresses.iter().map(ToString::to_string).collect()),
-        ("macs", entry.macs.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        ("host_names", entry.all_host_names().map(str::to_owned).collect()),
+        ("addresses", entry.all_addresses().map(|address| address.to_string()).collect()),
+        ("macs", entry.all_macs().map(|mac| mac.to_string()).collect::<Vec<_>>()),
     ];
     for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
         facts.insert(name.to_owned(), json!(list));
@@ -201,8 +202,8 @@ fn line(value: &Value) -> String {
     format!("{value}\n")
 }
 
-fn words<T: ToString>(all: &[T]) -> String {
-    all.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+fn words<T: ToString>(all: impl Iterator<Item = T>) -> String {
+    all.map(|one| one.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 fn diff(old: &Path, new: &Path, form: Form) -> Result<Exit, Failure> {

@@ -16,6 +16,7 @@ use super::records::{Reading, readable};
 use super::table::{Cell, table};
 use super::visible::visible;
 use crate::document::{self, Language, Mistakes};
+use crate::facts::Facts;
 use crate::identity::{Local, Snapshot, Trust, Who, inventory};
 use crate::policy::{Answer, Case, DEFAULT_GROUP, Judge, Policy, Verdict, read_cases};
 
@@ -62,7 +63,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             let config = config.load()?.config;
             let facts = match vm {
                 Some(name) => facts_of(name, &config.identity.inventory)?,
-                None => Vec::new(),
+                None => Facts::default(),
             };
             let reading = Reading::new(from, wharfinger_formats::Offset(0));
             let mut raw = Vec::new();
@@ -75,7 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 /// What the inventories know of the machine of that name; its name alone, if they do not.
-fn facts_of(name: &str, inventories: &[PathBuf]) -> Result<Vec<(Field, String)>, Failure> {
+fn facts_of(name: &str, inventories: &[PathBuf]) -> Result<Facts, Failure> {
     let mut entries = Vec::new();
     for path in inventories {
         let read = inventory::read(path);
@@ -85,13 +86,13 @@ fn facts_of(name: &str, inventories: &[PathBuf]) -> Result<Vec<(Field, String)>,
     let snapshot = Snapshot::new(&Local::default(), &entries);
     let who = Who { trust: Trust::Relay, claimed_host: Some(name), ..Who::default() };
     Ok(match snapshot.resolve(who) {
-        Some((identity, _)) => identity.fields.clone(),
-        None => vec![(Field::VmName, name.to_owned())],
+        Some((identity, _)) => identity.facts.clone(),
+        None => [(Field::VmName, name)].into_iter().collect(),
     })
 }
 
-fn set_machine(event: &mut Event<'_>, facts: &[(Field, String)], policy: &Policy) {
-    facts.iter().for_each(|(field, value)| event.set(*field, value.as_str()));
+fn set_machine(event: &mut Event<'_>, facts: &Facts, policy: &Policy) {
+    facts.set_on(event);
     if let Some(group) = policy.group_of(facts) {
         event.set(Field::VmGroup, group);
     }

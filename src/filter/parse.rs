@@ -93,6 +93,9 @@ impl<'t> Parser<'t> {
     /// `5 < severity`.
     fn turned(&mut self) -> Read<Expression> {
         let literal = self.literal()?;
+        if matches!(literal, Literal::Text(_)) && self.take_word("in") {
+            return Ok(Expression::Is(self.name()?.0, Test::IsElement, literal));
+        }
         let Some(test) = self.test() else { return self.refuse("a comparison") };
         let test = match test {
             Test::Less => Test::Greater,

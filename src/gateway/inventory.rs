@@ -34,7 +34,10 @@ pub(super) struct Watch {
     policy: Arc<Policy>,
     senders: Senders,
     /// What is to be told of the start.
+    /// What is to be told of the start,
     news: News,
+    /// unless it was.
+    is_told: bool,
 }
 
 /// One who tells of machines, and what he told.
@@ -109,7 +112,7 @@ impl Watch {
             origins.push(Origin { name, known, odd, kind: Kind::Provider { asked, is_away: false } });
         }
         let (policy, senders) = (Arc::clone(&config.policy), config.identity.senders.clone());
-        let mut watch = Watch { local, origins, folder, policy, senders, news };
+        let mut watch = Watch { local, origins, folder, policy, senders, news, is_told: false };
         let entries = watch.entries();
         if let Some(before) = before {
             watch.news.changed("since the gateway ran last", &before, &entries);
@@ -137,11 +140,20 @@ impl Watch {
         snapshot
     }
 
-    /// Until `stop`.
-    pub(super) async fn run(mut self, identity: Arc<ArcSwap<Snapshot>>, own: Intake, stop: CancellationToken) {
-        if std::mem::take(&mut self.news).tell(&own).await {
+    /// Tells what changed while the gateway was down, and takes it for the measure of the next change. Whoever gives up
+    /// waiting for it tells it again.
+    pub(super) async fn tell(&mut self, own: &Intake) {
+        if self.news.tell(own).await {
             self.origins.iter_mut().for_each(|origin| origin.known.store());
             self.folder.forget_others(self.origins.iter().map(|origin| &origin.known));
+        }
+        (self.news, self.is_told) = (News::default(), true);
+    }
+
+    /// Until `stop`.
+    pub(super) async fn run(mut self, identity: Arc<ArcSwap<Snapshot>>, own: Intake, stop: CancellationToken) {
+        if !self.is_told {
+            self.tell(&own).await;
         }
         // Nobody waits for an answer, and one is kept while another is worked on.
         let (answers, mut answered) = mpsc::channel(1);

@@ -46,6 +46,8 @@ const PLACES_KEPT_EVERY: Duration = Duration::from_secs(2);
 const PLACES_TRIED_EVERY: Duration = Duration::from_secs(30);
 /// What parts have to say and the journal has not taken yet.
 const NOTICES_MAX: usize = 64;
+/// So long sources wait for the news of inventories to be in the journal.
+const NEWS_MAX: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM, SIGINT, or the end of the last source; SIGHUP calls `load` again. `left_out`
 /// is given when the configuration is the built-in one, and what this machine has nothing for.
@@ -62,7 +64,7 @@ pub async fn run(
     make_private_dir(&config.data_dir)?;
     let journal = Journal::open(journal_settings(&config), Arc::new(Disk))?;
     let local = Local::read(&Roots { dmi: config.identity.dmi.clone(), ..Roots::default() });
-    let (inventory, snapshot) = inventory::Watch::start(&config, local.clone())?;
+    let (mut inventory, snapshot) = inventory::Watch::start(&config, local.clone())?;
     let identity = Arc::new(ArcSwap::from_pointee(snapshot));
     let source_stats = stats::Sources::default();
     let judge = judge(&config, &journal);
@@ -88,6 +90,8 @@ pub async fn run(
     for part in std::mem::take(&mut config.sinks) {
         parts.start_sink(Arc::new(part))?;
     }
+    // What changed of the machines stands before the first event of theirs, unless the journal is full.
+    let _ = tokio::time::timeout(NEWS_MAX, inventory.tell(&own)).await;
     for part in std::mem::take(&mut config.sources) {
         parts.start_source(Arc::new(part))?;
     }

@@ -30,9 +30,10 @@ impl News {
 
     /// What the cloud says of the machine that the gateway runs on.
     pub(super) fn this_machine(&mut self, by: &str, told: &[Entry]) {
-        for Entry { name, cloud, instance_id, region, .. } in told {
-            let text = format!("{by}: this machine is `{name}`, instance `{instance_id}` of {cloud} in `{region}`");
-            self.say("inventory.changed", 2, text);
+        for entry in told {
+            let facts = entry.facts();
+            let known: Vec<String> = facts.iter().map(|(field, value)| format!("{} `{value}`", field.name())).collect();
+            self.say("inventory.changed", 2, format!("{by}: this machine has {}", known.join(", ")));
         }
     }
 
@@ -52,12 +53,12 @@ impl News {
     }
 
     /// Answers whether it is in the journal.
-    pub(super) async fn tell(self, own: &Intake) -> bool {
+    pub(super) async fn tell(&self, own: &Intake) -> bool {
         let mut is_told = true;
         for (class, severity, text) in &self.events {
             is_told &= log(own.report(class, *severity, text).await);
         }
-        let about = self.machines.iter().map(|(class, text, identity)| About { class, text, facts: &identity.fields });
+        let about = self.machines.iter().map(|(class, text, identity)| About { class, text, facts: &identity.facts });
         log(own.report_about(about).await) && is_told
     }
 }

@@ -23,8 +23,18 @@ pub(super) const KIND: Kind<dyn ProviderConfig> = Kind {
 /// The token is used at once, and for nothing else.
 const TOKEN_SECONDS: &str = "60";
 
+/// An instance has 50 at most.
+const TAGS_MAX: usize = 50;
+
 #[derive(Debug)]
 struct Ec2;
+
+/// "Only letters (a-z, A-Z), numbers (0-9), and the following characters: `+ - = . , _ : @`" may stand in the key of a
+/// tag that is in the metadata.
+fn is_plain(key: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-=.,_:@".contains(&byte);
+    !matches!(key, "" | "." | "..") && key.bytes().all(is_plain)
+}
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,12 +58,19 @@ impl Cloud for Ec2 {
         let mac = get("/latest/meta-data/mac").await?;
         // Only where somebody has allowed tags in metadata.
         let name = get("/latest/meta-data/tags/instance/Name").await?;
+        let keys = get("/latest/meta-data/tags/instance").await?;
         let text = |answer: super::http::Answer| {
             let text = String::from_utf8(answer.body).ok().filter(|_| answer.status == 200);
             text.map(|text| text.trim().to_owned()).unwrap_or_default()
         };
+        let mut tags = Vec::new();
+        for key in text(keys).lines().take(TAGS_MAX).filter(|key| is_plain(key)) {
+            let value = get(&format!("/latest/meta-data/tags/instance/{key}")).await?;
+            tags.push(format!("{key}:{}", text(value)));
+        }
         Ok(Entry {
             name: text(name),
+            tags,
             cloud: "aws".to_owned(),
             instance_id: document.instance_id,
             region: document.region,
@@ -93,6 +110,8 @@ mod tests {
                 r#"{"accountId": "123456789012", "instanceId": "i-1234567890abcdef0", "region": "us-west-2",
                     "privateIp": "10.158.112.84", "devpayProductCodes": null}"#,
             ),
+            "/latest/meta-data/tags/instance" => stub::Answer::new(200, "use\n../../user-data\n"),
+            "/latest/meta-data/tags/instance/use" => stub::Answer::new(200, "db"),
             "/latest/meta-data/mac" => stub::Answer::new(200, "02:29:96:8f:6a:2d"),
             _ => stub::Answer::new(404, ""),
         }
@@ -106,6 +125,7 @@ mod tests {
         assert_eq!((entry.cloud.as_str(), entry.instance_id.as_str()), ("aws", "i-1234567890abcdef0"));
         assert_eq!((entry.region.as_str(), entry.name.as_str()), ("us-west-2", ""));
         assert_eq!((entry.macs.len(), entry.addresses.len()), (1, 1));
+        assert_eq!(entry.tags, ["use:db"]);
     }
 
     #[tokio::test]

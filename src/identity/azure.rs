@@ -37,6 +37,14 @@ struct Compute {
     name: String,
     #[serde(default)]
     location: String,
+    #[serde(default)]
+    tags_list: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    name: String,
+    value: String,
 }
 
 #[derive(Deserialize, Default)]
@@ -75,6 +83,7 @@ impl Cloud for Azure {
         let addresses = cards.iter().flat_map(|card| card.ipv4.ip_address.iter().chain(&card.ipv6.ip_address));
         Ok(Entry {
             name: compute.name,
+            tags: compute.tags_list.iter().map(|tag| format!("{}:{}", tag.name, tag.value)).collect(),
             uuid: Uuid::parse(&compute.vm_id),
             cloud: "azure".to_owned(),
             instance_id: compute.vm_id,
@@ -111,7 +120,7 @@ mod tests {
             "/metadata/instance?api-version=2021-02-01" => stub::Answer::new(
                 200,
                 r#"{"compute": {"vmId": "02aab8a4-74ef-476e-8182-f6d2ba4166a6", "name": "examplevm", "location": "westeurope",
-                    "tagsList": []}, "network": {"interface": [{"macAddress": "002248020E1E", "ipv6": {"ipAddress": []},
+                    "tagsList": [{"name": "use", "value": "db"}]}, "network": {"interface": [{"macAddress": "002248020E1E", "ipv6": {"ipAddress": []},
                     "ipv4": {"ipAddress": [{"privateIpAddress": "10.144.133.132", "publicIpAddress": ""}]}}]}}"#,
             ),
             _ => stub::Answer::new(404, ""),
@@ -129,6 +138,6 @@ mod tests {
         );
         assert_eq!(entry.instance_id, "02aab8a4-74ef-476e-8182-f6d2ba4166a6");
         assert_eq!(entry.macs[0].to_string(), "00:22:48:02:0e:1e");
-        assert_eq!(entry.addresses.len(), 1);
+        assert_eq!((entry.addresses.len(), entry.tags), (1, vec!["use:db".to_owned()]));
     }
 }

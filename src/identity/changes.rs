@@ -67,7 +67,7 @@ pub struct Change<'e> {
 impl Change<'_> {
     /// What is known of the machine, as events have it.
     pub fn identity(&self) -> Identity {
-        self.entry.identity()
+        Identity { facts: self.entry.facts(), ..Identity::default() }
     }
 }
 
@@ -104,10 +104,11 @@ fn compare<'e>(old: &Entry, new: &'e Entry, found: &mut Vec<Change<'e>>) {
     change(Kind::Renamed, "name", old.name.clone(), new.name.clone());
     change(Kind::Moved, "runs on", old.runs_on.clone(), new.runs_on.clone());
     change(Kind::Moved, "group", old.group.clone(), new.group.clone());
-    change(Kind::Addresses, "addresses", set(&old.addresses), set(&new.addresses));
-    change(Kind::Addresses, "MAC addresses", set(&old.macs), set(&new.macs));
+    change(Kind::Addresses, "addresses", set(old.all_addresses()), set(new.all_addresses()));
+    change(Kind::Addresses, "MAC addresses", set(old.all_macs()), set(new.all_macs()));
     change(Kind::Power, "power", old.power.clone(), new.power.clone());
-    change(Kind::Other, "host names", set(&old.host_names), set(&new.host_names));
+    change(Kind::Other, "host names", set(old.all_host_names()), set(new.all_host_names()));
+    change(Kind::Other, "tags", set(old.tags.iter()), set(new.tags.iter()));
     change(Kind::Other, "BIOS UUID", uuid(old.uuid), uuid(new.uuid));
     change(Kind::Other, "instance UUID", uuid(old.instance_uuid), uuid(new.instance_uuid));
     change(Kind::Other, "moref", old.moref.clone(), new.moref.clone());
@@ -117,8 +118,8 @@ fn compare<'e>(old: &Entry, new: &'e Entry, found: &mut Vec<Change<'e>>) {
 }
 
 /// In one order, whatever order a server has them in.
-fn set<T: Display>(all: &[T]) -> String {
-    all.iter().map(ToString::to_string).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" ")
+fn set<T: Display>(all: impl Iterator<Item = T>) -> String {
+    all.map(|one| one.to_string()).collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(" ")
 }
 
 fn quoted(text: &str) -> String {

@@ -71,10 +71,14 @@ pub(super) fn shared(entries: &[Entry]) -> Vec<Note> {
     let mut notes = Vec::new();
     explain(entries, "BIOS UUID", |entry| entry.uuid.map(Uuid::unordered), &mut notes);
     explain(entries, "name", |entry| Some(entry.name.to_lowercase()).filter(|name| !name.is_empty()), &mut notes);
-    each(entries, "host name", |entry| entry.host_names.iter().map(|name| name.to_lowercase()).collect(), &mut notes);
-    each(entries, "address", |entry| entry.addresses.clone(), &mut notes);
-    each(entries, "MAC address", |entry| entry.macs.clone(), &mut notes);
-    each(entries, "machine-id or agent id", |entry| entry.ids().map(str::to_owned).collect(), &mut notes);
+    let told = |names: &[String]| names.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>();
+    let host_names = |entry: &Entry| by(told(&entry.host_names), told(&entry.reported.host_names));
+    each(entries, "host name", host_names, &mut notes);
+    let addresses = |entry: &Entry| by(entry.addresses.clone(), entry.reported.addresses.clone());
+    each(entries, "address", addresses, &mut notes);
+    each(entries, "MAC address", |entry| by(entry.macs.clone(), entry.reported.macs.clone()), &mut notes);
+    let ids = |entry: &Entry| by(entry.ids().map(str::to_owned).collect(), Vec::new());
+    each(entries, "machine-id or agent id", ids, &mut notes);
     notes
 }
 
@@ -84,34 +88,42 @@ fn explain<K: Eq + Hash + ToString>(
     key: impl Fn(&Entry) -> Option<K>,
     notes: &mut Vec<Note>,
 ) {
-    each(entries, kind, |entry| key(entry).into_iter().collect(), notes);
+    each(entries, kind, |entry| by(key(entry).into_iter().collect(), Vec::new()), notes);
+}
+
+/// What is known of a machine, and whether only its guest says so.
+fn by<K>(told: Vec<K>, reported: Vec<K>) -> Vec<(K, bool)> {
+    told.into_iter().map(|key| (key, false)).chain(reported.into_iter().map(|key| (key, true))).collect()
 }
 
 fn each<K: Eq + Hash + ToString>(
     entries: &[Entry],
     kind: &str,
-    keys: impl Fn(&Entry) -> Vec<K>,
+    keys: impl Fn(&Entry) -> Vec<(K, bool)>,
     notes: &mut Vec<Note>,
 ) {
-    let mut first: HashMap<K, usize> = HashMap::with_capacity(entries.len());
+    let mut first: HashMap<K, (usize, bool)> = HashMap::with_capacity(entries.len());
     for (at, entry) in entries.iter().enumerate() {
-        for key in keys(entry) {
+        for (key, is_reported) in keys(entry) {
             if notes.len() >= NOTES_MAX {
                 return;
             }
-            let Some(known) = first.get(&key).filter(|known| **known != at) else {
-                first.insert(key, at);
+            let Some((known, was_reported)) = first.get(&key).copied() else {
+                first.insert(key, (at, is_reported));
                 continue;
             };
-            let Some(known) = entries.get(*known) else { continue };
-            let text = format!(
-                "`{}` has the {kind} `{}` of `{}`{}: it selects neither of them; what else is known of each still does",
-                entry.name,
-                key.to_string(),
-                known.name,
-                place(known)
-            );
+            let Some(known) = entries.get(known).filter(|_| known != at) else { continue };
+            let selects = match (was_reported, is_reported) {
+                (true, false) => format!("it selects `{}`, for of the other only the guest says so", entry.name),
+                (false, true) => format!("it selects `{}`, for of this one only the guest says so", known.name),
+                _ => "it selects neither of them; what else is known of each still does".to_owned(),
+            };
+            let (name, text, other) = (&entry.name, key.to_string(), &known.name);
+            let text = format!("`{name}` has the {kind} `{text}` of `{other}`{}: {selects}", place(known));
             notes.push(Note { line: entry.line, text });
+            if was_reported && !is_reported {
+                first.insert(key, (at, is_reported));
+            }
         }
     }
 }
@@ -153,7 +165,23 @@ mod tests {
             ],
         );
         assert_eq!(entries[0].name, "web");
-        assert_eq!(entries.iter().map(|entry| entry.addresses.len()).collect::<Vec<_>>(), [2, 2]);
+        assert_eq!(entries.iter().map(|entry| entry.all_addresses().count()).collect::<Vec<_>>(), [2, 2]);
+    }
+
+    #[test]
+    fn what_only_a_guest_says_counts_less() {
+        let address: std::net::IpAddr = "192.0.2.7".parse().unwrap();
+        let told = |name: &str| Entry { name: name.to_owned(), addresses: vec![address], ..Entry::default() };
+        let reported = |name: &str| Entry {
+            name: name.to_owned(),
+            reported: super::super::Reported { addresses: vec![address], ..Default::default() },
+            ..Entry::default()
+        };
+        let notes = |entries: &[Entry]| shared(entries).into_iter().map(|note| note.text).collect::<Vec<_>>();
+        let [first, second] = &*notes(&[reported("a"), told("web"), reported("b")]) else { panic!() };
+        assert!(first.ends_with("of `a`: it selects `web`, for of the other only the guest says so"), "{first}");
+        assert!(second.ends_with("of `web`: it selects `web`, for of this one only the guest says so"), "{second}");
+        assert!(notes(&[reported("a"), reported("b")])[0].contains("it selects neither of them"));
     }
 
     #[test]

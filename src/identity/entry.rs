@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 use wharfinger_formats::Field;
 
-use super::{Identity, Local, Uuid};
+use super::{Local, Uuid};
+use crate::facts::Facts;
 
 /// Texts are cut at so many bytes: a host name has 253 at most.
 const TEXT_BYTES_MAX: usize = 256;
+/// Tags of one machine together: they stand on every event.
+const TAGS_BYTES_MAX: usize = 2048;
 /// Names, addresses and cards of one machine.
 const LIST_MAX: usize = 64;
 
@@ -74,6 +77,7 @@ pub struct Entry {
     pub host_names: Vec<String>,
     pub addresses: Vec<IpAddr>,
     pub macs: Vec<Mac>,
+    pub reported: Reported,
     pub machine_id: String,
     /// What its manager calls it: the number of a Wazuh agent.
     pub agent_id: String,
@@ -87,15 +91,42 @@ pub struct Entry {
     pub cloud: String,
     pub instance_id: String,
     pub region: String,
+    /// `prod`, of a vCenter `environment:prod`.
+    pub tags: Vec<String>,
     /// Where it stands in its file; zero: nowhere.
     pub line: usize,
 }
 
+/// What somebody on the machine says of it, through the tools in the guest. Whoever is root there can say anything, so
+/// it selects the machine only where nobody else is selected by it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reported {
+    pub host_names: Vec<String>,
+    pub addresses: Vec<IpAddr>,
+    pub macs: Vec<Mac>,
+}
+
 impl Entry {
-    /// Every name a relay or a certificate may call it by.
+    /// Every name that its inventory has for it.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let names = self.host_names.iter().map(String::as_str);
         std::iter::once(self.name.as_str()).chain(names).filter(|name| !name.is_empty())
+    }
+
+    /// Its host names, whoever says so.
+    pub fn all_host_names(&self) -> impl Iterator<Item = &str> {
+        self.host_names.iter().chain(&self.reported.host_names).map(String::as_str)
+    }
+
+    /// Its addresses, whoever says so.
+    pub fn all_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses.iter().chain(&self.reported.addresses).copied()
+    }
+
+    /// Its cards, whoever says so.
+    pub fn all_macs(&self) -> impl Iterator<Item = Mac> {
+        self.macs.iter().chain(&self.reported.macs).copied()
     }
 
     /// Numbers that a machine or its manager was given: compared as they are.
@@ -104,22 +135,27 @@ impl Entry {
         ids.map(String::as_str).filter(|id| !id.is_empty())
     }
 
-    pub(super) fn identity(&self) -> Identity {
-        let mut identity = Identity::default();
+    /// What stands on its events.
+    pub fn facts(&self) -> Facts {
         let uuid = |uuid: Option<Uuid>| uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
-        identity.set(Field::VmUuid, &uuid(self.uuid));
-        identity.set(Field::VmInstanceUuid, &uuid(self.instance_uuid));
-        identity.set(Field::VmMoref, &self.moref);
-        identity.set(Field::VmName, &self.name);
-        identity.set(Field::VmGroup, &self.group);
-        identity.set(Field::VcenterUuid, &self.vcenter);
-        identity.set(Field::Power, &self.power);
-        identity.set(Field::Hypervisor, &self.hypervisor);
-        identity.set(Field::Cloud, &self.cloud);
-        identity.set(Field::InstanceId, &self.instance_id);
-        identity.set(Field::Region, &self.region);
-        identity.set(Field::HostName, self.host_names.first().map_or("", String::as_str));
-        identity
+        let (bios, instance) = (uuid(self.uuid), uuid(self.instance_uuid));
+        let tags = if self.tags.is_empty() { String::new() } else { serde_json::json!(self.tags).to_string() };
+        let facts = [
+            (Field::VmUuid, &*bios),
+            (Field::VmInstanceUuid, &*instance),
+            (Field::VmMoref, &self.moref),
+            (Field::VmName, &self.name),
+            (Field::VmGroup, &self.group),
+            (Field::VcenterUuid, &self.vcenter),
+            (Field::Power, &self.power),
+            (Field::Hypervisor, &self.hypervisor),
+            (Field::Cloud, &self.cloud),
+            (Field::InstanceId, &self.instance_id),
+            (Field::Region, &self.region),
+            (Field::HostName, self.all_host_names().next().unwrap_or_default()),
+            (Field::VmTags, &tags),
+        ];
+        facts.into_iter().collect()
     }
 
     /// Cuts what is too long to stand on every event of the machine.
@@ -138,12 +174,18 @@ impl Entry {
             &mut self.instance_id,
             &mut self.region,
         ];
-        for text in texts.into_iter().chain(&mut self.host_names) {
+        let Reported { host_names, addresses, macs } = &mut self.reported;
+        for text in texts.into_iter().chain(&mut self.host_names).chain(&mut *host_names).chain(&mut self.tags) {
             text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
         }
-        self.host_names.truncate(LIST_MAX);
-        self.addresses.truncate(LIST_MAX);
-        self.macs.truncate(LIST_MAX);
+        let mut bytes = 0;
+        self.tags.retain(|tag| {
+            bytes += tag.len();
+            bytes <= TAGS_BYTES_MAX
+        });
+        [&mut self.host_names, host_names].into_iter().for_each(|names| names.truncate(LIST_MAX));
+        [&mut self.addresses, addresses].into_iter().for_each(|addresses| addresses.truncate(LIST_MAX));
+        [&mut self.macs, macs].into_iter().for_each(|macs| macs.truncate(LIST_MAX));
     }
 
     /// Takes over what another knows of the same machine and this does not.
@@ -181,6 +223,10 @@ impl Entry {
         list(&mut self.host_names, &other.host_names);
         list(&mut self.addresses, &other.addresses);
         list(&mut self.macs, &other.macs);
+        list(&mut self.tags, &other.tags);
+        list(&mut self.reported.host_names, &other.reported.host_names);
+        list(&mut self.reported.addresses, &other.reported.addresses);
+        list(&mut self.reported.macs, &other.reported.macs);
     }
 }
 
@@ -194,9 +240,10 @@ pub(super) fn find_local(entries: &[Entry], local: &Local) -> Option<usize> {
         _ => false,
     };
     let by_machine_id = |entry: &Entry| !local.machine_id.is_empty() && entry.machine_id == local.machine_id;
-    let by_mac = |entry: &Entry| entry.macs.iter().any(|mac| local.macs.contains(mac));
+    let by_mac = |entry: &Entry| entry.all_macs().any(|mac| local.macs.contains(&mac));
     let by_name = |entry: &Entry| {
-        !local.hostname.is_empty() && entry.names().any(|name| name.eq_ignore_ascii_case(&local.hostname))
+        let mut names = entry.names().chain(entry.all_host_names());
+        !local.hostname.is_empty() && names.any(|name| name.eq_ignore_ascii_case(&local.hostname))
     };
     let same: Vec<usize> = (0..entries.len()).filter(|at| entries.get(*at).is_some_and(by_uuid)).collect();
     match same.as_slice() {

@@ -32,6 +32,9 @@ struct Instance {
     hostname: String,
     #[serde(default)]
     zone: String,
+    /// Those of the network: `http-server`. Labels are not told.
+    #[serde(default)]
+    tags: Vec<String>,
     #[serde(default)]
     network_interfaces: Vec<Card>,
 }
@@ -58,6 +61,7 @@ impl Cloud for Gce {
         let zone = instance.zone.rsplit('/').next().unwrap_or_default();
         Ok(Entry {
             name: instance.name,
+            tags: instance.tags,
             cloud: "gce".to_owned(),
             instance_id: instance.id.to_string(),
             region: zone.rsplit_once('-').map_or(zone, |(region, _)| region).to_owned(),
@@ -85,7 +89,7 @@ mod tests {
             ("GET", "/computeMetadata/v1/instance/?recursive=true") => stub::Answer::new(
                 200,
                 r#"{"id": 13064766522331131217, "name": "web-1", "hostname": "web-1.c.project.internal",
-                    "zone": "projects/123456789/zones/europe-west1-b", "attributes": {},
+                    "zone": "projects/123456789/zones/europe-west1-b", "attributes": {}, "tags": ["http-server"],
                     "networkInterfaces": [{"ip": "10.132.0.7", "mac": "42:01:0a:84:00:07"}]}"#,
             )
             .with("Metadata-Flavor", "Google"),
@@ -101,6 +105,7 @@ mod tests {
         // More than a double can hold.
         assert_eq!((entry.instance_id.as_str(), entry.region.as_str()), ("13064766522331131217", "europe-west1"));
         assert_eq!((entry.name.as_str(), entry.macs.len(), entry.addresses.len()), ("web-1", 1, 1));
+        assert_eq!(entry.tags, ["http-server"]);
         let other = stub::serve(|_| stub::Answer::new(200, "{\"id\": 1}")).await;
         let gce = Options { endpoint: Some(other.url()), ..Options::default() };
         assert!(Gce::machine(&gce).await.unwrap_err().to_string().contains("not the metadata server of Google"));

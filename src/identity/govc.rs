@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::inventory::{Inventory, Note};
-use super::{Entry, Mac, Uuid, encoding, spreadsheet};
+use super::{Entry, Mac, Reported, Uuid, encoding, spreadsheet};
 use crate::document::{Mistake, Place};
 
 /// What stands at the top.
@@ -266,9 +266,11 @@ fn entry(machine: Machine, line: usize, inventory: &mut Inventory) {
         uuid: Uuid::parse(&config.uuid),
         instance_uuid: Uuid::parse(&config.instance_uuid),
         moref,
-        host_names: Some(guest.host_name).filter(|name| !name.is_empty()).into_iter().collect(),
-        addresses,
-        macs: nics.iter().filter_map(|nic| Mac::parse(&nic.mac_address)).collect(),
+        reported: Reported {
+            host_names: Some(guest.host_name).filter(|name| !name.is_empty()).into_iter().collect(),
+            addresses,
+            macs: nics.iter().filter_map(|nic| Mac::parse(&nic.mac_address)).collect(),
+        },
         power: spreadsheet::power(&runtime.power_state).to_owned(),
         runs_on: runtime.host.unwrap_or_default().value,
         line,
@@ -331,7 +333,8 @@ mod tests {
     fn info_of_old_and_new_versions() {
         let web = check(NEW, &[2]);
         assert_eq!((web.moref.as_str(), web.power.as_str(), web.runs_on.as_str()), ("vm-42", "on", "host-9"));
-        assert_eq!((web.host_names.len(), web.addresses.len(), web.macs.len()), (1, 2, 1));
+        let told = &web.reported;
+        assert_eq!((told.host_names.len(), told.addresses.len(), told.macs.len()), (1, 2, 1));
         assert_eq!(web.instance_uuid, Uuid::parse("50011111-2222-3333-4444-555566667777"));
         let mut old = NEW.to_owned();
         for name in [
@@ -372,7 +375,7 @@ mod tests {
             {"name":"runtime.powerState","op":"assign","val":{"_typeName":"VirtualMachinePowerState","_value":"poweredOff"}},
             {"name":"guest.net","op":"assign","val":{"_typeName":"ArrayOfGuestNicInfo","_value":[{"_typeName":"GuestNicInfo","macAddress":"00:50:56:aa:bb:cc"}]}}]"#;
         let web = check(one, &[1]);
-        assert_eq!((web.power.as_str(), web.macs.len()), ("off", 1));
+        assert_eq!((web.power.as_str(), web.reported.macs.len()), ("off", 1));
         check(&format!("{one}\n{}", one.replace("web", "db").replace("421f", "421e")), &[1, 5]);
         let several = format!(
             "[\n{{\"kind\":\"enter\",\"obj\":{{\"type\":\"VirtualMachine\",\"value\":\"vm-42\"}},\"changeSet\":{one}}},\n\

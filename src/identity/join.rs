@@ -73,7 +73,8 @@ pub fn join<'e>(inventories: impl IntoIterator<Item = &'e [Entry]>) -> Vec<Entry
                 let place = known.only(key)?;
                 let one = all.get(place)?;
                 let is_sure = !matches!(key, Key::Name(_))
-                    || !(differ(&one.addresses, &entry.addresses) || differ(&one.macs, &entry.macs));
+                    || !(differ(one.all_addresses(), entry.all_addresses())
+                        || differ(one.all_macs(), entry.all_macs()));
                 (is_sure && agree(one, entry)).then_some(place)
             });
             match same.and_then(|place| all.get_mut(place)) {
@@ -86,7 +87,8 @@ pub fn join<'e>(inventories: impl IntoIterator<Item = &'e [Entry]>) -> Vec<Entry
 }
 
 /// Both are known, and nothing is in both: for two that share no more than a name, that is a doubt.
-fn differ<T: PartialEq>(one: &[T], other: &[T]) -> bool {
+fn differ<T: PartialEq>(one: impl Iterator<Item = T>, other: impl Iterator<Item = T>) -> bool {
+    let (one, other): (Vec<T>, Vec<T>) = (one.collect(), other.collect());
     !one.is_empty() && !other.is_empty() && !one.iter().any(|known| other.contains(known))
 }
 

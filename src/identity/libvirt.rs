@@ -1,24 +1,18 @@
 //! Provider `libvirt`: the domains of a hypervisor, as `virsh` prints them.
 //!
 //! `virsh` is the stable interface that every host with libvirt has, speaks all of its transports and needs nothing
-//! linked. It is run read-only, without a terminal, a shell or our environment.
-//!
-//! Invariant: what it prints is bounded, and it does not outlive the question.
+//! linked. It is run read-only.
 
 use std::net::IpAddr;
-use std::process::Stdio;
 use std::time::Duration;
-
-use async_trait::async_trait;
-use schemars::{JsonSchema, schema_for};
-use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
-use tokio::process::Command;
 
 use super::inventory::{Inventory, Note};
 use super::provider::{Provider, ProviderConfig, ProviderError, Told};
-use super::{Entry, Mac, Uuid, xml};
+use super::{Entry, Mac, Uuid, program, xml};
 use crate::part::{Interval, Kind, Problem, SetupError};
+use async_trait::async_trait;
+use schemars::{JsonSchema, schema_for};
+use serde::Deserialize;
 
 pub(super) const KIND: Kind<dyn ProviderConfig> = Kind {
     name: "libvirt",
@@ -29,8 +23,6 @@ pub(super) const KIND: Kind<dyn ProviderConfig> = Kind {
 
 /// A domain is described in 2 to 20 kB.
 const OUTPUT_BYTES_MAX: u64 = 64 << 20;
-/// Of what it says on stderr.
-const ERROR_BYTES_MAX: u64 = 4096;
 /// So many domains are described by one run: the arguments of a process are bounded.
 const DOMAINS_A_RUN: usize = 64;
 
@@ -74,18 +66,7 @@ impl ProviderConfig for Options {
             let message = format!("`{}` is no connection of libvirt", self.uri);
             problems.push(problem("uri", message, "write for example `qemu:///system`"));
         }
-        let is_there = std::process::Command::new(&self.virsh)
-            .arg("--version")
-            .env_clear()
-            .envs(environment())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if let Err(error) = is_there {
-            let message = format!("`{}` cannot be run: {}", self.virsh, crate::part::describe_io(&error));
-            problems.push(problem("virsh", message, "install it (Debian: `libvirt-clients`), or name its path"));
-        }
+        problems.extend(program::problem("virsh", &self.virsh, "--version", "libvirt-clients"));
         problems
     }
 
@@ -136,12 +117,6 @@ impl Provider for Virsh {
     }
 }
 
-/// What `virsh` needs of the environment: where programs and keys are, and words in English.
-fn environment() -> impl Iterator<Item = (&'static str, std::ffi::OsString)> {
-    let ours = ["PATH", "HOME", "XDG_RUNTIME_DIR"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-    ours.chain([("LC_ALL", "C".into())])
-}
-
 /// UUIDs, and nothing that could be a command.
 fn words(text: &str) -> Vec<String> {
     text.split_whitespace().filter_map(Uuid::parse).map(|uuid| uuid.to_string()).collect()
@@ -153,34 +128,12 @@ impl Virsh {
     async fn run(&self, commands: &str) -> Result<String, ProviderError> {
         let what = format!("`{} -c {}`", self.0.virsh, self.0.uri);
         let failed = |cause: &dyn std::fmt::Display| ProviderError::new(format!("{what}: {cause}"));
-        let mut child = Command::new(&self.0.virsh)
-            .args(["-q", "-r", "-c", &self.0.uri, commands])
-            .env_clear()
-            .envs(environment())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| failed(&crate::part::describe_io(&error)))?;
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-            return Err(failed(&"it has no output"));
-        };
-        let (mut out, mut errors) = (Vec::new(), Vec::new());
-        let (mut stdout, mut stderr) = (stdout.take(OUTPUT_BYTES_MAX + 1), stderr.take(ERROR_BYTES_MAX));
-        let (read, _) = tokio::join!(stdout.read_to_end(&mut out), stderr.read_to_end(&mut errors));
-        read.map_err(|error| failed(&error))?;
-        if out.len() as u64 > OUTPUT_BYTES_MAX {
-            return Err(failed(&format!("it prints more than {OUTPUT_BYTES_MAX} bytes")));
+        let arguments = ["-q", "-r", "-c", &self.0.uri, commands];
+        let run = program::run(&self.0.virsh, &arguments, OUTPUT_BYTES_MAX).await;
+        match run.map_err(|error| failed(&error))? {
+            (out, Err(said)) if out.trim_ascii().is_empty() => Err(failed(&said)),
+            (out, _) => Ok(out),
         }
-        // Whoever floods stderr waits for a reader that has gone.
-        drop((stdout, stderr));
-        let status = child.wait().await.map_err(|error| failed(&error))?;
-        if !status.success() && out.trim_ascii().is_empty() {
-            let said = String::from_utf8_lossy(&errors).trim().replace('\n', "; ");
-            return Err(failed(&if said.is_empty() { status.to_string() } else { said }));
-        }
-        String::from_utf8(out).map_err(|_| failed(&"what it prints is not UTF-8"))
     }
 }
 

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use wharfinger_formats::Field;
 
-use super::{Entry, Identity, Mac, Uuid};
+use super::{Entry, Mac, Uuid};
+use crate::facts::Facts;
 
 /// Where the facts are read from: other roots for tests and for containers.
 #[derive(Debug, Clone)]
@@ -98,18 +99,15 @@ impl Local {
         self.cloud = told;
     }
 
-    pub(super) fn identity(&self) -> Identity {
-        let mut identity = Identity::default();
-        identity.set(Field::HostName, &self.hostname);
-        identity.set(Field::HostId, &self.machine_id);
-        identity.set(Field::Hypervisor, &self.hypervisor);
-        if let Some(uuid) = self.uuid {
-            identity.set(Field::VmUuid, &uuid.to_string());
-        }
-        for (field, value) in self.cloud.identity().fields {
-            identity.set(field, &value);
-        }
-        identity
+    pub(super) fn facts(&self) -> Facts {
+        let uuid = self.uuid.map(|uuid| uuid.to_string()).unwrap_or_default();
+        let own = [
+            (Field::HostName, &*self.hostname),
+            (Field::HostId, &self.machine_id),
+            (Field::Hypervisor, &self.hypervisor),
+            (Field::VmUuid, &uuid),
+        ];
+        own.into_iter().chain(&self.cloud.facts()).collect()
     }
 }
 
@@ -217,8 +215,8 @@ mod tests {
             ),
         ]);
         assert_eq!(local.macs, Mac::parse("02:50:56:aa:bb:cc").into_iter().collect::<Vec<_>>());
-        let identity = local.identity();
-        let facts = [Field::Cloud, Field::InstanceId, Field::Region].map(|field| identity.fact(field).unwrap());
+        let facts = local.facts();
+        let facts = [Field::Cloud, Field::InstanceId, Field::Region].map(|field| facts.get(field).unwrap());
         assert_eq!(facts, ["aws", "i-0123456789abcdef0", "eu-central-1"]);
     }
 

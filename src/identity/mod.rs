@@ -15,13 +15,16 @@ mod encoding;
 mod entry;
 mod gce;
 mod govc;
+mod guestinfo;
 mod http;
 pub mod inventory;
 mod join;
+mod keys;
 mod libvirt;
 pub mod local;
 mod metadata;
 mod own;
+mod program;
 mod provider;
 mod proxmox;
 mod register;
@@ -32,15 +35,17 @@ mod spreadsheet;
 mod stub;
 mod uuid;
 mod vcenter;
+mod vcenter_tags;
 mod xml;
 
 use std::sync::Arc;
 
 use wharfinger_formats::Field;
 
+pub use crate::facts::Facts;
 pub use changes::{Change as Difference, changes, summary};
 pub use docker::{Docker, Moment};
-pub use entry::{Entry, Mac};
+pub use entry::{Entry, Mac, Reported};
 pub use inventory::{Inventory, InventoryError, Note};
 pub use join::join;
 pub use local::{Local, Roots};
@@ -65,7 +70,7 @@ pub enum Trust {
 }
 
 /// Says to which policy group the machine with these facts belongs.
-pub type GroupOf<'f> = dyn Fn(&[(Field, String)]) -> Option<String> + 'f;
+pub type GroupOf<'f> = dyn Fn(&Facts) -> Option<String> + 'f;
 
 /// How a machine was recognised: the value of `vm.evidence`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,10 +102,10 @@ impl Evidence {
 }
 
 /// What is set on every event of one machine.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// Reserved fields and, for the local machine, `host.*`.
-    pub fields: Vec<(Field, String)>,
+    pub facts: Facts,
     /// When it spoke: the same for as long as the machine is known.
     pub seen: Arc<Seen>,
 }
@@ -113,21 +118,13 @@ impl Identity {
 
     /// One fact.
     pub fn fact(&self, field: Field) -> Option<&str> {
-        self.fields.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str())
-    }
-
-    fn set(&mut self, field: Field, value: &str) {
-        if !value.is_empty() && !self.fields.iter().any(|(known, _)| *known == field) {
-            self.fields.push((field, value.to_owned()));
-        }
+        self.facts.get(field)
     }
 
     fn grouped(mut self, group_of: &GroupOf<'_>) -> Identity {
-        if let Some(group) = group_of(&self.fields) {
-            self.fields.retain(|(field, _)| *field != Field::VmGroup);
-            self.fields.push((Field::VmGroup, group));
+        if let Some(group) = group_of(&self.facts) {
+            self.facts.set(Field::VmGroup, &group);
         }
-        self.fields.shrink_to_fit();
         self
     }
 }

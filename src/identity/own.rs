@@ -46,6 +46,8 @@ struct Machine {
     power: String,
     /// The host it runs on.
     runs_on: String,
+    /// For groups of the policy: `match: '"environment:prod" in vm.tags'`.
+    tags: Vec<String>,
 }
 
 /// The machines of a document.
@@ -102,6 +104,7 @@ impl Machine {
             host_names: self.host_names,
             addresses: self.addresses,
             macs,
+            tags: self.tags,
             machine_id: self.machine_id,
             agent_id: self.agent_id,
             group: self.group,

@@ -11,12 +11,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::inventory::Inventory;
-use super::{Entry, aws, azure, gce, libvirt, proxmox, vcenter};
+use super::{Entry, aws, azure, gce, guestinfo, libvirt, proxmox, vcenter};
 use crate::part::{Kind, Problem, SetupError};
 
 /// Every type of provider.
 pub const PROVIDERS: &[Kind<dyn ProviderConfig>] =
-    &[aws::KIND, azure::KIND, gce::KIND, libvirt::KIND, proxmox::KIND, vcenter::KIND];
+    &[aws::KIND, azure::KIND, gce::KIND, guestinfo::KIND, libvirt::KIND, proxmox::KIND, vcenter::KIND];
 
 /// What users write of a provider.
 pub trait ProviderConfig: std::fmt::Debug + Send + Sync {

@@ -112,6 +112,9 @@ struct Resource {
     status: String,
     #[serde(default)]
     pool: String,
+    /// `prod;web`
+    #[serde(default)]
+    tags: String,
     #[serde(default)]
     template: u8,
 }
@@ -194,6 +197,7 @@ fn entry(of: Resource, kind: &str, config: &serde_json::Map<String, serde_json::
         group: of.pool,
         power: spreadsheet::power(&of.status).to_owned(),
         runs_on: of.node,
+        tags: of.tags.split([';', ',', ' ']).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
         hypervisor: if kind == "lxc" { "lxc" } else { "kvm" }.to_owned(),
         ..Entry::default()
     }
@@ -273,10 +277,31 @@ mod tests {
         assert_eq!(web.uuid, Uuid::parse("421f245c-7fa8-60fa-6af6-a46351ced0eb"));
         assert_eq!((web.power.as_str(), web.group.as_str(), web.runs_on.as_str()), ("on", "prod", "pve-1"));
         assert_eq!(web.macs[0].to_string(), "bc:24:11:aa:bb:cc");
+        assert_eq!((&*web.tags, db.tags.len()), (&["a".to_owned(), "b".to_owned()][..], 0));
         assert_eq!((db.host_names.len(), db.addresses.len(), db.macs.len()), (1, 1, 1));
         assert_eq!((db.hypervisor.as_str(), db.power.as_str(), db.uuid), ("lxc", "off", None));
         assert_eq!((gone.name.as_str(), gone.uuid), ("gone", None));
         assert!(inventory.notes[0].text.starts_with("`gone` (102) has no configuration"), "{:?}", inventory.notes);
+    }
+
+    #[tokio::test]
+    async fn a_configuration_that_cannot_be_read_for_once_stays_as_it_was() {
+        let times = std::sync::atomic::AtomicUsize::new(0);
+        let server = stub::serve(move |request| {
+            let is_first = times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) < 4;
+            match request.path.ends_with("/100/config") && !is_first {
+                true => stub::Answer::new(595, "no route to host"),
+                false => answer(request),
+            }
+        })
+        .await;
+        let mut provider = options(server.url(), "s3cret").open().unwrap();
+        for notes in [1, 2] {
+            let Told::Machines(inventory) = provider.ask().await.unwrap() else { panic!("no machines") };
+            let web = &inventory.entries[0];
+            assert_eq!(web.uuid, Uuid::parse("421f245c-7fa8-60fa-6af6-a46351ced0eb"), "{notes}");
+            assert_eq!((web.macs.len(), inventory.notes.len()), (1, notes));
+        }
     }
 
     #[tokio::test]

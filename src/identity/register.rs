@@ -15,6 +15,7 @@ use wharfinger_formats::{Field, Time};
 
 use super::seen::{Seen, Stored};
 use super::{Identity, hash};
+use crate::facts::Facts;
 
 /// So many strangers are told apart.
 pub const STRANGERS_MAX: usize = 1024;
@@ -239,20 +240,15 @@ pub fn has_left(last: Time, now: Time) -> bool {
 
 impl Stranger {
     /// As facts of an event. What it calls itself is a claim, and stays one.
-    pub fn facts(&self) -> Vec<(Field, String)> {
-        let mut facts = Vec::new();
-        let mut fact = |field, value: &str| facts.push((field, value.to_owned()));
-        match self.is_relayed {
-            true => fact(Field::HostName, &self.name),
-            false => fact(Field::Peer, &self.name),
-        }
-        if !self.is_relayed && self.name.parse::<IpAddr>().is_ok() {
-            fact(Field::SrcIp, &self.name);
-        }
-        if !self.claimed_host.is_empty() {
-            fact(Field::HostClaimedName, &self.claimed_host);
-        }
-        facts
+    pub fn facts(&self) -> Facts {
+        let named = if self.is_relayed { Field::HostName } else { Field::Peer };
+        let is_address = !self.is_relayed && self.name.parse::<IpAddr>().is_ok();
+        let facts = [
+            (named, &*self.name),
+            (Field::SrcIp, if is_address { &*self.name } else { "" }),
+            (Field::HostClaimedName, &self.claimed_host),
+        ];
+        facts.into_iter().collect()
     }
 }
 
@@ -304,7 +300,7 @@ mod tests {
         before.machines()[0].seen.speaks(Time(7));
         silent(&before);
         listen(&before, 20);
-        let stale = |bytes| before.register().stale(before.machines().iter().map(|machine| &**machine), bytes);
+        let stale = |bytes| before.register().stale(before.machines().iter(), bytes);
         let marks = stale(0);
         assert!(stale(0).is_empty());
         assert!(marks.iter().all(|(name, _)| name.starts_with(MARKS)));
@@ -315,7 +311,7 @@ mod tests {
 
         let after = machines(&["a", "b", "c"]);
         let values = marks.into_iter().map(|(_, value)| value).chain([b"none of ours".to_vec()]);
-        after.register().restore(after.machines().iter().map(|machine| &**machine), values, std::iter::empty());
+        after.register().restore(after.machines().iter(), values, std::iter::empty());
         assert_eq!(silent(&after), [20, 120, 0]);
         assert_eq!(after.machines()[0].seen.last(), Some(Time(7)));
         assert_eq!(after.machines()[1].seen.last(), None);
@@ -329,7 +325,7 @@ mod tests {
         event.set(Field::ContainerName, "web");
         let note = || snapshot.machines().iter().for_each(|machine| machine.seen.note(&event, Time(1)));
         let stored = |bytes| {
-            let marks = snapshot.register().stale(snapshot.machines().iter().map(|machine| &**machine), bytes);
+            let marks = snapshot.register().stale(snapshot.machines().iter(), bytes);
             marks.into_iter().filter(|(name, _)| name.starts_with(DOCKER_MARKS)).count()
         };
         note();
@@ -338,7 +334,7 @@ mod tests {
         note();
         assert_eq!(stored(10 * bytes), 3, "in place of what was stored of them");
         assert_eq!(stored(10 * bytes), 0, "nothing changed");
-        let left = snapshot.register().stale(snapshot.machines().iter().take(1).map(|machine| &**machine), 10 * bytes);
+        let left = snapshot.register().stale(snapshot.machines().iter().take(1), 10 * bytes);
         let erased = left.iter().filter(|(name, value)| name.starts_with(DOCKER_MARKS) && value.is_empty()).count();
         assert_eq!(erased, 2, "two left the inventory");
     }

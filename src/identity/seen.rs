@@ -4,7 +4,7 @@
 //!
 //! Invariant: bounded: 150 bytes for a machine of which nothing but its words are known.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -62,19 +62,25 @@ impl Change {
 pub struct Seen {
     /// Nanoseconds since 1970; zero: never.
     spoke: AtomicI64,
-    /// What `spoke` was when the clock looked last,
-    noticed: AtomicI64,
+    /// The end of what `spoke` was when the clock looked last: whoever says something at another time has another one,
+    noticed: AtomicU32,
     /// and when that was, in seconds of listening.
-    listened: AtomicU64,
+    listened: AtomicU32,
     more: Mutex<More>,
 }
 
 #[derive(Debug, Default)]
 struct More {
-    /// The oldest first.
-    history: Vec<Change>,
-    /// None: nothing was heard of containers.
-    docker: Option<Box<Docker>>,
+    now: Option<Change>,
+    rest: Option<Box<Rest>>,
+}
+
+/// Most machines stand as they always stood, and nothing is heard of containers on them.
+#[derive(Debug, Default)]
+struct Rest {
+    /// In which states it was before; the oldest first.
+    earlier: Vec<Change>,
+    docker: Option<Docker>,
 }
 
 /// What is stored of it, but for Docker.
@@ -88,7 +94,7 @@ pub(super) struct Stored {
 impl Seen {
     /// Of a machine that is known from now on, to somebody who has listened for so many seconds.
     pub(super) fn from(listened: u64) -> Seen {
-        Seen { listened: AtomicU64::new(listened), ..Seen::default() }
+        Seen { listened: AtomicU32::new(seconds(listened)), ..Seen::default() }
     }
 
     /// It says something now.
@@ -99,7 +105,7 @@ impl Seen {
     /// Notes what an event says of its containers.
     pub fn note(&self, event: &Event<'_>, now: Time) {
         if let Some(class) = event.text(Field::EventClass).filter(|class| docker::is_about(class)) {
-            self.more().docker.get_or_insert_default().note(class, event, now);
+            self.more().rest().docker.get_or_insert_default().note(class, event, now);
         }
     }
 
@@ -110,41 +116,51 @@ impl Seen {
 
     /// For how long it has said nothing, to somebody who has listened for so many seconds.
     pub(super) fn silent(&self, listened: u64) -> Duration {
+        self.notice(listened);
+        Duration::from_secs(listened.saturating_sub(self.listened.load(Relaxed).into()))
+    }
+
+    /// Notes when it spoke last, and answers that.
+    fn notice(&self, listened: u64) -> i64 {
         let spoke = self.spoke.load(Relaxed);
-        if self.noticed.swap(spoke, Relaxed) != spoke {
-            self.listened.store(listened, Relaxed);
+        let end = spoke as u32;
+        if self.noticed.swap(end, Relaxed) != end {
+            self.listened.store(seconds(listened), Relaxed);
         }
-        Duration::from_secs(listened.saturating_sub(self.listened.load(Relaxed)))
+        spoke
     }
 
     /// It is in this state now.
     pub fn stands(&self, state: State, now: Time) {
-        let history = &mut self.more().history;
-        if history.last().is_none_or(|last| last.state != state) {
-            if history.len() >= HISTORY_MAX {
-                history.remove(0);
+        let mut more = self.more();
+        if more.now.is_none_or(|last| last.state != state) {
+            let change = Change { at: u32::try_from(now.seconds()).unwrap_or_default(), state };
+            if let Some(last) = more.now.replace(change) {
+                let earlier = &mut more.rest().earlier;
+                if earlier.len() >= HISTORY_MAX - 1 {
+                    earlier.remove(0);
+                }
+                earlier.push(last);
             }
-            let at = u32::try_from(now.seconds()).unwrap_or_default();
-            history.reserve_exact(1);
-            history.push(Change { at, state });
         }
     }
 
     /// In which state it was then, and since when. None: before all that is kept.
     pub fn state_at(&self, time: Option<Time>) -> Option<Change> {
         let more = self.more();
-        let changes = more.history.iter().rev();
-        changes.copied().find(|change| time.is_none_or(|time| change.at() <= time))
+        let mut changes = more.now.iter().chain(more.earlier().iter().rev());
+        changes.find(|change| time.is_none_or(|time| change.at() <= time)).copied()
     }
 
     /// The changes of its state that are kept, the oldest first.
     pub fn history(&self) -> Vec<Change> {
-        self.more().history.clone()
+        let more = self.more();
+        more.earlier().iter().chain(&more.now).copied().collect()
     }
 
     /// What is known of its containers, if anything is.
     pub fn docker<T>(&self, read: impl FnOnce(&Docker) -> T) -> Option<T> {
-        self.more().docker.as_deref().map(read)
+        self.more().rest.as_deref()?.docker.as_ref().map(read)
     }
 
     fn more(&self) -> MutexGuard<'_, More> {
@@ -154,20 +170,20 @@ impl Seen {
     /// What changed of Docker since this was called last.
     pub(super) fn stale_docker(&self) -> Option<Vec<u8>> {
         let mut more = self.more();
-        let docker = more.docker.as_deref_mut().filter(|docker| docker.is_stale)?;
+        let docker = more.rest.as_deref_mut()?.docker.as_mut().filter(|docker| docker.is_stale)?;
         docker.is_stale = false;
         serde_json::to_vec(docker).ok()
     }
 
     /// Appends what is stored: what names it, when it spoke, when that was by the clock of listening, its history.
     pub(super) fn write(&self, key: u64, listened: u64, out: &mut Vec<u8>) {
-        self.silent(listened);
+        let spoke = self.notice(listened);
         out.extend_from_slice(&key.to_le_bytes());
-        out.extend_from_slice(&self.noticed.load(Relaxed).to_le_bytes());
-        out.extend_from_slice(&self.listened.load(Relaxed).to_le_bytes());
-        let more = self.more();
-        out.push(more.history.len() as u8);
-        for change in &more.history {
+        out.extend_from_slice(&spoke.to_le_bytes());
+        out.extend_from_slice(&u64::from(self.listened.load(Relaxed)).to_le_bytes());
+        let history = self.history();
+        out.push(history.len() as u8);
+        for change in history {
             out.extend_from_slice(&change.at.to_le_bytes());
             out.push(change.state as u8);
         }
@@ -175,13 +191,31 @@ impl Seen {
 
     /// Puts back what was stored.
     pub(super) fn restore(&self, stored: Option<Stored>, listened: u64, docker: Option<&[u8]>) {
-        let stored = stored.unwrap_or(Stored { spoke: 0, listened, history: Vec::new() });
+        let mut stored = stored.unwrap_or(Stored { spoke: 0, listened, history: Vec::new() });
         self.spoke.store(stored.spoke, Relaxed);
-        self.noticed.store(stored.spoke, Relaxed);
-        self.listened.store(stored.listened, Relaxed);
-        let docker = docker.and_then(|bytes| serde_json::from_slice(bytes).ok());
-        *self.more() = More { history: stored.history, docker };
+        self.noticed.store(stored.spoke as u32, Relaxed);
+        self.listened.store(seconds(stored.listened), Relaxed);
+        let now = stored.history.pop();
+        let rest =
+            Rest { earlier: stored.history, docker: docker.and_then(|bytes| serde_json::from_slice(bytes).ok()) };
+        let has_rest = !rest.earlier.is_empty() || rest.docker.is_some();
+        *self.more() = More { now, rest: has_rest.then(|| Box::new(rest)) };
     }
+}
+
+impl More {
+    fn rest(&mut self) -> &mut Rest {
+        self.rest.get_or_insert_default()
+    }
+
+    fn earlier(&self) -> &[Change] {
+        self.rest.as_deref().map_or(&[], |rest| &rest.earlier)
+    }
+}
+
+/// 136 years of listening.
+fn seconds(listened: u64) -> u32 {
+    u32::try_from(listened).unwrap_or(u32::MAX)
 }
 
 impl Stored {

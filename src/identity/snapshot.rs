@@ -4,20 +4,15 @@
 //! where the source is a trusted relay (decisions: identity 16).
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use wharfinger_formats::Field;
 
 use super::entry::find_local;
+use super::keys::{self, Authority, Key, Keys, Slot};
 use super::{Entry, Evidence, GroupOf, Identity, Local, Mac, Register, Seen, Trust, Uuid};
-
-/// The machine of a key: its place, or nobody.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Slot(u32);
-
-const NOBODY: Slot = Slot(u32::MAX);
+use crate::facts::Facts;
 
 /// Which credential belongs to which machine, by its name or UUID: `identity.senders`.
 pub type Senders = BTreeMap<String, String>;
@@ -25,16 +20,13 @@ pub type Senders = BTreeMap<String, String>;
 /// Everything known about machines at one moment.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    local: Arc<Identity>,
-    by_address: HashMap<IpAddr, Slot>,
-    by_name: HashMap<Box<str>, Slot>,
-    by_id: HashMap<Box<str>, Slot>,
-    /// Under the smaller of both byte orders.
-    by_uuid: HashMap<Uuid, Slot>,
-    by_mac: HashMap<Mac, Slot>,
-    by_sender: HashMap<Box<str>, Slot>,
-    /// Those of the inventory, and this one if no inventory names it.
-    machines: Vec<Arc<Identity>>,
+    local: Identity,
+    keys: Keys,
+    by_sender: HashMap<Box<str>, usize>,
+    /// Those of the inventory, and this one behind them if no inventory names it.
+    machines: Box<[Identity]>,
+    /// How many the inventories name.
+    listed: usize,
     register: Arc<Register>,
 }
 
@@ -68,42 +60,34 @@ impl Snapshot {
     /// What is known now, in place of this: the machines that stay keep what was seen of them.
     #[must_use]
     pub fn renewed(&self, local: &Local, entries: &[Entry], group_of: &GroupOf<'_>) -> Snapshot {
-        let mut snapshot = Snapshot { register: Arc::clone(&self.register), ..Snapshot::default() };
         let before: HashMap<&str, &Arc<Seen>> =
             self.machines.iter().filter_map(|known| Some((known.key()?, &known.seen))).collect();
-        let seen = |mut identity: Identity| {
+        let identity = |facts: Facts| {
+            let mut identity = Identity { facts, ..Identity::default() }.grouped(group_of);
             let known = identity.key().and_then(|key| before.get(key));
             identity.seen = known.map_or_else(|| Arc::new(self.register.first_seen()), |seen| Arc::clone(seen));
-            Arc::new(identity)
+            identity
         };
-        for (at, entry) in entries.iter().enumerate() {
-            snapshot.index(Slot::of(at), entry);
-            snapshot.machines.push(seen(entry.identity().grouped(group_of)));
-        }
-        snapshot.index_short_names(entries);
-        let mut own = local.identity();
-        let listed = find_local(entries, local);
-        if let Some(entry) = listed.and_then(|at| entries.get(at)) {
-            // The inventory's word on uuid and name wins: it is what the SIEM's users know.
-            let mut joined = entry.identity();
-            for (field, value) in &own.fields {
-                joined.set(*field, value);
-            }
-            own = joined;
-        }
+        let mut machines = Vec::with_capacity(entries.len() + 1);
+        machines.extend(entries.iter().map(|entry| identity(entry.facts())));
+        let known = find_local(entries, local);
+        let own = known.and_then(|at| entries.get(at)).map(Entry::facts).unwrap_or_default();
+        // The inventory's word on uuid and name wins: it is what the SIEM's users know.
+        let mut own: Facts = own.iter().chain(&local.facts()).collect();
         own.set(Field::VmEvidence, Evidence::Local.name());
-        own = own.grouped(group_of);
-        match listed.and_then(|at| snapshot.machines.get(at)) {
-            Some(listed) => {
-                own.seen = Arc::clone(&listed.seen);
-                snapshot.local = Arc::new(own);
-            }
-            None => {
-                snapshot.local = seen(own);
-                snapshot.machines.push(Arc::clone(&snapshot.local));
-            }
+        let mut own = identity(own);
+        match known.and_then(|at| machines.get(at)) {
+            Some(listed) => own.seen = Arc::clone(&listed.seen),
+            None => machines.push(own.clone()),
         }
-        snapshot
+        Snapshot {
+            local: own,
+            keys: index(entries),
+            by_sender: HashMap::new(),
+            machines: machines.into(),
+            listed: entries.len(),
+            register: Arc::clone(&self.register),
+        }
     }
 
     /// The same, with the machines that credentials belong to. Answers whose machine nobody knows.
@@ -113,7 +97,7 @@ impl Snapshot {
         let mut by_sender = HashMap::new();
         for (credential, machine) in senders {
             match self.slot_of(machine) {
-                Some(slot) if slot != NOBODY => drop(by_sender.insert(Box::from(credential.as_str()), slot)),
+                Some(Slot::At(at)) => drop(by_sender.insert(Box::from(credential.as_str()), at)),
                 _ => unknown.push(machine.clone()),
             }
         }
@@ -121,60 +105,20 @@ impl Snapshot {
         (self, unknown)
     }
 
-    fn index(&mut self, slot: Slot, entry: &Entry) {
-        for address in entry.addresses.iter().filter(|address| tells_apart(address)) {
-            insert(&mut self.by_address, canonical(*address), slot);
-        }
-        for name in entry.names() {
-            insert(&mut self.by_name, name.to_lowercase().into(), slot);
-        }
-        for id in entry.ids() {
-            insert(&mut self.by_id, id.into(), slot);
-        }
-        for uuid in [entry.uuid, entry.instance_uuid].into_iter().flatten() {
-            insert(&mut self.by_uuid, uuid.unordered(), slot);
-        }
-        for mac in &entry.macs {
-            insert(&mut self.by_mac, *mac, slot);
-        }
-    }
-
-    /// A host calls itself `web-01` that the inventory calls `web-01.example`; whoever has the short name as his
-    /// own comes first.
-    fn index_short_names(&mut self, entries: &[Entry]) {
-        let mut short: HashMap<Box<str>, Slot> = HashMap::new();
-        for (at, entry) in entries.iter().enumerate() {
-            for (label, _) in entry.host_names.iter().filter_map(|name| name.split_once('.')) {
-                let label: Box<str> = label.to_lowercase().into();
-                if !label.is_empty() && !self.by_name.contains_key(&label) {
-                    insert(&mut short, label, Slot::of(at));
-                }
-            }
-        }
-        self.by_name.extend(short);
-        for map in [&mut self.by_name, &mut self.by_id] {
-            map.shrink_to_fit();
-        }
-    }
-
     /// The policy group now of a machine that was known by these facts; as it was, if nobody knows it any more.
-    pub fn group_of<'s>(&'s self, facts: &'s [(Field, String)]) -> Option<&'s str> {
-        fn fact(facts: &[(Field, String)], field: Field) -> Option<&str> {
-            facts.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str())
-        }
-        let is_local = |field| fact(facts, field).is_some_and(|value| self.local.fact(field) == Some(value));
-        let local = [Field::VmUuid, Field::VmName].into_iter().any(is_local).then_some(&*self.local);
-        let now = local.or_else(|| self.named(fact(facts, Field::VmName)?));
-        fact(now.map_or(facts, |identity| &identity.fields), Field::VmGroup)
+    pub fn group_of<'s>(&'s self, facts: &'s Facts) -> Option<&'s str> {
+        let is_local = |field| facts.get(field).is_some_and(|value| self.local.fact(field) == Some(value));
+        let local = [Field::VmUuid, Field::VmName].into_iter().any(is_local).then_some(&self.local);
+        let now = local.or_else(|| self.named(facts.get(Field::VmName)?));
+        now.map_or(facts, |identity| &identity.facts).get(Field::VmGroup)
     }
 
     /// Whether a sender with these facts would be recognised now, by what it has proved or by the name that a relay
     /// has for it.
-    pub fn knows(&self, facts: &[(Field, String)]) -> bool {
-        let fact = |field| facts.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str());
-        match (fact(Field::Peer), fact(Field::HostName)) {
+    pub fn knows(&self, facts: &Facts) -> bool {
+        match (facts.get(Field::Peer), facts.get(Field::HostName)) {
             (Some(peer), _) => match peer.parse::<IpAddr>() {
-                Ok(address) => self.machine(self.by_address.get(&canonical(address)).copied()).is_some(),
+                Ok(address) => self.at(address).is_some(),
                 Err(_) => self.of_credential(peer).is_some(),
             },
             (None, Some(name)) => self.named(name).is_some(),
@@ -183,13 +127,13 @@ impl Snapshot {
     }
 
     /// Those of the inventories in their order, and this one behind them if none of them names it.
-    pub fn machines(&self) -> &[Arc<Identity>] {
+    pub fn machines(&self) -> &[Identity] {
         &self.machines
     }
 
     /// Those that the inventories name: of this one alone nobody expects anything.
-    pub fn listed(&self) -> impl Iterator<Item = &Arc<Identity>> {
-        self.machines.iter().filter(|machine| !Arc::ptr_eq(machine, &self.local))
+    pub fn listed(&self) -> &[Identity] {
+        self.machines.get(..self.listed).unwrap_or_default()
     }
 
     /// What all snapshots of one gateway share: who else has spoken.
@@ -198,7 +142,7 @@ impl Snapshot {
     }
 
     /// The local machine.
-    pub fn local(&self) -> &Arc<Identity> {
+    pub fn local(&self) -> &Identity {
         &self.local
     }
 
@@ -224,8 +168,7 @@ impl Snapshot {
                 if address.is_loopback() && !who.address_unverified {
                     return Some((&self.local, Evidence::Local));
                 }
-                let identity = self.machine(self.by_address.get(&canonical(address)).copied())?;
-                Some((identity, evidence))
+                Some((self.at(address)?, evidence))
             }
         }
     }
@@ -238,7 +181,7 @@ impl Snapshot {
         }
         let is_user = credential.starts_with("uid ");
         let evidence = if is_user { Evidence::Unix } else { Evidence::Certificate };
-        let told = self.machine(self.by_sender.get(credential).copied());
+        let told = self.by_sender.get(credential).and_then(|at| self.machines.get(*at));
         let found = told.or_else(|| if is_user { None } else { self.named(credential) })?;
         Some((found, evidence))
     }
@@ -248,7 +191,12 @@ impl Snapshot {
         if self.by_sender.is_empty() || source.is_empty() {
             return None;
         }
-        self.machine(self.by_sender.get(format!("source {source}").as_str()).copied())
+        self.machines.get(*self.by_sender.get(format!("source {source}").as_str())?)
+    }
+
+    /// The machine of an address.
+    fn at(&self, address: IpAddr) -> Option<&Identity> {
+        self.machine(self.keys.get(Key::Address(canonical(address))))
     }
 
     /// The machine of a name, an address, a UUID in either byte order, an address of a network card, or an id.
@@ -258,7 +206,7 @@ impl Snapshot {
 
     /// Whether several machines have it, so that it selects none.
     pub fn is_shared(&self, name: &str) -> bool {
-        self.slot_of(name) == Some(NOBODY)
+        self.slot_of(name) == Some(Slot::Shared)
     }
 
     fn slot_of(&self, name: &str) -> Option<Slot> {
@@ -266,40 +214,62 @@ impl Snapshot {
             return Some(slot);
         }
         if let Ok(address) = name.parse() {
-            return self.by_address.get(&canonical(address)).copied();
+            return self.keys.get(Key::Address(canonical(address)));
         }
         // RFC 4122 §3: names a UUID in a URI, as in a certificate.
         let uuid = Uuid::parse(name.strip_prefix("urn:uuid:").unwrap_or(name));
-        let of_uuid = uuid.and_then(|uuid| self.by_uuid.get(&uuid.unordered()));
-        let of_id = of_uuid.or_else(|| self.by_id.get(name));
-        of_id.or_else(|| Mac::parse(name).and_then(|mac| self.by_mac.get(&mac))).copied()
+        let of_uuid = uuid.and_then(|uuid| self.keys.get(Key::Uuid(uuid.unordered())));
+        let of_id = of_uuid.or_else(|| self.keys.get(Key::Id(name)));
+        of_id.or_else(|| self.keys.get(Key::Mac(Mac::parse(name)?)))
     }
 
     fn slot_of_name(&self, name: &str) -> Option<Slot> {
         if name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
-            return self.by_name.get(name.to_lowercase().as_str()).copied();
+            return self.keys.get(Key::Name(&name.to_lowercase()));
         }
-        self.by_name.get(name).copied()
+        self.keys.get(Key::Name(name))
     }
 
     fn machine(&self, slot: Option<Slot>) -> Option<&Identity> {
-        self.machines.get(usize::try_from(slot?.0).ok()?).map(|identity| &**identity)
+        match slot? {
+            Slot::At(at) => self.machines.get(at),
+            Slot::Shared => None,
+        }
     }
 }
 
-impl Slot {
-    /// Four thousand million machines are in no inventory.
-    fn of(at: usize) -> Slot {
-        Slot(u32::try_from(at).unwrap_or(u32::MAX))
+/// Every key of every machine.
+fn index(entries: &[Entry]) -> Keys {
+    use Authority::{Guest, GuestShort, Inventory, InventoryShort};
+    let mut keys = keys::Builder::default();
+    for (at, entry) in entries.iter().enumerate() {
+        if !entry.name.is_empty() {
+            keys.add(Key::Name(&entry.name.to_lowercase()), Inventory, at);
+        }
+        let told = entry.host_names.iter().map(|name| (name, [Inventory, InventoryShort]));
+        let reported = entry.reported.host_names.iter().map(|name| (name, [Guest, GuestShort]));
+        for (name, [whole, short]) in told.chain(reported).filter(|(name, _)| !name.is_empty()) {
+            let name = name.to_lowercase();
+            keys.add(Key::Name(&name), whole, at);
+            // A host calls itself `web-01` that the inventory calls `web-01.example`.
+            if let Some((label, _)) = name.split_once('.').filter(|(label, _)| !label.is_empty()) {
+                keys.add(Key::Name(label), short, at);
+            }
+        }
+        let addresses = entry.addresses.iter().map(|address| (address, Inventory));
+        for (address, authority) in addresses.chain(entry.reported.addresses.iter().map(|address| (address, Guest))) {
+            if tells_apart(address) {
+                keys.add(Key::Address(canonical(*address)), authority, at);
+            }
+        }
+        entry.macs.iter().for_each(|mac| keys.add(Key::Mac(*mac), Inventory, at));
+        entry.reported.macs.iter().for_each(|mac| keys.add(Key::Mac(*mac), Guest, at));
+        entry.ids().for_each(|id| keys.add(Key::Id(id), Inventory, at));
+        for uuid in [entry.uuid, entry.instance_uuid].into_iter().flatten() {
+            keys.add(Key::Uuid(uuid.unordered()), Inventory, at);
+        }
     }
-}
-
-/// A key that another machine has already selects nobody.
-fn insert<K: Hash + Eq>(map: &mut HashMap<K, Slot>, key: K, slot: Slot) {
-    let known = map.entry(key).or_insert(slot);
-    if *known != slot {
-        *known = NOBODY;
-    }
+    keys.build()
 }
 
 /// What every machine has tells none apart, whatever a guest reports of itself.

@@ -4,7 +4,7 @@
 //! the BIOS UUID; since then `VM UUID` is the instance UUID. Its command-line export prefixes each name with `vInfo`.
 
 use super::inventory::{Inventory, Note};
-use super::{Entry, Mac, Uuid};
+use super::{Entry, Mac, Reported, Uuid};
 use crate::document::{Mistake, Place, did_you_mean, list};
 
 /// Who wrote the file.
@@ -35,6 +35,7 @@ enum Holds {
     Group,
     Power,
     RunsOn,
+    Tags,
     Template,
 }
 
@@ -63,6 +64,7 @@ const COLUMNS: &[Column] = &[
     (Holds::AgentId, &[], &[], &["agent_id"]),
     (Holds::Group, &["Folder", "vInfoFolder"], &["Folder"], &["group"]),
     (Holds::Power, &["Powerstate", "vInfoPowerstate", "vNetworkPowerstate"], &["PowerState"], &["power"]),
+    (Holds::Tags, &[], &[], &["tags"]),
     (Holds::RunsOn, &["Host", "vInfoHost"], &["VMHost"], &["runs_on"]),
     (Holds::Template, &["Template", "vInfoTemplate"], &[], &[]),
 ];
@@ -111,6 +113,7 @@ fn is_same(column: &str, name: &str) -> bool {
 
 /// Where each column stands in this file.
 struct Columns {
+    writer: Writer,
     at: Vec<(Holds, usize)>,
     /// Without a column of its own, RVTools' `VM UUID` is that of the BIOS.
     has_uuid: bool,
@@ -128,7 +131,7 @@ impl Columns {
             }
         }
         let has_uuid = at.iter().any(|(holds, _)| *holds == Holds::Uuid);
-        Ok(Columns { at, has_uuid })
+        Ok(Columns { writer, at, has_uuid })
     }
 
     fn cells<'r>(&'r self, row: &'r csv::StringRecord, wanted: Holds) -> impl Iterator<Item = &'r str> {
@@ -149,20 +152,31 @@ impl Columns {
         let (own_uuid, vm_uuid, instance) = (uuid(Holds::Uuid), uuid(Holds::VmUuid), uuid(Holds::InstanceUuid));
         let (uuid, instance_uuid) = if self.has_uuid { (own_uuid, instance.or(vm_uuid)) } else { (vm_uuid, instance) };
         let moref = text(Holds::Moref);
+        let host_names = self.words(row, Holds::HostNames, line, notes, "host name", |word| Some(word.to_owned()));
+        let addresses = self.words(row, Holds::Addresses, line, notes, "address", |word| word.parse().ok());
+        // In what tools write of a vCenter, both come from the tools in the guest.
+        let (own, reported) = match self.writer {
+            Writer::Own => ((host_names, addresses), Reported::default()),
+            Writer::RvTools | Writer::PowerCli => {
+                (Default::default(), Reported { host_names, addresses, ..Reported::default() })
+            }
+        };
         Entry {
             name: text(Holds::Name),
             uuid,
             instance_uuid,
             moref: moref.strip_prefix("VirtualMachine-").unwrap_or(&moref).to_owned(),
             vcenter: text(Holds::Vcenter),
-            host_names: self.words(row, Holds::HostNames, line, notes, "host name", |word| Some(word.to_owned())),
-            addresses: self.words(row, Holds::Addresses, line, notes, "address", |word| word.parse().ok()),
+            host_names: own.0,
+            addresses: own.1,
+            reported,
             macs: self.words(row, Holds::Macs, line, notes, "address of a network card", Mac::parse),
             machine_id: text(Holds::MachineId),
             agent_id: text(Holds::AgentId),
             group: text(Holds::Group),
             power: power(&text(Holds::Power)).to_owned(),
             runs_on: text(Holds::RunsOn),
+            tags: self.words(row, Holds::Tags, line, notes, "tag", |word| Some(word.to_owned())),
             line,
             ..Entry::default()
         }
@@ -319,7 +333,7 @@ mod tests {
         assert_eq!(web.uuid, Uuid::parse("421f245c-7fa8-60fa-6af6-a46351ced0eb"));
         assert_eq!(web.instance_uuid, Uuid::parse("50011111-2222-3333-4444-555566667777"));
         assert_eq!((web.power.as_str(), web.moref.as_str(), web.group.as_str()), ("on", "vm-12", "/prod"));
-        assert_eq!(web.addresses, ["192.0.2.7".parse::<std::net::IpAddr>().unwrap()]);
+        assert_eq!(web.reported.addresses, ["192.0.2.7".parse::<std::net::IpAddr>().unwrap()]);
     }
 
     #[test]
@@ -335,10 +349,10 @@ mod tests {
     fn the_command_line_has_names_of_its_own_and_the_network_tab_addresses() {
         let text = "vInfoVMName,vInfoPowerState,vInfoGuestHostName,vInfoPrimaryIPAddress,vInfoUUID\nweb,poweredOn,web.example,192.0.2.7,422e245c-7fa8-60fa-6af6-a46351ced0eb\n";
         let web = &entries(text)[0];
-        assert_eq!((web.host_names.len(), web.addresses.len(), web.power.as_str()), (1, 1, "on"));
+        assert_eq!((web.reported.host_names.len(), web.reported.addresses.len(), web.power.as_str()), (1, 1, "on"));
         let text = "VM,Adapter,Mac Address,IPv4 Address,IPv6 Address,VM ID\nweb,Vmxnet3,00:50:56:aa:bb:cc,192.0.2.7,\"fe80::1, 2001:db8::7\",vm-1\n";
         let web = &entries(text)[0];
-        assert_eq!((web.macs.len(), web.addresses.len(), web.moref.as_str()), (1, 3, "vm-1"));
+        assert_eq!((web.macs.len(), web.reported.addresses.len(), web.moref.as_str()), (1, 3, "vm-1"));
     }
 
     #[test]
@@ -353,7 +367,7 @@ mod tests {
             assert_eq!((web.name.as_str(), web.moref.as_str(), web.line), ("web", "vm-42", line));
             assert_eq!((web.runs_on.as_str(), web.group.as_str(), web.power.as_str()), ("esx1.example", "prod", "on"));
             assert_eq!(web.instance_uuid, Uuid::parse("50011111-2222-3333-4444-555566667777"));
-            assert_eq!((web.uuid, web.addresses.len()), (None, 2));
+            assert_eq!((web.uuid, web.reported.addresses.len()), (None, 2));
         }
     }
 

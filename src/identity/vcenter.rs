@@ -19,7 +19,7 @@ use super::http::{self, ANSWER_BYTES_MAX};
 use super::inventory::{Inventory, Note};
 use super::provider::{Provider, ProviderConfig, ProviderError, Told};
 use super::xml::{self, Element};
-use super::{Entry, Mac, Uuid, spreadsheet};
+use super::{Entry, Mac, Reported, Uuid, spreadsheet, vcenter_tags};
 use crate::part::{Interval, Kind, Problem, Secret, SetupError};
 use crate::tls::ClientTls;
 
@@ -71,6 +71,10 @@ struct Options {
     /// authority of its own: its certificate is at `https://vcenter.example/certs/download.zip`.
     #[serde(default)]
     tls: ClientTls,
+    /// Tags are asked for, too: `environment:prod` is the tag `prod` of the category `environment`. Without the right to
+    /// read them nothing is answered.
+    #[serde(default = "tags")]
+    tags: bool,
     /// Machines in one page.
     #[serde(default = "page")]
     page: u32,
@@ -80,6 +84,10 @@ struct Options {
     /// How long an answer may take, with all its pages.
     #[serde(default = "timeout")]
     timeout: Interval,
+}
+
+fn tags() -> bool {
+    true
 }
 
 fn page() -> u32 {
@@ -137,10 +145,18 @@ impl Provider for Vcenter {
         let client = http::client(tls, self.options.timeout.get(), None);
         let client = client.map_err(|error| ProviderError::new(error.to_string()))?;
         let password = self.options.password.read().map_err(|error| ProviderError::new(error.to_string()))?;
-        let mut session = Session::open(client, self.url.clone(), &self.options.user, &password).await?;
+        let user = &self.options.user;
+        let mut session = Session::open(client.clone(), self.url.clone(), user, &password).await?;
         let told = session.machines(self.options.page).await;
         session.close().await;
-        told.map(Told::Machines)
+        let mut inventory = told?;
+        if self.options.tags {
+            let mut tags = vcenter_tags::tags(&client, &self.url, user, &password).await?;
+            for machine in &mut inventory.entries {
+                machine.tags = tags.remove(&machine.moref).unwrap_or_default();
+            }
+        }
+        Ok(Told::Machines(inventory))
     }
 }
 
@@ -331,9 +347,15 @@ fn inventory(objects: &[Element], vcenter: &str) -> Inventory {
             instance_uuid: Uuid::parse(text("config.instanceUuid")),
             moref: of.text().to_owned(),
             vcenter: vcenter.to_owned(),
-            host_names: Some(text("guest.hostName").to_owned()).filter(|name| !name.is_empty()).into_iter().collect(),
-            addresses,
-            macs: cards.iter().filter_map(|card| Mac::parse(card.text_at(&["macAddress"]))).collect(),
+            // Everything of `guest` is what VMware Tools say.
+            reported: Reported {
+                host_names: Some(text("guest.hostName").to_owned())
+                    .filter(|name| !name.is_empty())
+                    .into_iter()
+                    .collect(),
+                addresses,
+                macs: cards.iter().filter_map(|card| Mac::parse(card.text_at(&["macAddress"]))).collect(),
+            },
             group: folder(text("parent"), &names),
             power: spreadsheet::power(text("runtime.powerState")).to_owned(),
             runs_on: names.get(text("runtime.host")).map_or("", |(name, _)| name).to_owned(),

@@ -5,6 +5,7 @@
 use wharfinger_formats::{Event, Field, stored};
 
 use super::{AppendError, Intake, OWN_SOURCE, Origin, finding, now};
+use crate::identity::Facts;
 
 /// So many are stored at once.
 const AT_ONCE_MAX: usize = 256;
@@ -15,7 +16,7 @@ pub struct About<'a> {
     pub class: &'static str,
     pub text: &'a str,
     /// What is known of the machine.
-    pub facts: &'a [(Field, String)],
+    pub facts: &'a Facts,
 }
 
 impl Intake {
@@ -44,7 +45,7 @@ impl Intake {
             event.set(Field::DeviceProduct, "Wharfinger");
             event.set(Field::Source, OWN_SOURCE);
             event.set(Field::Peer, OWN_SOURCE);
-            about.facts.iter().for_each(|(field, value)| event.set(*field, value.as_str()));
+            about.facts.set_on(&mut event);
             frames.batch.push_with(|out| stored::encode(&event, out));
             if let Some(judge) = &self.judge {
                 finding::add(judge, &event, received, &mut frames.batch, &mut frames.found);

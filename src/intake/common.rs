@@ -99,9 +99,7 @@ fn set(identity: &Identity, evidence: Evidence, event: &mut Event<'_>) {
     if let Some(known) = identity.fact(Field::HostName) {
         keep_claim(event, known);
     }
-    for (field, value) in &identity.fields {
-        event.set(*field, value);
-    }
+    identity.facts.set_on(event);
     event.set(Field::VmEvidence, evidence.name());
 }
 

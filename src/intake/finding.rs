@@ -43,9 +43,9 @@ pub(super) fn add(judge: &Judge, cause: &Event<'_>, received: Time, batch: &mut 
 /// Asks about those who are silent, and those who are in no inventory.
 fn look(judge: &Judge, machines: &Snapshot, now: Time) {
     let register = machines.register();
-    let known = machines.listed().filter_map(|machine| {
+    let known = machines.listed().iter().filter_map(|machine| {
         let (silent, last) = (register.silent(&machine.seen), machine.seen.last());
-        Some(Silence { machine: machine.key()?, facts: &machine.fields, silent, last })
+        Some(Silence { machine: machine.key()?, facts: &machine.facts, silent, last })
     });
     judge.look_at_silence(now, known);
 
@@ -61,7 +61,7 @@ fn look(judge: &Judge, machines: &Snapshot, now: Time) {
         .collect();
     if let Some(last) = register.others().filter(|last| !has_left(*last, now)) {
         let note = format!("more than {STRANGERS_MAX} speak, and not all of them are told apart");
-        senders.push(Sender { machine: OTHERS, facts: vec![(Field::Peer, OTHERS.to_owned())], last, note });
+        senders.push(Sender { machine: OTHERS, facts: [(Field::Peer, OTHERS)].into_iter().collect(), last, note });
     }
     judge.look_at_strangers(now, senders.into_iter(), |facts| machines.knows(facts), |last| has_left(last, now));
 }
@@ -69,10 +69,10 @@ fn look(judge: &Judge, machines: &Snapshot, now: Time) {
 /// Notes how each machine stands, after everything is told.
 fn note_states(judge: &Judge, machines: &Snapshot, now: Time) {
     let (standings, register) = (judge.take_stock(), machines.register());
-    for machine in machines.machines() {
+    for (at, machine) in machines.machines().iter().enumerate() {
         let Some(key) = machine.key() else { continue };
-        let is_listed = !Arc::ptr_eq(machine, machines.local());
-        let is_silent = is_listed && judge.policy().is_silent(&machine.fields, register.silent(&machine.seen));
+        let is_listed = at < machines.listed().len();
+        let is_silent = is_listed && judge.policy().is_silent(&machine.facts, register.silent(&machine.seen));
         machine.seen.stands(state(standings.get(key), is_silent, machine.seen.last(), judge.policy()), now);
     }
 }
@@ -143,7 +143,7 @@ impl Intake {
         let machines = self.identity.load_full();
         // All marks are written again at the head of every segment.
         let docker_bytes_max = usize::try_from(self.journal.status().bytes_max).unwrap_or(usize::MAX) / DOCKER_PART;
-        let all = machines.machines().iter().map(|machine| &**machine);
+        let all = machines.machines().iter();
         self.store_marks(machines.register().stale(all, docker_bytes_max)).await
     }
 
@@ -152,7 +152,7 @@ impl Intake {
         let machines = self.identity.load_full();
         let [marks, docker] =
             [identity::MARKS, identity::DOCKER_MARKS].map(|name| self.journal.marks(name).into_iter());
-        machines.register().restore(machines.machines().iter().map(|machine| &**machine), marks, docker);
+        machines.register().restore(machines.machines().iter(), marks, docker);
     }
 
     /// The machines as they are known now.

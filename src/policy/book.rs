@@ -10,6 +10,7 @@ use wharfinger_formats::{Event, Field, Time};
 
 use super::allowance::{self, Allowance};
 use super::finding::TAKEN;
+use crate::facts::Facts;
 
 /// So many findings may be open for one rule. Beyond, the one that was seen last the longest ago is forgotten: it
 /// is told anew if it happens again.
@@ -55,14 +56,14 @@ pub(super) struct Open {
     /// What is kept of the event that was told: when it happened, by whichever clock judged it,
     pub(super) happened: Time,
     /// and where, and on what.
-    pub(super) cause: Vec<(Field, String)>,
+    pub(super) cause: Facts,
     /// What its rule asked for, if that is a list.
     pub(super) list: Option<String>,
 }
 
 impl Open {
     pub(super) fn new(id: String, now: Time) -> Open {
-        let (told_id, cause_id, cause) = (String::new(), String::new(), Vec::new());
+        let (told_id, cause_id, cause) = (String::new(), String::new(), Facts::default());
         Open {
             id,
             first: now,
@@ -85,12 +86,9 @@ impl Open {
         let list = unless.and_then(|unless| unless.told(cause));
         self.list = list.filter(|list| list.len() <= LIST_BYTES_MAX).map(str::to_owned);
         self.happened = allowance::time(cause).unwrap_or(self.last);
-        self.cause.clear();
-        for field in TAKEN.into_iter().chain([Field::EventClass, Field::Peer, Field::Reason]) {
-            if let Some(text) = cause.text(field) {
-                self.cause.push((field, text[..text.floor_char_boundary(VALUE_BYTES_MAX)].to_owned()));
-            }
-        }
+        let kept = TAKEN.into_iter().chain([Field::EventClass, Field::Peer, Field::Reason]);
+        let kept = kept.filter_map(|field| Some((field, cause.text(field)?)));
+        self.cause = kept.map(|(field, text)| (field, &text[..text.floor_char_boundary(VALUE_BYTES_MAX)])).collect();
     }
 
     /// The event that was told, as far as it is kept.
@@ -109,7 +107,7 @@ impl Open {
 
     pub(super) fn to_bytes(&self, rule: &str, machine: &str) -> Vec<u8> {
         let cause: Map<String, Value> =
-            self.cause.iter().map(|(field, text)| (field.name().to_owned(), text.as_str().into())).collect();
+            self.cause.iter().map(|(field, text)| (field.name().to_owned(), text.into())).collect();
         let entry = json!({
             "rule": rule, "machine": machine, "id": self.id, "first": self.first.0, "last": self.last.0,
             "count": self.count, "told": self.told.map(|told| told.0), "told_id": self.told_id,
@@ -145,9 +143,9 @@ impl Open {
 }
 
 /// An event with these facts.
-pub(super) fn event_of(facts: &[(Field, String)]) -> Event<'static> {
+pub(super) fn event_of(facts: &Facts) -> Event<'static> {
     let mut event = Event::new(b"");
-    facts.iter().for_each(|(field, text)| event.set(*field, text.as_str()));
+    facts.set_on(&mut event);
     event
 }
 
@@ -191,9 +189,9 @@ mod tests {
         let (rule, machine, read) = Open::from_bytes(&open.to_bytes("r", "m")).unwrap();
         assert_eq!((&*rule, &*machine), ("r", "m"));
         let sorted = |open: &Open| {
-            let mut open = open.clone();
-            open.cause.sort();
-            open
+            let mut cause: Vec<(Field, &str)> = open.cause.iter().collect();
+            cause.sort_unstable();
+            Open { cause: cause.into_iter().collect(), ..open.clone() }
         };
         assert_eq!(sorted(&read), sorted(&open));
         assert!(Open::from_bytes(b"{}").is_none());

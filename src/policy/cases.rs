@@ -11,6 +11,7 @@
 use wharfinger_formats::{Event, FORMATS, Field, Time};
 
 use crate::document::{Mistake, Node, Place, Text, Value, hint_for_name};
+use crate::facts::Facts;
 
 /// One test.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Case {
     pub name: String,
     pub place: Place,
     /// What is known of the machine.
-    pub machine: Vec<(Field, String)>,
+    pub machine: Facts,
     /// When it happens; else the time of the event.
     pub at: Option<Time>,
     /// How lines are read: a format, or `auto`.
@@ -108,7 +109,7 @@ fn case(node: &Node) -> Result<Case, Mistake> {
         let time = time.filter(|(text, (_, used))| *used == text.len()).map(|(_, (time, _))| time);
         time.ok_or_else(|| Mistake::new(node.place, "`at` is no time", "write `2026-11-21T09:00:00Z`"))
     });
-    let machine = value("machine").map_or_else(|| Ok(Vec::new()), machine)?;
+    let machine = value("machine").map_or_else(|| Ok(Facts::default()), machine)?;
     let events = match (value("event"), value("events")) {
         (Some(event), None) => vec![given(event)?],
         (None, Some(Node { value: Value::List(events), .. })) => events.iter().map(given).collect::<Result<_, _>>()?,
@@ -127,7 +128,7 @@ fn case(node: &Node) -> Result<Case, Mistake> {
     Ok(Case { name, place: node.place, machine, at: at.transpose()?, from, events, findings })
 }
 
-fn machine(node: &Node) -> Result<Vec<(Field, String)>, Mistake> {
+fn machine(node: &Node) -> Result<Facts, Mistake> {
     let fact = |(name, place, node): (&str, Place, &Node)| match (Field::from_name(name), node.text()) {
         (Some(field), Some(text)) => Ok((field, text.to_owned())),
         (Some(_), None) => Err(Mistake::new(place, format!("`{name}`: expected a text"), "write it in quotes")),

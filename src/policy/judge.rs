@@ -14,6 +14,7 @@ use super::book::{Book, Open, Page};
 use super::finding::{self, Finding, State};
 use super::stock::Standings;
 use super::{Answer, Ask, Policy, Rule, Verdict};
+use crate::facts::Facts;
 
 /// What names a machine in the book is cut at so many bytes.
 const MACHINE_BYTES_MAX: usize = 256;
@@ -203,7 +204,7 @@ impl Judge {
 
     /// What the clock has to tell: findings that happened in a quiet window that is over, and those whose cause is
     /// gone. `group_of` says to which group the machine with these facts belongs now.
-    pub fn due(&self, now: Time, group_of: impl Fn(&[(Field, String)]) -> Option<String>) -> Vec<Due> {
+    pub fn due(&self, now: Time, group_of: impl Fn(&Facts) -> Option<String>) -> Vec<Due> {
         let mut due = Vec::new();
         for (number, page) in self.book().pages.iter().enumerate() {
             for (machine, open) in page {
@@ -213,8 +214,7 @@ impl Judge {
                         (open.told, open.told_count) = (Some(now), open.count);
                     }
                     if let Some(group) = group_of(&open.cause) {
-                        open.cause.retain(|(field, _)| *field != Field::VmGroup);
-                        open.cause.push((Field::VmGroup, group));
+                        open.cause.set(Field::VmGroup, &group);
                     }
                     due.push(Due { rule: number, machine: machine.clone(), open, what });
                 }
@@ -231,7 +231,7 @@ impl Judge {
         number: usize,
         open: &Open,
         now: Time,
-        group_of: impl Fn(&[(Field, String)]) -> Option<String>,
+        group_of: impl Fn(&Facts) -> Option<String>,
     ) -> Option<What> {
         let by_clock = self.policy.rules.get(number).is_some_and(|rule| matches!(rule.asked, Ask::Clock(_)));
         match open.told {
@@ -252,7 +252,7 @@ impl Judge {
         number: usize,
         open: &Open,
         now: Time,
-        group_of: impl Fn(&[(Field, String)]) -> Option<String>,
+        group_of: impl Fn(&Facts) -> Option<String>,
     ) -> Option<String> {
         let Some(rule) = self.policy.rules.get(number) else {
             // A broken rule is mended by nothing that can be seen here.
@@ -416,8 +416,7 @@ mod tests {
         let judge = judge(FORBIDDEN);
         told(&judge, "a", 100).unwrap();
         told(&judge, "b", 100).unwrap();
-        let group_of =
-            |facts: &[(Field, String)]| facts.contains(&(Field::VmName, "a".to_owned())).then(|| "lab".to_owned());
+        let group_of = |facts: &Facts| (facts.get(Field::VmName) == Some("a")).then(|| "lab".to_owned());
         let due = judge.due(at(101), group_of);
         assert_eq!(due.len(), 1);
         let (finding, cause, _, mark) = judge.finding(&due[0]).unwrap();

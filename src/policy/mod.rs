@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use wharfinger_formats::{Event, Field, Time};
 
+use crate::facts::Facts;
 use crate::filter::Filter;
 use allowance::{Allowances, Glob};
 use index::Index;
@@ -136,9 +137,9 @@ impl Policy {
     }
 
     /// The group of a machine with these facts: the first that names it.
-    pub fn group_of(&self, facts: &[(Field, String)]) -> Option<&str> {
+    pub fn group_of(&self, facts: &Facts) -> Option<&str> {
         let mut machine = Event::new(b"");
-        facts.iter().for_each(|(field, value)| machine.set(*field, value.as_str()));
+        facts.set_on(&mut machine);
         let group = self.groups.iter().find(|group| group.has(&machine));
         let known = machine.text(Field::VmGroup).and_then(|name| self.by_name.get(name));
         let group = group.or_else(|| self.groups.get(*known?))?;

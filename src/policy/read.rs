@@ -326,19 +326,19 @@ mod tests {
     fn a_machine_belongs_to_the_first_group_that_names_it() {
         let policy = policy(
             "  groups:\n    lab: {vms: [\"lab-*\", \"421F245C*\"], docker: allowed}\n    \
-             cloud: {match: 'has(cloud) && vm.name != \"bastion\"'}\n    playground: {}\n    \
+             cloud: {match: 'has(cloud) && vm.name != \"bastion\"'}\n    \
+             tagged: {match: '\"use:db\" in vm.tags'}\n    playground: {}\n    \
              default: {docker: forbidden}\n",
         )
         .unwrap();
-        let group = |facts: &[(Field, &str)]| {
-            let facts: Vec<_> = facts.iter().map(|(field, text)| (*field, (*text).to_owned())).collect();
-            policy.group_of(&facts).map(str::to_owned)
-        };
+        let group = |facts: &[(Field, &str)]| policy.group_of(&facts.iter().copied().collect()).map(str::to_owned);
         assert_eq!(group(&[(Field::VmName, "LAB-3")]).as_deref(), Some("lab"));
         assert_eq!(group(&[(Field::VmUuid, "421f245c-7fa8-60fa-6af6-a46351ced0eb")]).as_deref(), Some("lab"));
         assert_eq!(group(&[(Field::VmName, "web"), (Field::Cloud, "aws")]).as_deref(), Some("cloud"));
         assert_eq!(group(&[(Field::VmName, "bastion"), (Field::Cloud, "aws")]), None);
         assert_eq!(group(&[(Field::VmName, "x"), (Field::VmGroup, "playground")]).as_deref(), Some("playground"));
+        let tags = (Field::VmTags, r#"["prod","use:db"]"#);
+        assert_eq!(group(&[(Field::VmName, "x"), tags]).as_deref(), Some("tagged"));
         assert_eq!(group(&[(Field::HostName, "lab-3")]), None, "a claimed name is no proof");
         let by_group = policy.rules.iter().filter(|rule| rule.unless.is_some()).count();
         assert_eq!(by_group, 1, "rules that nobody answers are left out");

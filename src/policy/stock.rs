@@ -5,12 +5,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use wharfinger_formats::{Field, Time};
+use wharfinger_formats::Time;
 
 use super::book::Open;
 use super::finding::State;
 use super::judge::finding_of;
 use super::{Ask, Clock, Judge, Rule};
+use crate::facts::Facts;
 
 /// What is open about each machine.
 pub type Standings = HashMap<Box<str>, Standing>;
@@ -57,7 +58,7 @@ pub struct Listed {
     /// The id of the event that made it.
     pub cause_id: String,
     /// What is kept of that event.
-    pub facts: Vec<(Field, String)>,
+    pub facts: Facts,
 }
 
 impl Judge {

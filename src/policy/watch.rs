@@ -11,6 +11,7 @@ use wharfinger_formats::{Event, Field, Time};
 
 use super::book::{self, OPEN_MAX, Open};
 use super::{Answer, Ask, Judge, Policy, Rule, finding};
+use crate::facts::Facts;
 
 /// What the clock asks about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +27,7 @@ pub enum Clock {
 pub struct Silence<'m> {
     /// What names it in the book.
     pub machine: &'m str,
-    pub facts: &'m [(Field, String)],
+    pub facts: &'m Facts,
     /// For how long it has said nothing while somebody listened.
     pub silent: Duration,
     /// When it said something last, if ever.
@@ -38,7 +39,7 @@ pub struct Silence<'m> {
 pub struct Sender<'m> {
     /// What names it in the book.
     pub machine: &'m str,
-    pub facts: Vec<(Field, String)>,
+    pub facts: Facts,
     /// When it said something last.
     pub last: Time,
     /// More to say of it.
@@ -48,25 +49,24 @@ pub struct Sender<'m> {
 /// How somebody stands to a rule.
 enum Standing {
     /// It is as the rule says: what is known of it, in words, and when.
-    Holds { facts: Vec<(Field, String)>, note: String, last: Time },
+    Holds { facts: Facts, note: String, last: Time },
     /// It is not, and why.
     Over(String),
 }
 
 impl Policy {
     /// After how long a silence of a machine with these facts is a finding; none: it need not speak.
-    fn silent_after(&self, facts: &[(Field, String)]) -> Option<Duration> {
-        let fact = |field| facts.iter().find(|(known, _)| *known == field).map(|(_, value)| value.as_str());
+    fn silent_after(&self, facts: &Facts) -> Option<Duration> {
         // A machine that is switched off or suspended has nothing to say.
-        if fact(Field::Power).is_some_and(|power| power != "on") {
+        if facts.get(Field::Power).is_some_and(|power| power != "on") {
             return None;
         }
-        let group = fact(Field::VmGroup).and_then(|name| self.groups.get(*self.by_name.get(name)?));
+        let group = facts.get(Field::VmGroup).and_then(|name| self.groups.get(*self.by_name.get(name)?));
         group.map_or(&self.default, |group| &group.allowances).silent_after
     }
 
     /// Whether a machine with these facts that has said nothing for so long should have spoken.
-    pub fn is_silent(&self, facts: &[(Field, String)], silent: Duration) -> bool {
+    pub fn is_silent(&self, facts: &Facts, silent: Duration) -> bool {
         self.silent_after(facts).is_some_and(|limit| silent >= limit)
     }
 }
@@ -85,7 +85,7 @@ impl Judge {
                         Some(last) => format!("the last word came at {}", rfc3339(last)),
                         None => "nothing ever came".to_owned(),
                     };
-                    Standing::Holds { facts: one.facts.to_vec(), note: since, last: now }
+                    Standing::Holds { facts: one.facts.clone(), note: since, last: now }
                 }
                 _ if !known.contains_key(one.machine) => continue,
                 Some(_) => Standing::Over("it speaks again".to_owned()),
@@ -101,7 +101,7 @@ impl Judge {
         &self,
         now: Time,
         senders: impl Iterator<Item = Sender<'m>>,
-        knows: impl Fn(&[(Field, String)]) -> bool,
+        knows: impl Fn(&Facts) -> bool,
         has_left: impl Fn(Time) -> bool,
     ) {
         let Some((number, rule)) = self.asked_by(Clock::Strangers) else { return };
@@ -170,7 +170,7 @@ impl Judge {
     }
 
     /// Why the policy does not mind.
-    fn not_judged(&self, rule: &Rule, facts: &[(Field, String)], now: Time) -> Option<String> {
+    fn not_judged(&self, rule: &Rule, facts: &Facts, now: Time) -> Option<String> {
         match self.policy().answer_again(rule, &book::event_of(facts), now) {
             Answer::Finding | Answer::OtherEvent => None,
             Answer::Excepted(reason) => Some(format!("it is excepted: {reason}")),
@@ -205,11 +205,11 @@ mod tests {
 
     /// Machines by name, group, power and minutes of silence; what is told of them then.
     fn look(judge: &Judge, now: i64, machines: &[(&str, &str, &str, u64)]) -> Vec<String> {
-        let facts: Vec<Vec<(Field, String)>> = machines
+        let facts: Vec<Facts> = machines
             .iter()
             .map(|(name, group, power, _)| {
                 let facts = [(Field::VmName, *name), (Field::VmGroup, *group), (Field::Power, *power)];
-                facts.into_iter().filter(|(_, value)| !value.is_empty()).map(|(f, v)| (f, v.to_owned())).collect()
+                facts.into_iter().collect()
             })
             .collect();
         let silence = |(facts, (name, .., minutes)): (_, &(&'static str, &str, &str, u64))| Silence {
@@ -220,7 +220,7 @@ mod tests {
         };
         let machines: Vec<_> =
             machines.iter().map(|(n, g, p, m)| (String::from(*n).leak() as &str, *g, *p, *m)).collect();
-        judge.look_at_silence(at(now), facts.iter().map(Vec::as_slice).zip(&machines).map(silence));
+        judge.look_at_silence(at(now), facts.iter().zip(&machines).map(silence));
         let mut told = Vec::new();
         for due in judge.due(at(now), |_| None) {
             let (finding, cause, ..) = judge.finding(&due).unwrap();
@@ -277,7 +277,7 @@ mod tests {
         let look = |now, senders: &[&str], known: bool| {
             let sender = |name: &&'static str| Sender {
                 machine: name,
-                facts: vec![(Field::Peer, (*name).to_owned())],
+                facts: [(Field::Peer, *name)].into_iter().collect(),
                 last: at(now),
                 note: "it calls itself `web`".to_owned(),
             };

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use serde_json::Value;
 use wharfinger::config::Config;
 use wharfinger::document::Language;
-use wharfinger::identity::{Entry, Local, Snapshot};
+use wharfinger::identity::{Entry, Facts, Local, Snapshot};
 use wharfinger::intake::{Intake, Origin, Tally, Trust};
 use wharfinger::journal::Journal;
 use wharfinger::policy::{Judge, MARKS};
@@ -53,7 +53,7 @@ impl Yard {
             ..Entry::default()
         };
         let entries: Vec<Entry> = machines.iter().map(entry).collect();
-        let group_of = |facts: &[_]| self.config.policy.group_of(facts).map(str::to_owned);
+        let group_of = |facts: &Facts| self.config.policy.group_of(facts).map(str::to_owned);
         let now = self.identity.load().renewed(&Local::default(), &entries, &group_of);
         self.identity.store(Arc::new(now));
     }

@@ -77,7 +77,8 @@ fn a_vcenter_says_which_machine_it_is() {
     assert!(text(&changed, "msg").contains("40 added: 40 machines are known"), "{changed:#}");
 
     // What the simulator says of itself is what stands in events, found by name and by UUID in either order.
-    for (number, machine) in (1..).zip(machines.iter().take(5)) {
+    let tagged = machines.iter().filter(|machine| text(machine, "name") == "DC0_H0_VM1");
+    for (number, machine) in (1..).zip(tagged.chain(&machines).take(5)) {
         let by = if number % 2 == 0 { text(machine, "name").to_owned() } else { swapped(text(machine, "uuid")) };
         let event = event_of(&gateway, &out, &by, number);
         assert_eq!(text(&event, "vm.name"), text(machine, "name"), "{by}: {event:#}");
@@ -86,6 +87,8 @@ fn a_vcenter_says_which_machine_it_is() {
         assert_eq!(text(&event, "vm.instance_uuid"), text(machine, "instance"));
         assert_eq!(text(&event, "vm.group"), format!("/{}", text(machine, "parent")));
         assert_eq!((text(&event, "power"), text(&event, "vm.evidence")), ("on", "relayed"));
+        let tags = (text(machine, "name") == "DC0_H0_VM1").then(|| serde_json::json!(["use:db", "use:prod"]));
+        assert_eq!(event.get("vm.tags"), tags.as_ref(), "{event:#}");
         assert!(!text(&event, "vcenter.uuid").is_empty());
     }
 

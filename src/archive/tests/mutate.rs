@@ -5,7 +5,7 @@
 //! must come out.
 
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::memory::Memory;
 use super::super::seal::Data;
@@ -170,11 +170,18 @@ fn forge(base: &Base, store: &mut Memory, random: &mut fastrand::Rng) {
     store.0.insert(object, stored);
 }
 
+/// For how long this thread has worked: whoever else works on the machine costs it nothing.
+fn worked() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+}
+
 fn checked(base: &Base, store: &Memory, seed: u64) -> Report {
-    let start = Instant::now();
+    let start = worked();
     let report = verify(store, &base.question, &mut |_, _, _| {}).unwrap();
     let proof = prove(store, base.event.0, &base.event.1);
-    assert!(start.elapsed() < TIME_MAX, "seed {seed}: {:?}", start.elapsed());
+    let work = worked() - start;
+    assert!(work < TIME_MAX, "seed {seed}: {work:?}");
     // Whatever it was made from, it shows what was sealed or nothing.
     if let Ok(Some(proof)) = proof
         && proof.check(&base.question.key).is_ok()
