@@ -212,4 +212,32 @@ mod tests {
         assert!(ask("/nonexistent/virsh").await.contains("no such file"), "{}", ask("/nonexistent/virsh").await);
         assert!(ask("false").await.contains("exit status: 1"));
     }
+
+    #[tokio::test]
+    async fn of_half_an_answer_nothing_is_taken() {
+        const BIOS: &str = "421f245c-7fa8-60fa-6af6-a46351ced0eb";
+        let dir = tempfile::tempdir().unwrap();
+        let virsh = dir.path().join("virsh");
+        let ask = async |script: &str| {
+            std::fs::write(&virsh, format!("#!/bin/sh\ncase \"$5\" in\n{script}\nesac\n")).unwrap();
+            std::fs::set_permissions(&virsh, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            let options = Options { virsh: virsh.to_string_lossy().into_owned(), ..Options::default() };
+            match Virsh(options).ask().await.map_err(|error| error.to_string()) {
+                Ok(Told::Machines(inventory)) => Ok(inventory.entries.len()),
+                Ok(Told::ThisMachine(_)) => unreachable!("it knows many"),
+                Err(error) => Err(error),
+            }
+        };
+        let other = BIOS.replace("eb", "ec");
+        let domain = format!("<domain><name>web</name><uuid>{BIOS}</uuid></domain>");
+        let paused = "'list --state-paused'*) ;;";
+        let half = format!("'list --all'*) echo {BIOS} {other} ;; {paused} *) echo '{domain}' ;;");
+        assert_eq!(ask(&half).await, Err("of 2 domains it describes 1".to_owned()));
+        // One that has gone meanwhile is no half of an answer.
+        let gone = half.replace(
+            &format!("echo {BIOS} {other}"),
+            &format!("[ -e $0.asked ] || echo {other}; echo {BIOS}; touch $0.asked"),
+        );
+        assert_eq!(ask(&gone).await, Ok(1));
+    }
 }

@@ -36,6 +36,12 @@ impl Answer {
         Answer { status, headers: String::new(), body: body.to_owned() }
     }
 
+    /// The same, and more behind it.
+    pub(super) fn behind(mut self, more: &str) -> Answer {
+        self.body.push_str(more);
+        self
+    }
+
     pub(super) fn with(mut self, name: &str, value: &str) -> Answer {
         self.headers.push_str(&format!("{name}: {value}\r\n"));
         self

@@ -172,3 +172,12 @@ fn a_password_goes_over_tls_alone() {
         assert_eq!(options(url.to_owned(), "p").check().is_empty(), is_good, "{url}");
     }
 }
+
+/// Each answer alone is small enough.
+#[tokio::test]
+async fn all_pages_together_are_bounded() {
+    let padding = format!("<!--{}-->", "x".repeat(700 << 10));
+    let server = stub::serve(move |request| answer(request).behind(&padding)).await;
+    let error = options(server.url(), "p&ss").open().unwrap().ask().await.unwrap_err().to_string();
+    assert_eq!(error, "Login: it answers more than 1048576 bytes");
+}
