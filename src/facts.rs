@@ -25,25 +25,10 @@ impl Facts {
         self.iter().find(|(known, _)| *known == field).map(|(_, value)| value)
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Sets one, in place of what it was.
+    /// Sets one, in place of what it was; an empty value takes it away.
     pub fn set(&mut self, field: Field, value: &str) {
         let others = self.iter().filter(|(known, _)| *known != field);
         *self = others.chain(std::iter::once((field, value))).collect();
-    }
-
-    /// Adds what is not known yet.
-    pub fn add(&mut self, field: Field, value: &str) {
-        if self.get(field).is_none() {
-            self.set(field, value);
-        }
-    }
-
-    pub fn remove(&mut self, field: Field) {
-        self.set(field, "");
     }
 
     /// Sets all of them on an event.
@@ -129,12 +114,20 @@ mod tests {
         assert_eq!(facts.iter().map(|(field, _)| field).collect::<Vec<_>>(), [Field::VmName, Field::Peer]);
         assert_eq!((facts.get(Field::VmName), facts.get(Field::Power)), (Some("web"), None));
         assert_eq!(facts.get(Field::Peer).map(str::len), Some(VALUE_BYTES_MAX));
-        facts.add(Field::VmName, "db");
-        facts.add(Field::VmGroup, "lab");
+        facts.set(Field::VmGroup, "lab");
         facts.set(Field::VmName, "db");
-        facts.remove(Field::Peer);
+        facts.set(Field::Peer, "");
         assert_eq!(facts.iter().collect::<Vec<_>>(), [(Field::VmGroup, "lab"), (Field::VmName, "db")]);
         assert_eq!(format!("{facts:?}"), r#"{"vm.group": "lab", "vm.name": "db"}"#);
+    }
+
+    #[test]
+    fn tags_are_a_list_on_events() {
+        let facts: Facts = [(Field::VmName, "web"), (Field::VmTags, r#"["use:db"]"#)].into_iter().collect();
+        let mut event = Event::new(b"");
+        facts.set_on(&mut event);
+        assert_eq!(event.get(Field::VmName), Some(Value::Str("web")));
+        assert_eq!(event.get(Field::VmTags), Some(Value::Json(r#"["use:db"]"#)));
     }
 
     #[test]

@@ -32,6 +32,7 @@ usage: wharfinger-bench throughput|latency|idle|backlog|ingest [options] TARGET.
   --events N      throughput, backlog, crash: events to send (2,000,000; crash: 5,000)
   --connections N throughput, backlog, ingest: sender connections (4)
   --sinks N       throughput: sinks that all get everything (1)
+  --machines N    an inventory of so many machines, and a policy of 54 rules (0: neither)
   --rate N        latency, ingest: events a second (5,000; ingest: as fast as it goes)
   --seconds N     latency, ingest with a rate: how long (10)
   --batch N       ingest: events a request (100)
@@ -53,6 +54,7 @@ struct Options {
     seconds: u64,
     batch: u64,
     sinks: usize,
+    machines: u64,
     restart: bool,
     journal_gib: u64,
     idle: Duration,
@@ -91,6 +93,7 @@ fn options() -> Result<Options> {
         seconds: 10,
         batch: 100,
         sinks: 1,
+        machines: 0,
         restart: false,
         journal_gib: 4,
         idle: Duration::from_secs(3),
@@ -107,6 +110,7 @@ fn options() -> Result<Options> {
             "--rate" => (options.rate, options.steady) = (number()?, true),
             "--batch" => options.batch = number()?,
             "--sinks" => options.sinks = number()? as usize,
+            "--machines" => options.machines = number()?,
             "--restart" => options.restart = true,
             "--journal" => options.journal_gib = number()?,
             "--seconds" => options.seconds = number()?,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -189,11 +189,40 @@ fn wharfinger(site: &Site, options: &Options, sinks: &[SocketAddr]) -> Result<Co
         config
             .push_str(&format!("  out{number}: {{type: syslog, mode: tcp, address: \"{sink}\", format: {format}}}\n"));
     }
+    if options.machines > 0 {
+        config.push_str(&policy(dir, options.machines)?);
+    }
     let path = dir.join("wharfinger.yaml");
     fs::write(&path, config)?;
     let mut command = pinned(&options.gateway);
     command.args(["run", "--config"]).arg(path);
     Ok(command)
+}
+
+/// Machines in two groups, the shipped rules, and 42 more for other classes and fields. The sender is the machine that
+/// the gateway runs on.
+fn policy(dir: &Path, machines: u64) -> Result<String> {
+    let mut list = "name,uuid,addresses\n".to_owned();
+    for number in 0..machines {
+        let [_, a, b, c] = u32::try_from(number)?.to_be_bytes();
+        list.push_str(&format!("vm-{number},421f245c-7fa8-60fa-6af6-{number:012x},10.{a}.{b}.{c}\n"));
+    }
+    fs::write(dir.join("machines.csv"), list)?;
+    let mut policy = format!(
+        "identity: {{inventory: [{}]}}\npolicy:\n  groups:\n    lab: {{vms: [\"lab-*\"], docker: allowed}}\n    prod: \
+         {{vms: [\"vm-*\"], docker: forbidden, registries: [\"registry.example\"], privileged: forbidden, exec: \
+         forbidden, users: [root], working_hours: [\"00:00-24:00\"], silent_after: 1h}}\n  rules:\n",
+        dir.join("machines.csv").display()
+    );
+    for number in 0..42 {
+        let when = match number % 3 {
+            0 => format!("event_class == \"audit.type_{number}\" && severity > 3"),
+            1 => format!("event_class.startsWith(\"wazuh.\") && rule.level > {number}"),
+            _ => format!("user.name == \"user-{number}\" && outcome == \"failure\""),
+        };
+        policy.push_str(&format!("    own_{number}: {{when: '{when}', why: x}}\n"));
+    }
+    Ok(policy)
 }
 
 /// As fast as it goes.

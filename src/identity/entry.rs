@@ -318,9 +318,11 @@ mod tests {
             name: "ü".repeat(10_000),
             host_names: vec!["x".repeat(10_000); 1_000],
             addresses: vec!["192.0.2.7".parse().unwrap(); 1_000],
+            tags: vec!["x".repeat(1000); 1000],
             ..Entry::default()
         };
         entry.bound();
+        assert_eq!(entry.tags.concat().len(), TAGS_BYTES_MAX);
         assert_eq!(
             (entry.name.len(), entry.host_names.len(), entry.addresses.len()),
             (TEXT_BYTES_MAX, LIST_MAX, LIST_MAX)

@@ -162,6 +162,15 @@ fn the_guests_swapped_uuid_finds_the_inventorys_machine() {
     assert_eq!(name_of(snapshot.resolve(relayed("00000001-0002-0003-6af6-a46351ced0eb"))), None);
 }
 
+#[test]
+fn of_this_machine_nobody_expects_anything_unless_it_is_listed() {
+    let local = |hostname: &str| Local { hostname: hostname.to_owned(), ..Local::default() };
+    for (hostname, machines) in [("gateway", 2), ("WEB", 1)] {
+        let snapshot = Snapshot::new(&local(hostname), &[entry("web", "", "")]);
+        assert_eq!((snapshot.machines().len(), snapshot.listed().len()), (machines, 1), "{hostname}");
+    }
+}
+
 /// Whoever is root on a machine can let its tools report any name and address.
 #[test]
 fn what_a_guest_says_of_itself_takes_nothing_from_another() {
