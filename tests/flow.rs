@@ -7,8 +7,12 @@ mod accounting;
 mod drive;
 #[path = "flow/hec_acks.rs"]
 mod hec_acks;
+#[path = "flow/http.rs"]
+mod http;
 #[path = "flow/policy.rs"]
 mod policy;
+#[path = "flow/recipes.rs"]
+mod recipes;
 #[path = "flow/relp.rs"]
 mod relp;
 #[cfg(feature = "s3")]

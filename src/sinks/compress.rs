@@ -16,6 +16,15 @@ pub enum Compression {
     Zstd,
 }
 
+/// How requests are compressed (`Content-Encoding`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Compress {
+    #[default]
+    Gzip,
+    None,
+}
+
 /// zstd's own fast level: seven times smaller. Level 3 saves a sixth of that for a fifth more time, and no level
 /// above is worth its time: the table is in docs/performance.md.
 const ZSTD_LEVEL: i32 = 1;

@@ -13,6 +13,7 @@ mod emitter;
 mod event_id;
 mod feed;
 pub mod file;
+pub mod http;
 mod loss;
 mod missing;
 pub mod quarantine;
@@ -25,6 +26,9 @@ pub mod splunk_hec;
 mod stats;
 pub mod stdout;
 pub mod syslog;
+mod template;
+mod turns;
+mod web;
 
 use std::time::Duration;
 
@@ -172,6 +176,7 @@ pub trait Sink: Send {
 pub const SINKS: &[Kind<dyn SinkConfig>] = &[
     archive::KIND,
     file::KIND,
+    http::KIND,
     #[cfg(feature = "s3")]
     s3::KIND,
     splunk_hec::KIND,

@@ -9,17 +9,13 @@ mod collector;
 mod config;
 mod envelope;
 
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use futures_util::future::join_all;
-use reqwest::{Client, redirect};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 use wharfinger_formats::Event;
 
@@ -27,11 +23,13 @@ use self::acks::{Acks, PENDING_MAX, Question};
 use self::answer::{Verdict, is_ack_disabled, judge, why_not};
 use self::collector::{Access, Collector, NoReply};
 use self::envelope::Envelope;
+use super::compress::{Compress, Compression};
+use super::turns::Turns;
+use super::web::Web;
 use super::{Limits, Lost, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::part::{Kind, PartContext, Problem, SetupError};
-use crate::tls::ClientTls;
 
-pub use self::config::{Ack, Compress, SplunkHecConfig};
+pub use self::config::{Ack, SplunkHecConfig};
 
 /// The row of this sink.
 pub const KIND: Kind<dyn SinkConfig> = Kind {
@@ -45,9 +43,6 @@ pub const KIND: Kind<dyn SinkConfig> = Kind {
 const SMALLEST_REQUEST: usize = 16 * 1024;
 /// How often collectors are asked what they have indexed.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a collector that failed is left out while there are others; twice as long each time.
-const LEFT_OUT: Duration = Duration::from_secs(10);
-const LEFT_OUT_MAX: Duration = Duration::from_secs(300);
 
 impl SinkConfig for SplunkHecConfig {
     fn check(&self) -> Vec<Problem> {
@@ -60,22 +55,11 @@ impl SinkConfig for SplunkHecConfig {
             urls.push(url.map_err(|cause| SetupError::new(format!("cannot use `{option}`"), cause))?);
         }
         let needs_tls = urls.iter().any(|url| url.scheme() == "https");
-        let tls = if needs_tls { self.tls.client_config()? } else { ClientTls::trusting_nobody()? };
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls)
-            .user_agent(concat!("wharfinger/", env!("CARGO_PKG_VERSION")))
-            .redirect(redirect::Policy::none())
-            .tcp_nodelay(true)
-            .tcp_keepalive(Duration::from_secs(60))
-            .no_gzip()
-            .connect_timeout(Duration::from_secs(10))
-            .timeout(self.timeout.get())
-            .build();
-        let client = client.map_err(|error| SetupError::new("cannot make an HTTP client", error))?;
+        let web = Web::new(needs_tls.then(|| self.tls.clone()), self.timeout.get())?;
         let acks = Acks::new(urls.len(), self.ack_timeout.get());
         let peers = Arc::new(Peers {
             name: context.name.clone(),
-            access: Access { client, token: self.token.clone(), authorization: Mutex::new(None) },
+            access: Access { web, token: self.token.clone(), authorization: Mutex::new(None) },
             collectors: urls.into_iter().map(Collector::new).collect(),
             acks: acks.map_err(|error| SetupError::new("no random numbers for a channel", error))?,
         });
@@ -83,10 +67,9 @@ impl SinkConfig for SplunkHecConfig {
         Ok(Box::new(SplunkHec {
             envelope: Envelope::new(self.format, &context.hostname, source, &self.sourcetype, index),
             bytes_max: self.max_bytes.as_usize(),
-            left_out: vec![None; peers.collectors.len()],
+            turns: Turns::new(&context.name, peers.collectors.len()),
             knows_acks: vec![false; peers.collectors.len()],
             liar: None,
-            next: 0,
             peers,
             asking: None,
             config: self.clone(),
@@ -109,14 +92,11 @@ struct SplunkHec {
     config: SplunkHecConfig,
     envelope: Envelope,
     peers: Arc<Peers>,
-    /// Until when a collector is left out because it failed, and how long that was.
-    left_out: Vec<Option<(Instant, Duration)>>,
+    turns: Turns,
     /// With `ack: on`: that the collector acknowledges is known.
     knows_acks: Vec<bool>,
     /// With `ack: on`: one that says so and gave no number. What it has taken is sent again once, not for ever.
     liar: Option<String>,
-    /// The collector whose turn it is.
-    next: usize,
     /// Begun with the first number that was given.
     asking: Option<AbortOnDropHandle<()>>,
     /// Lowered when the peer finds requests too large.
@@ -129,12 +109,10 @@ struct SplunkHec {
 impl SplunkHec {
     /// The body, compressed if wanted. The memory of the request is kept when it was compressed.
     fn body(&mut self) -> std::io::Result<Bytes> {
-        if self.config.compression == Compress::None {
-            return Ok(std::mem::take(&mut self.request).into());
+        match self.config.compression {
+            Compress::None => Ok(std::mem::take(&mut self.request).into()),
+            Compress::Gzip => Ok(Compression::Gzip.compress(&self.request)?.into()),
         }
-        let mut encoder = GzEncoder::new(Vec::with_capacity(self.request.len() / 4), Compression::fast());
-        encoder.write_all(&self.request)?;
-        Ok(encoder.finish()?.into())
     }
 
     /// The request to the collector whose turn it is, or the next one that takes it.
@@ -147,8 +125,8 @@ impl SplunkHec {
             }
         };
         let mut outcome = Outcome::Retry { after: None, reason: "there is no collector".to_owned() };
-        for _ in 0..self.left_out.len() {
-            let at = self.turn();
+        for _ in 0..self.turns.count() {
+            let at = self.turns.take_turn();
             outcome = match self.send_to(at, body.clone()).await {
                 Verdict::Outcome(outcome) => outcome,
                 Verdict::Accepted { number, outcome } => self.accepted(at, number, outcome),
@@ -164,44 +142,14 @@ impl SplunkHec {
                 }
             };
             let (Outcome::Retry { reason, .. } | Outcome::Fatal { reason }) = &outcome else {
-                self.stands(at);
+                self.turns.stands(at, || self.peers.collectors[at].name());
                 return outcome;
             };
-            if !self.leave_out(at, reason) {
+            if !self.turns.leave_out(at, || self.peers.collectors[at].name(), reason) {
                 break;
             }
         }
         outcome
-    }
-
-    /// The next collector that is not left out, or else the one that has been for longest.
-    fn turn(&mut self) -> usize {
-        let (count, now) = (self.left_out.len(), Instant::now());
-        let turns = || (0..count).map(|step| (self.next + step) % count);
-        let stands = turns().find(|at| self.left_out[*at].is_none_or(|(until, _)| until <= now));
-        let at = stands.or_else(|| turns().min_by_key(|at| self.left_out[*at])).unwrap_or(0);
-        self.next = (at + 1) % count;
-        at
-    }
-
-    fn stands(&mut self, at: usize) {
-        if self.left_out[at].take().is_some() {
-            tracing::info!(sink = self.peers.name, collector = self.peers.collectors[at].name(), "a collector is back");
-        }
-    }
-
-    /// True if there is another collector to try.
-    fn leave_out(&mut self, at: usize, reason: &str) -> bool {
-        let now = Instant::now();
-        if self.left_out.len() == 1 {
-            return false;
-        }
-        let wait = self.left_out[at].map_or(LEFT_OUT, |(_, wait)| (wait * 2).min(LEFT_OUT_MAX));
-        if self.left_out[at].replace((now + wait, wait)).is_none() {
-            let collector = self.peers.collectors[at].name();
-            tracing::warn!(sink = self.peers.name, collector, reason, "a collector fails and is left out");
-        }
-        self.left_out.iter().any(|left_out| left_out.is_none_or(|(until, _)| until <= now))
     }
 
     async fn send_to(&mut self, at: usize, body: Bytes) -> Verdict {
@@ -334,11 +282,7 @@ impl Sink for SplunkHec {
         self.peers.acks.in_doubt().map_err(|(at, lost)| {
             self.peers.collectors[at].forget_cookies();
             let reason = format!("{} {}", self.peers.collectors[at].name(), lost.0);
-            if self.left_out.len() > 1 {
-                // What takes and does not index is worse than what does not take.
-                let wait = self.config.ack_timeout.get();
-                self.left_out[at] = Some((Instant::now() + wait, LEFT_OUT));
-            }
+            self.turns.leave_out_for(at, self.config.ack_timeout.get());
             Lost(reason)
         })
     }

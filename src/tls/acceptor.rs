@@ -4,20 +4,14 @@
 //!
 //! Invariant: files that cannot be used never replace what is in force, and say so once.
 
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use rustls::server::ServerConnection;
 use tokio_rustls::TlsAcceptor;
 
-use super::TlsServer;
 use super::peer::{fingerprint, names};
+use super::{TlsServer, Watch};
 use crate::part::SetupError;
-
-/// The files are looked at no more often.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What performs the handshakes of a listener.
 #[derive(Clone)]
@@ -30,13 +24,9 @@ struct Listener {
 
 struct Current {
     acceptor: TlsAcceptor,
-    /// What the files were when they were last looked at, whether they could be used or not.
-    seen: Vec<Stamp>,
-    looked: Instant,
+    /// The files, whether they could be used or not.
+    watch: Watch,
 }
-
-/// Device, file, size and time of the last change: another file, or other contents.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl Acceptor {
     /// Handshakes for a listener with these options.
@@ -44,11 +34,10 @@ impl Acceptor {
     /// # Errors
     /// A file cannot be read, holds nothing of use, or the key is not the certificate's.
     pub fn new(tls: &TlsServer) -> Result<Self, SetupError> {
-        // First the stamps: what changes while it is read is read again.
         let tls = tls.clone();
-        let seen = stamps(&tls);
+        let watch = Watch::new(tls.files().map(|(_, path)| path.clone()).collect());
         let acceptor = TlsAcceptor::from(Arc::new(tls.settings()?));
-        let current = Mutex::new(Current { acceptor, seen, looked: Instant::now() });
+        let current = Mutex::new(Current { acceptor, watch });
         Ok(Acceptor(Arc::new(Listener { tls, current })))
     }
 
@@ -56,19 +45,14 @@ impl Acceptor {
     pub fn current(&self) -> TlsAcceptor {
         let Listener { tls, current } = &*self.0;
         let mut current = current.lock().unwrap_or_else(PoisonError::into_inner);
-        if current.looked.elapsed() >= LOOK_EVERY {
-            current.looked = Instant::now();
-            let seen = stamps(tls);
-            if seen != current.seen {
-                match tls.settings() {
-                    Ok(settings) => {
-                        current.acceptor = TlsAcceptor::from(Arc::new(settings));
-                        tracing::info!(certificate = %tls.certificate.display(), "TLS files read again");
-                    }
-                    // Of certificate and key one may be new already: the other is still to come.
-                    Err(error) => tracing::warn!(%error, "new TLS files cannot be used; the old ones stay in force"),
+        if current.watch.has_changed() {
+            match tls.settings() {
+                Ok(settings) => {
+                    current.acceptor = TlsAcceptor::from(Arc::new(settings));
+                    tracing::info!(certificate = %tls.certificate.display(), "TLS files read again");
                 }
-                current.seen = seen;
+                // Of certificate and key one may be new already: the other is still to come.
+                Err(error) => tracing::warn!(%error, "new TLS files cannot be used; the old ones stay in force"),
             }
         }
         current.acceptor.clone()
@@ -96,9 +80,4 @@ impl Acceptor {
             names.join(", ")
         ))
     }
-}
-
-fn stamps(tls: &TlsServer) -> Vec<Stamp> {
-    let stamp = |file: Metadata| (file.dev(), file.ino(), file.size(), file.mtime(), file.mtime_nsec());
-    tls.files().map(|(_, path)| path.metadata().ok().map(stamp)).collect()
 }

@@ -37,9 +37,8 @@ pub struct ClientTls {
 impl ClientTls {
     /// What is wrong with it on this machine.
     pub fn problems(&self) -> Vec<Problem> {
-        let files = [("tls.ca", &self.ca), ("tls.certificate", &self.certificate), ("tls.key", &self.key)].into_iter();
         let mut problems: Vec<Problem> =
-            files.filter_map(|(option, path)| Problem::for_file(option, path.as_deref()?)).collect();
+            self.files().filter_map(|(option, path)| Problem::for_file(option, path)).collect();
         let problem =
             |option, message: &str, hint: &str| Problem { option, message: message.to_owned(), hint: hint.to_owned() };
         match (&self.certificate, &self.key) {
@@ -61,6 +60,12 @@ impl ClientTls {
             problems.push(problem("tls", &error.to_string(), "the files hold PEM text: `-----BEGIN CERTIFICATE-----`"));
         }
         problems
+    }
+
+    /// The files by their options.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let files = [("tls.ca", &self.ca), ("tls.certificate", &self.certificate), ("tls.key", &self.key)];
+        files.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)))
     }
 
     /// Client settings from the files as they are now: TLS 1.2 and 1.3.

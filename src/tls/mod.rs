@@ -6,6 +6,7 @@ mod acceptor;
 mod client;
 mod peer;
 mod server;
+mod watch;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub use acceptor::Acceptor;
 pub use client::ClientTls;
 pub use peer::peer_name;
 pub use server::TlsServer;
+pub use watch::Watch;
 
 use crate::part::SetupError;
 

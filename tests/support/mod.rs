@@ -11,6 +11,7 @@ pub mod lines;
 pub mod pki;
 pub mod process;
 pub mod scripted;
+pub mod web_server;
 
 use std::path::{Path, PathBuf};
 

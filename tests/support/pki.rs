@@ -10,6 +10,7 @@ pub struct Pki {
     pub authority: PathBuf,
     pub server: Identity,
     pub client: Identity,
+    issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 /// A certificate and its key.
@@ -29,23 +30,33 @@ impl Pki {
         let key = KeyPair::generate().expect("generate key");
         let authority = CertifiedIssuer::self_signed(params, key).expect("sign authority");
 
-        let issue = |name: &str, subject_names: &[&str], usage: ExtendedKeyUsagePurpose| {
-            let names: Vec<String> = subject_names.iter().map(|&name| name.to_owned()).collect();
-            let mut params = CertificateParams::new(names).expect("subject names");
-            params.distinguished_name.push(DnType::CommonName, subject_names[0]);
-            params.extended_key_usages = vec![usage];
-            let key = KeyPair::generate().expect("generate key");
-            let certificate = params.signed_by(&key, &authority).expect("sign certificate");
-            Identity {
-                certificate: write(folder, &format!("{name}.pem"), &certificate.pem()),
-                key: write(folder, &format!("{name}.key"), &key.serialize_pem()),
-            }
-        };
         Pki {
             authority: write(folder, "authority.pem", &authority.pem()),
-            server: issue("server", &["localhost", "127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth),
-            client: issue("client", &[CLIENT_NAME], ExtendedKeyUsagePurpose::ClientAuth),
+            server: issue(folder, &authority, "server", &["localhost", "127.0.0.1"]),
+            client: issue(folder, &authority, "client", &[CLIENT_NAME]),
+            issuer: authority,
         }
+    }
+
+    /// The client's next certificate and key, in another folder.
+    pub fn renew_client(&self, folder: &Path) -> Identity {
+        issue(folder, &self.issuer, "client", &[CLIENT_NAME])
+    }
+}
+
+fn issue(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>, name: &str, subject_names: &[&str]) -> Identity {
+    let names: Vec<String> = subject_names.iter().map(|&name| name.to_owned()).collect();
+    let mut params = CertificateParams::new(names).expect("subject names");
+    params.distinguished_name.push(DnType::CommonName, subject_names[0]);
+    params.extended_key_usages = vec![match name {
+        "server" => ExtendedKeyUsagePurpose::ServerAuth,
+        _ => ExtendedKeyUsagePurpose::ClientAuth,
+    }];
+    let key = KeyPair::generate().expect("generate key");
+    let certificate = params.signed_by(&key, issuer).expect("sign certificate");
+    Identity {
+        certificate: write(folder, &format!("{name}.pem"), &certificate.pem()),
+        key: write(folder, &format!("{name}.key"), &key.serialize_pem()),
     }
 }
 

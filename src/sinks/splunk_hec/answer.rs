@@ -9,11 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::sinks::Outcome;
+use crate::sinks::web::{Says, visible};
 
 /// The pause after "queue approaching capacity" (codes 24 and 25).
 const CROWDED_PAUSE: Duration = Duration::from_secs(1);
-/// So much of a strange body is quoted.
-const QUOTED_CHARS: usize = 120;
 
 /// The JSON body of an answer.
 #[derive(Debug, Default, Deserialize)]
@@ -57,29 +56,29 @@ pub(super) fn judge(status: u16, after: Option<Duration>, body: &[u8]) -> Verdic
         _ => format!("HTTP {status} without a HEC code: `{}`", visible(body)),
     };
     let (which, number) = answer.map_or((None, None), |answer| (answer.invalid_event_number, answer.ack_id));
-    Verdict::Outcome(match (status, code) {
-        (200..=299, Some(0)) => return Verdict::Accepted { number, outcome: Outcome::Delivered },
+    Verdict::Outcome(match (Says::of(status), code) {
+        (Says::Taken, Some(0)) => return Verdict::Accepted { number, outcome: Outcome::Delivered },
         // Accepted; the indexing queue or the channel's acknowledgements are nearly full.
-        (200..=299, Some(24 | 25)) => {
+        (Says::Taken, Some(24 | 25)) => {
             let outcome = Outcome::Crowded { pause: after.unwrap_or(CROWDED_PAUSE) };
             return Verdict::Accepted { number, outcome };
         }
         // Token required, invalid authorization, token disabled, invalid token.
-        (401 | 403, _) | (400, Some(21 | 22)) => return Verdict::TokenRefused(Outcome::Fatal { reason }),
-        // "Too large" may be one event: halving finds it.
-        (413, _) => return Verdict::TooLarge(Outcome::Reject { which: None, reason }),
+        (Says::WrongCredentials, _) | (Says::WrongEvents, Some(21 | 22)) => {
+            return Verdict::TokenRefused(Outcome::Fatal { reason });
+        }
+        (Says::TooLarge, _) => return Verdict::TooLarge(Outcome::Reject { which: None, reason }),
         // Invalid data format, event field required or blank, incorrect index, bad indexed fields.
-        (400, Some(6 | 7 | 12 | 13 | 15)) => Outcome::Reject { which, reason },
+        (Says::WrongEvents, Some(6 | 7 | 12 | 13 | 15)) => Outcome::Reject { which, reason },
         // "No data", although there was: something on the way lost the body.
-        (400, Some(5)) => Outcome::Retry { after, reason },
+        (Says::WrongEvents, Some(5)) => Outcome::Retry { after, reason },
         // Channel missing or invalid, acknowledgement disabled, query string authorization: settings.
-        (400, Some(10 | 11 | 14 | 16)) => Outcome::Fatal { reason },
+        (Says::WrongEvents, Some(10 | 11 | 14 | 16)) => Outcome::Fatal { reason },
         // A code of a later Splunk: it refuses what was sent.
-        (400, Some(_)) => Outcome::Reject { which, reason },
-        // Not HEC's words: a wrong port or proxy. Nothing is refused by something that is no HEC.
-        (300..=399 | 400 | 404 | 405 | 415, _) => Outcome::Fatal { reason },
-        // 408, 429, 5xx, and whatever is no answer to the question.
-        _ => Outcome::Retry { after, reason },
+        (Says::WrongEvents, Some(_)) => Outcome::Reject { which, reason },
+        // Not HEC's words: nothing is refused by something that is no HEC.
+        (Says::WrongAddress | Says::WrongEvents, _) => Outcome::Fatal { reason },
+        (Says::NotNow | Says::Taken, _) => Outcome::Retry { after, reason },
     })
 }
 
@@ -99,20 +98,10 @@ pub(super) fn is_ack_disabled(body: &[u8]) -> bool {
     serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.code == Some(14))
 }
 
-/// Retry-After in seconds; a date is left to the backoff.
-pub(super) fn retry_after(value: &str) -> Option<Duration> {
-    value.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The start of a text from outside, without what could change how a terminal shows it.
-fn visible(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text);
-    text.chars().take(QUOTED_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sinks::web::retry_after;
 
     fn shape(verdict: Verdict) -> &'static str {
         match verdict {

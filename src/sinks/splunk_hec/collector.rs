@@ -4,20 +4,18 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::Url;
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, SET_COOKIE,
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, SET_COOKIE,
 };
-use reqwest::{Client, Response, Url};
 
 use super::acks::Question;
-use super::answer::{acknowledged, retry_after};
+use super::answer::acknowledged;
 use crate::part::{Secret, describe_http};
+use crate::sinks::web::{Reply, Web};
 
-/// So much of an answer is read.
-const ANSWER_BYTES: usize = 64 * 1024;
 /// No more cookies than that; a balancer needs one or two.
 const COOKIES_MAX: usize = 8;
 const COOKIE_BYTES_MAX: usize = 4096;
@@ -33,18 +31,10 @@ pub(super) struct Collector {
 /// What all collectors share.
 #[derive(Debug)]
 pub(super) struct Access {
-    pub(super) client: Client,
+    pub(super) web: Web,
     pub(super) token: Secret,
     /// `Splunk <token>`; absent until it is needed, and again after the token was refused.
     pub(super) authorization: Mutex<Option<HeaderValue>>,
-}
-
-/// The start of an answer.
-#[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: u16,
-    pub(super) after: Option<Duration>,
-    pub(super) body: Vec<u8>,
 }
 
 /// Why there is no answer.
@@ -117,7 +107,7 @@ impl Collector {
         is_gzip: bool,
         body: Bytes,
     ) -> Result<Reply, NoReply> {
-        let mut request = access.client.post(url.clone()).header(CONTENT_TYPE, "application/json");
+        let mut request = access.web.client().post(url.clone()).header(CONTENT_TYPE, "application/json");
         request = request.header(AUTHORIZATION, access.authorization().map_err(NoReply::Token)?);
         if let Some(channel) = channel {
             request = request.header(CHANNEL, channel);
@@ -130,10 +120,7 @@ impl Collector {
         }
         let response = request.body(body).send().await.map_err(|error| NoReply::Peer(describe_http(&error)))?;
         self.keep_cookies(response.headers());
-        let status = response.status().as_u16();
-        let after = response.headers().get(RETRY_AFTER).and_then(|value| retry_after(value.to_str().ok()?));
-        let body = read_start(response).await.map_err(|error| NoReply::Peer(describe_http(&error)))?;
-        Ok(Reply { status, after, body })
+        Reply::read(response).await.map_err(|error| NoReply::Peer(describe_http(&error)))
     }
 
     /// Cookies of the answers so far: what RFC 6265 §5.4 has of them for one host and as long as we run.
@@ -169,19 +156,6 @@ fn ack_url(url: &Url) -> Url {
     let mut ack = url.clone();
     ack.set_path(&format!("{base}/ack"));
     ack
-}
-
-/// The start of the body; the rest is not waited for.
-async fn read_start(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
-    let mut body = Vec::new();
-    while let Some(part) = response.chunk().await? {
-        let room = ANSWER_BYTES - body.len();
-        body.extend_from_slice(&part[..part.len().min(room)]);
-        if body.len() == ANSWER_BYTES {
-            break;
-        }
-    }
-    Ok(body)
 }
 
 #[cfg(test)]

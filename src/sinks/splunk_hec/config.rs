@@ -7,6 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::part::{ByteSize, Interval, Problem, Secret};
+use crate::sinks::compress::Compress;
 use crate::sinks::emitter::Emitter;
 use crate::tls::ClientTls;
 
@@ -71,15 +72,6 @@ pub enum Ack {
     Auto,
     On,
     Off,
-}
-
-/// How requests are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Compress {
-    #[default]
-    Gzip,
-    None,
 }
 
 const fn ack_timeout() -> Interval {
