@@ -5,6 +5,8 @@
 mod accounting;
 #[path = "flow/drive.rs"]
 mod drive;
+#[path = "flow/failover.rs"]
+mod failover;
 #[path = "flow/hec_acks.rs"]
 mod hec_acks;
 #[path = "flow/http.rs"]

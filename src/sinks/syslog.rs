@@ -8,8 +8,10 @@
 mod connection;
 mod header;
 mod relp;
+mod targets;
 mod window;
 
+use std::future::ready;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -18,9 +20,10 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use wharfinger_formats::Event;
 
-use self::connection::{Connection, OpenError, State, Target};
+use self::connection::{Connection, State, Target};
 use self::header::Header;
 use self::relp::RelpSink;
+use self::targets::Targets;
 use self::window::Window;
 use super::emitter::Emitter;
 use super::{Limits, Lost, Outcome, Push, Refused, Sink, SinkConfig};
@@ -42,6 +45,10 @@ pub struct SyslogConfig {
     /// Where the receiver listens: `siem.example:6514`. The port is 6514 with TLS, 2514 with RELP, and else
     /// 514, unless it is written.
     pub address: String,
+    /// More receivers, in order of preference: the first that can be reached gets everything, until one before it
+    /// is back. One that failed is left out for 10 seconds, then for twice as long each time up to 5 minutes.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// How records get there. With `relp` the receiver answers each (rsyslog's `imrelp`): framing and resend
     /// window are for `tcp`.
     #[serde(default)]
@@ -144,6 +151,8 @@ const fn datagram_max() -> ByteSize {
 
 /// Bytes of one request.
 const REQUEST_BYTES: usize = 256 * 1024;
+/// How long a receiver that is left for another one may take to read what it was sent.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 impl SyslogConfig {
     fn transport(&self) -> Transport {
@@ -154,13 +163,16 @@ impl SyslogConfig {
         }
     }
 
-    fn target(&self) -> Result<Target, String> {
+    /// Every receiver, with the option that names it.
+    fn targets(&self) -> impl Iterator<Item = (&'static str, Result<Target, String>)> {
         let port = match (self.mode, self.transport()) {
             (Mode::Relp, _) => 2514,
             (_, Transport::Tls) => 6514,
             (_, Transport::Tcp | Transport::Udp) => 514,
         };
-        Target::parse(&self.address, self.transport(), port)
+        let more = self.addresses.iter().map(|address| ("addresses", address));
+        let all = std::iter::once(("address", &self.address)).chain(more);
+        all.map(move |(option, address)| (option, Target::parse(address, self.transport(), port)))
     }
 
     fn framing(&self) -> Framing {
@@ -172,11 +184,15 @@ impl SyslogConfig {
 impl SinkConfig for SyslogConfig {
     fn check(&self) -> Vec<Problem> {
         let mut problems = self.tls.as_ref().map(ClientTls::problems).unwrap_or_default();
-        if let Err(message) = self.target() {
+        for (option, target) in self.targets() {
+            let hint = || "write a host name or IP address and a port: `siem.example:6514`".to_owned();
+            problems.extend(target.err().map(|message| Problem { option, message, hint: hint() }));
+        }
+        if !self.addresses.is_empty() && self.mode == Mode::Udp {
             problems.push(Problem {
-                option: "address",
-                message,
-                hint: "write a host name or IP address and a port: `siem.example:6514`".to_owned(),
+                option: "addresses",
+                message: "nobody knows whether a datagram arrived, so none tells that a receiver fails".to_owned(),
+                hint: "write `mode: tcp` or `mode: relp`, or a sink for each receiver".to_owned(),
             });
         }
         if self.tls.is_some() && self.mode == Mode::Udp {
@@ -190,26 +206,30 @@ impl SinkConfig for SyslogConfig {
     }
 
     fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError> {
-        let target =
-            self.target().map_err(|cause| SetupError::new(format!("cannot send to `{}`", self.address), cause))?;
+        let mut targets = Vec::new();
+        for (option, target) in self.targets() {
+            targets.push(target.map_err(|cause| SetupError::new(format!("cannot use `{option}`"), cause))?);
+        }
         let tls = self.tls.clone().unwrap_or_default();
         if self.transport() == Transport::Tls {
             tls.client_config()?;
-            tls.name_of(&target.host)?;
+            for target in &targets {
+                tls.name_of(&target.host)?;
+            }
         }
+        let targets = Targets::new(&context.name, targets, tls);
         // A record that is a syslog frame already has its header.
         let header = if self.format.name() == "rfc5424" { Header::None } else { self.header };
         if self.mode == Mode::Relp {
             let hostname = context.hostname.clone();
-            return Ok(Box::new(RelpSink::new(self.clone(), header, hostname, target, tls)));
+            return Ok(Box::new(RelpSink::new(self.clone(), header, hostname, targets)));
         }
         Ok(Box::new(Syslog {
             config: self.clone(),
             framing: self.framing(),
             header,
             hostname: context.hostname.clone(),
-            target,
-            tls,
+            targets,
             connection: None,
             window: Window::new(self.resend_window.as_usize(), self.resend_age.get()),
             lost: None,
@@ -225,8 +245,7 @@ struct Syslog {
     framing: Framing,
     header: Header,
     hostname: String,
-    target: Target,
-    tls: ClientTls,
+    targets: Targets,
     connection: Option<Connection>,
     window: Window,
     /// Why what was in the window is lost, until `drive` has asked.
@@ -240,7 +259,7 @@ struct Syslog {
 
 impl Syslog {
     fn is_udp(&self) -> bool {
-        self.target.transport == Transport::Udp
+        self.config.mode == Mode::Udp
     }
 
     /// Adds a datagram; cuts or refuses it when it is too long.
@@ -291,7 +310,7 @@ impl Syslog {
     /// The connection is gone, and with it what is in the window.
     fn broke(&mut self, reason: String) {
         if !self.window.is_empty() {
-            self.lost = Some(format!("{}: {reason}", self.target));
+            self.lost = Some(format!("{}: {reason}", self.targets.current()));
         }
         self.window.clear();
     }
@@ -302,17 +321,56 @@ impl Syslog {
         if let Some(reason) = self.lost.clone() {
             return Err(Outcome::Retry { after: None, reason });
         }
+        if let Some(at) = self.targets.better().filter(|_| self.connection.is_some()) {
+            self.go_back(at).await?;
+        }
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        let retry = |reason| Err(Outcome::Retry { after: None, reason });
-        match timeout(self.config.connect_timeout.get(), Connection::open(&self.target, &self.tls, &self.config)).await
-        {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(OpenError::Setup(error))) => Err(Outcome::Fatal { reason: error.to_string() }),
-            Ok(Err(OpenError::Peer(error))) => retry(format!("cannot reach {}: {error}", self.target)),
-            Err(_) => retry(format!("{} does not answer within {}", self.target, self.config.connect_timeout)),
+        loop {
+            let at = self.targets.next();
+            match self.targets.connect(at, &self.config, |connection| ready(Ok(connection))).await {
+                Ok(connection) => {
+                    self.targets.move_to(at);
+                    return Ok(connection);
+                }
+                Err(outcome) => {
+                    if !self.targets.leave_out(at, why(&outcome)) {
+                        return Err(outcome);
+                    }
+                }
+            }
         }
+    }
+
+    /// Back to a preferred receiver, if it can be reached. What the one before may not have is sent again there.
+    async fn go_back(&mut self, at: usize) -> Result<(), Outcome> {
+        let connection = match self.targets.connect(at, &self.config, |connection| ready(Ok(connection))).await {
+            Ok(connection) => connection,
+            Err(outcome) => {
+                self.targets.leave_out(at, why(&outcome));
+                return Ok(());
+            }
+        };
+        if let Some(before) = self.connection.replace(connection) {
+            match timeout(CLOSE_MAX, before.close()).await {
+                Ok(true) => self.window.clear(),
+                _ => self.broke("it did not say that it has everything when it was left".to_owned()),
+            }
+        }
+        self.targets.move_to(at);
+        match self.lost.clone() {
+            Some(reason) => Err(Outcome::Retry { after: Some(Duration::ZERO), reason }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Why something was not delivered.
+fn why(outcome: &Outcome) -> &str {
+    match outcome {
+        Outcome::Retry { reason, .. } | Outcome::Fatal { reason } | Outcome::Reject { reason, .. } => reason,
+        Outcome::Delivered | Outcome::Crowded { .. } => "",
     }
 }
 
@@ -348,7 +406,9 @@ impl Sink for Syslog {
                     }
                     Err(error) => {
                         self.broke(error.to_string());
-                        Outcome::Retry { after: None, reason: format!("{} broke off: {error}", self.target) }
+                        let reason = format!("{} broke off: {error}", self.targets.current());
+                        self.targets.leave_out_current(&reason);
+                        Outcome::Retry { after: None, reason }
                     }
                 }
             }
@@ -386,13 +446,12 @@ mod tests {
 
     fn sink(yaml: &str) -> Syslog {
         let config: SyslogConfig = serde_json::from_str(yaml).unwrap();
-        let target = config.target().unwrap();
+        let targets = config.targets().map(|(_, target)| target.unwrap()).collect();
         Syslog {
             framing: config.framing(),
             header: config.header,
             hostname: "gateway".to_owned(),
-            target,
-            tls: ClientTls::default(),
+            targets: Targets::new("siem", targets, ClientTls::default()),
             connection: None,
             window: Window::new(1, Duration::ZERO),
             lost: None,

@@ -20,10 +20,10 @@ use wharfinger_formats::frame::Frame;
 use wharfinger_formats::frame::relp::{self, Relp, RelpFramer, next_txnr};
 
 use super::SyslogConfig;
-use super::connection::{Connection, OpenError, Stream, Target};
+use super::connection::{Connection, Stream};
 use super::header::Header;
+use super::targets::{Begun, Targets};
 use crate::sinks::{Limits, Outcome, Push, Refused, Sink};
-use crate::tls::ClientTls;
 
 /// Records sent ahead of their answers. The answers to them take 20 bytes each.
 const WINDOW: usize = 1_000;
@@ -41,8 +41,7 @@ pub(super) struct RelpSink {
     config: SyslogConfig,
     header: Header,
     hostname: String,
-    target: Target,
-    tls: ClientTls,
+    targets: Targets,
     session: Option<Session>,
     /// Records, one after the other, and where each ends.
     request: Vec<u8>,
@@ -72,13 +71,12 @@ struct Broken {
 }
 
 impl RelpSink {
-    pub(super) fn new(config: SyslogConfig, header: Header, hostname: String, target: Target, tls: ClientTls) -> Self {
+    pub(super) fn new(config: SyslogConfig, header: Header, hostname: String, targets: Targets) -> Self {
         RelpSink {
             config,
             header,
             hostname,
-            target,
-            tls,
+            targets,
             session: None,
             request: Vec::new(),
             ends: Vec::new(),
@@ -90,7 +88,7 @@ impl RelpSink {
 
     /// What becomes of a request at which the session has ended.
     fn broken(&mut self, broken: &Broken) -> Outcome {
-        let reason = format!("{} broke off: {}", self.target, broken.error);
+        let reason = format!("{} broke off: {}", self.targets.current(), broken.error);
         self.alone = if self.ends.len() == 1 { self.alone + 1 } else { 0 };
         self.events_max = broken.answered.max(1);
         if self.alone >= ALONE_MAX && self.has_answered {
@@ -98,46 +96,68 @@ impl RelpSink {
             (self.alone, self.has_answered) = (0, false);
             return Outcome::Reject { which: Some(0), reason };
         }
+        if self.alone >= ALONE_MAX {
+            // It takes nothing at all: perhaps another one does.
+            self.targets.leave_out_current(&reason);
+        }
         Outcome::Retry { after: None, reason }
     }
 
-    /// The session; a new one where there is none, or the receiver has closed it meanwhile.
+    /// The session; a new one where there is none, the receiver has closed it meanwhile, or a preferred one is back.
     async fn session(&mut self) -> Result<Session, Outcome> {
-        if let Some(mut session) = self.session.take()
-            && session.stands()
-        {
-            return Ok(session);
+        let mut standing = self.session.take();
+        if standing.as_mut().is_some_and(|session| !session.stands()) {
+            standing = None;
         }
-        let retry = |reason| Outcome::Retry { after: None, reason };
-        let open = async {
-            let connection = Connection::open(&self.target, &self.tls, &self.config).await?;
-            let Connection::Stream(stream) = connection else {
-                return Err(OpenError::Peer(io::ErrorKind::Unsupported.into()));
+        loop {
+            let at = match (&standing, self.targets.better()) {
+                (Some(_), Some(at)) => at,
+                (Some(_), None) => break,
+                (None, _) => self.targets.next(),
             };
-            Ok(Session::open(stream).await?)
-        };
-        match timeout(self.config.connect_timeout.get(), open).await {
-            Ok(Ok(Ok(session))) => Ok(session),
-            Ok(Ok(Err(answer))) => {
-                Err(Outcome::Fatal { reason: format!("{} opens no RELP session: `{answer}`", self.target) })
+            match self.targets.connect(at, &self.config, Session::open).await {
+                Ok(session) => {
+                    if let Some(before) = standing.replace(session) {
+                        before.close().await;
+                    }
+                    self.targets.move_to(at);
+                }
+                Err(outcome) => {
+                    if !self.targets.leave_out(at, super::why(&outcome)) && standing.is_none() {
+                        return Err(outcome);
+                    }
+                }
             }
-            Ok(Err(OpenError::Setup(error))) => Err(Outcome::Fatal { reason: error.to_string() }),
-            Ok(Err(OpenError::Peer(error))) => Err(retry(format!("cannot reach {}: {error}", self.target))),
-            Err(_) => Err(retry(format!("{} does not answer within {}", self.target, self.config.connect_timeout))),
         }
+        standing.ok_or_else(|| Outcome::Retry { after: None, reason: "there is no receiver".to_owned() })
     }
 }
 
 impl Session {
     /// Says what we are; the receiver answers with what it is, or why not.
-    async fn open(stream: Stream) -> io::Result<Result<Session, String>> {
+    async fn open(connection: Connection) -> Result<Session, Begun> {
+        let Connection::Stream(stream) = connection else {
+            return Err(io::Error::from(io::ErrorKind::Unsupported).into());
+        };
         let mut session = Session { stream, framer: RelpFramer::new(ANSWER_BYTES), heard: Vec::new(), txnr: 1 };
         let mut frame = Vec::new();
         session.write("open", OFFERS.as_bytes(), &mut frame);
         session.stream.write_all(&frame).await?;
         session.stream.flush().await?;
         let answer = session.hear().await?.1;
-        Ok(if is_ok(&answer) { Ok(session) } else { Err(answer) })
+        if is_ok(&answer) { Ok(session) } else { Err(Begun::Refused(format!("opens no RELP session: `{answer}`"))) }
+    }
+
+    /// Says goodbye, for the receiver's sake: everything delivered was answered.
+    async fn close(mut self) {
+        let mut frame = Vec::new();
+        self.write("close", b"", &mut frame);
+        let goodbye = async {
+            let _ = self.stream.write_all(&frame).await;
+            let _ = self.hear().await;
+            let _ = self.stream.shutdown().await;
+        };
+        let _ = timeout(super::CLOSE_MAX, goodbye).await;
     }
 
     fn write(&mut self, command: &str, data: &[u8], out: &mut Vec<u8>) {
@@ -282,14 +302,9 @@ impl Sink for RelpSink {
         self.ends.clear();
     }
 
-    /// Everything delivered was answered; the goodbye is for the receiver's sake.
     async fn close(&mut self) -> bool {
-        if let Some(mut session) = self.session.take() {
-            let mut frame = Vec::new();
-            session.write("close", b"", &mut frame);
-            let _ = session.stream.write_all(&frame).await;
-            let _ = session.hear().await;
-            let _ = session.stream.shutdown().await;
+        if let Some(session) = self.session.take() {
+            session.close().await;
         }
         true
     }
