@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::options::Reading;
+use super::proxy::{self, Proxied};
 use super::throttle::Throttle;
 use crate::intake::Origin;
 use crate::part::SetupError;
@@ -34,11 +35,13 @@ pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 
-/// How many connections may be open at once.
-#[derive(Debug, Clone, Copy)]
+/// How many connections may be open at once, and who may hand on those of others.
+#[derive(Debug, Clone)]
 pub(super) struct Limits {
     pub(super) connections_max: usize,
     pub(super) per_address_max: usize,
+    /// Every connection begins with a header of the PROXY protocol.
+    pub(super) proxied: Option<Proxied>,
 }
 
 /// A connection that is ready to be read.
@@ -84,17 +87,34 @@ where
     F: Future<Output = Result<(), SetupError>> + Send + 'static,
 {
     let listener = TcpListener::from_std(listener).map_err(|error| SetupError::new("cannot accept", error))?;
-    let mut open = Open { limits, tasks: JoinSet::new(), by_address: HashMap::new() };
+    let Limits { connections_max, per_address_max, proxied } = limits;
+    let seats = Seats { per_address_max, taken: Arc::default() };
+    let mut tasks: JoinSet<Result<(), SetupError>> = JoinSet::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => break,
-            Some(ended) = open.tasks.join_next() => open.forget(ended)?,
+            Some(ended) = tasks.join_next() => outcome(ended)?,
             accepted = listener.accept() => match accepted {
                 Ok((stream, from)) => {
                     let address = from.ip().to_canonical();
-                    if open.admit(address) {
-                        let (tls, work) = (tls.clone(), work.clone());
-                        open.tasks.spawn(async move { (address, connect(stream, address, tls, work).await) });
+                    if tasks.len() >= connections_max {
+                        complain(&REFUSED, address, &"too many connections are open");
+                        continue;
+                    }
+                    // A balancer has the connections of many; whose this one is stands in its header.
+                    let seat = if proxied.is_some() { None } else { seats.take(address) };
+                    if seat.is_some() || proxied.is_some() {
+                        let (tls, work, seats, proxied) = (tls.clone(), work.clone(), seats.clone(), proxied.clone());
+                        tasks.spawn(async move {
+                            let mut stream = stream;
+                            let Some((address, _seat)) = (match (seat, proxied) {
+                                (Some(seat), _) => Some((address, seat)),
+                                (None, proxied) => behind(&mut stream, address, proxied.as_ref(), &seats).await,
+                            }) else {
+                                return Ok(());
+                            };
+                            connect(stream, address, tls, work).await
+                        });
                     }
                 }
                 Err(error) => {
@@ -105,8 +125,8 @@ where
         }
     }
     drop(listener);
-    while let Some(ended) = open.tasks.join_next().await {
-        open.forget(ended)?;
+    while let Some(ended) = tasks.join_next().await {
+        outcome(ended)?;
     }
     Ok(())
 }
@@ -134,39 +154,69 @@ where
     .await
 }
 
-/// The connections of one listener.
-struct Open {
-    limits: Limits,
-    tasks: JoinSet<(IpAddr, Result<(), SetupError>)>,
-    by_address: HashMap<IpAddr, usize>,
+/// How many connections each address has open.
+#[derive(Clone)]
+struct Seats {
+    per_address_max: usize,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
 }
 
-impl Open {
-    /// Whether one more connection of that address may be open; counts it if so.
-    fn admit(&mut self, address: IpAddr) -> bool {
-        if self.tasks.len() >= self.limits.connections_max {
-            complain(&REFUSED, address, &"too many connections are open");
-            return false;
-        }
-        let count = self.by_address.entry(address).or_insert(0);
-        if *count >= self.limits.per_address_max {
-            complain(&REFUSED, address, &"too many connections of this address are open");
-            return false;
-        }
-        *count += 1;
-        true
-    }
+/// One connection of an address, until it is dropped.
+struct Seat {
+    address: IpAddr,
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
 
-    fn forget(&mut self, ended: Result<(IpAddr, Result<(), SetupError>), JoinError>) -> Result<(), SetupError> {
-        outcome(ended.map(|(address, ended)| {
-            if let Some(count) = self.by_address.get_mut(&address) {
-                *count -= 1;
-                if *count == 0 {
-                    self.by_address.remove(&address);
-                }
+impl Seats {
+    /// A seat for one more connection of that address, if there is one.
+    fn take(&self, address: IpAddr) -> Option<Seat> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = taken.get(&address).copied().unwrap_or_default();
+        if count >= self.per_address_max {
+            complain(&REFUSED, address, &"too many connections of this address are open");
+            return None;
+        }
+        taken.insert(address, count + 1);
+        Some(Seat { address, taken: Arc::clone(&self.taken) })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.address);
             }
-            ended
-        }))
+        }
+    }
+}
+
+/// Whose connection it is that a proxy hands on, and his seat.
+async fn behind(
+    stream: &mut TcpStream,
+    proxy: IpAddr,
+    proxied: Option<&Proxied>,
+    seats: &Seats,
+) -> Option<(IpAddr, Seat)> {
+    if !proxied.is_some_and(|proxied| proxied.trusts(proxy)) {
+        complain(&REFUSED, proxy, &"it is not in `proxy_trusted`");
+        return None;
+    }
+    match tokio::time::timeout(HANDSHAKE_MAX, proxy::read(stream)).await {
+        Ok(Ok(carried)) => {
+            let address = carried.unwrap_or(proxy);
+            Some((address, seats.take(address)?))
+        }
+        Ok(Err(error)) => {
+            complain(&REFUSED, proxy, &error);
+            None
+        }
+        Err(_) => {
+            complain(&REFUSED, proxy, &format_args!("no PROXY header within {} s", HANDSHAKE_MAX.as_secs()));
+            None
+        }
     }
 }
 

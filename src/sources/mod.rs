@@ -16,6 +16,7 @@ mod inflate;
 mod journald;
 mod lines;
 mod options;
+mod proxy;
 mod ring;
 mod stdin;
 mod syslog;

@@ -10,6 +10,7 @@ mod gelf;
 mod hec;
 mod inspect;
 mod logs;
+mod proxy;
 mod relp;
 mod snapshot;
 mod streams;
@@ -127,6 +128,15 @@ impl Yard {
             }
         }
         self.waiting.drain(..count).collect()
+    }
+
+    /// Whether something has been appended that was not taken yet.
+    async fn has_events(&mut self) -> bool {
+        let mut chunk = Chunk::new();
+        if self.cursor.try_read(&mut chunk, 1 << 20).await.unwrap() {
+            self.waiting.extend(chunk.records().map(|record| seen(record.position.0, record.payload)));
+        }
+        !self.waiting.is_empty()
     }
 
     /// The raw text of the next events.

@@ -20,6 +20,7 @@ use self::handshake::SharedKey;
 use self::stream::Shared;
 use super::accept::{self, Limits};
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
+use super::proxy::{Network, Proxied};
 use super::{Source, SourceConfig, unix};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, Secret, SetupError, Transport};
@@ -61,6 +62,13 @@ struct Config {
     /// Connections that may be open at once from one address. Default: 1000.
     #[serde(default = "connection_limit_per_address")]
     connection_limit_per_address: usize,
+    /// Whether connections come through a balancer or relay that says whose they are, in a header of the PROXY
+    /// protocol (version 1 or 2): each must begin with one. Default: false.
+    #[serde(default)]
+    proxy_protocol: bool,
+    /// Who may send such headers: addresses or networks. A connection of anybody else is refused. Default: nobody.
+    #[serde(default)]
+    proxy_trusted: Vec<Network>,
     /// Whose machine the events are about: `local` or `peer` (the other end of the connection). Default: peer, for
     /// a socket file local.
     identity: Option<Trust>,
@@ -96,6 +104,13 @@ impl SourceConfig for Config {
             (None, Some(_)) if self.tls.is_some() => {
                 problem("tls", "there is no TLS on a socket file", "leave `tls` out, or use `address`");
             }
+            (None, Some(_)) if self.proxy_protocol => {
+                problem(
+                    "proxy_protocol",
+                    "nobody hands on connections of a socket file",
+                    "leave it out, or use `address`",
+                );
+            }
             _ => {}
         }
         if self.max_length.get() == 0 {
@@ -105,6 +120,7 @@ impl SourceConfig for Config {
             problem("max_message_bytes", "a message is as long as an event", "write `max_message_bytes: 8MiB`");
         }
         problems.extend(self.tls.iter().flat_map(TlsServer::check));
+        problems.extend(Proxied::problem(self.proxy_protocol, &self.proxy_trusted));
         problems.extend(self.shared_key.iter().filter_map(|key| key.problem("shared_key")));
         if self.tls.is_none() {
             problems.extend(self.address.and_then(|address| plaintext_problem(address, self.allow_plaintext)));
@@ -140,6 +156,7 @@ impl SourceConfig for Config {
             limits: Limits {
                 connections_max: self.connection_limit,
                 per_address_max: self.connection_limit_per_address,
+                proxied: Proxied::new(self.proxy_protocol, &self.proxy_trusted),
             },
         }))
     }

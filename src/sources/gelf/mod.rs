@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use self::datagram::Messages;
 use super::accept::{self, Limits};
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
+use super::proxy::{Network, Proxied};
 use super::{Source, SourceConfig, udp};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
@@ -51,6 +52,13 @@ struct Config {
     /// For `tcp`: connections that may be open at once from one address. Default: 2000.
     #[serde(default = "connection_limit_per_address")]
     connection_limit_per_address: usize,
+    /// Whether connections come through a balancer or relay that says whose they are, in a header of the PROXY
+    /// protocol (version 1 or 2): each must begin with one. Default: false.
+    #[serde(default)]
+    proxy_protocol: bool,
+    /// Who may send such headers: addresses or networks. A connection of anybody else is refused. Default: nobody.
+    #[serde(default)]
+    proxy_trusted: Vec<Network>,
     /// For `udp`: what the kernel holds while the gateway is busy; `net.core.rmem_max` may limit
     /// it. Default: 8MiB.
     #[serde(default = "receive_buffer_bytes")]
@@ -100,10 +108,14 @@ impl SourceConfig for Config {
         if self.tls.is_some() && self.mode == Mode::Udp {
             problem("tls", "`tls` has no meaning for this mode", "use `mode: tcp`");
         }
+        if self.proxy_protocol && self.mode == Mode::Udp {
+            problem("proxy_protocol", "`proxy_protocol` has no meaning for this mode", "use `mode: tcp`");
+        }
         if self.max_length.get() == 0 {
             problem("max_length", "no message is that short", "write `max_length: 256KiB`");
         }
         problems.extend(self.tls.iter().flat_map(TlsServer::check));
+        problems.extend(Proxied::problem(self.proxy_protocol, &self.proxy_trusted));
         if self.tls.is_none() {
             problems.extend(plaintext_problem(self.address, self.allow_plaintext));
         }
@@ -133,6 +145,7 @@ impl SourceConfig for Config {
             limits: Limits {
                 connections_max: self.connection_limit,
                 per_address_max: self.connection_limit_per_address,
+                proxied: Proxied::new(self.proxy_protocol, &self.proxy_trusted),
             },
         }))
     }

@@ -34,6 +34,7 @@ use self::body::Bodies;
 use self::channels::{Channel, Channels};
 use super::accept::{self, Accepted, Limits};
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
+use super::proxy::{Network, Proxied};
 use super::weight::Weight;
 use super::{Source, SourceConfig, journal_failed};
 use crate::intake::{AppendError, Frames, Intake, Origin, Trust};
@@ -79,6 +80,13 @@ struct Config {
     /// Connections that may be open at once from one address. Default: 200.
     #[serde(default = "connection_limit_per_address")]
     connection_limit_per_address: usize,
+    /// Whether connections come through a balancer or relay that says whose they are, in a header of the PROXY
+    /// protocol (version 1 or 2): each must begin with one. Default: false.
+    #[serde(default)]
+    proxy_protocol: bool,
+    /// Who may send such headers: addresses or networks. A connection of anybody else is refused. Default: nobody.
+    #[serde(default)]
+    proxy_trusted: Vec<Network>,
     /// Format of raw lines; events say themselves what they are. Default: auto.
     #[serde(default)]
     format: FormatName,
@@ -115,6 +123,7 @@ impl SourceConfig for Config {
     fn check(&self) -> Vec<Problem> {
         let mut problems: Vec<_> = self.token.problem("token").into_iter().collect();
         problems.extend(self.tls.iter().flat_map(TlsServer::check));
+        problems.extend(Proxied::problem(self.proxy_protocol, &self.proxy_trusted));
         if self.tls.is_none() {
             problems.extend(plaintext_problem(self.address, self.allow_plaintext));
         }
@@ -139,6 +148,7 @@ impl SourceConfig for Config {
             limits: Limits {
                 connections_max: self.connection_limit,
                 per_address_max: self.connection_limit_per_address,
+                proxied: Proxied::new(self.proxy_protocol, &self.proxy_trusted),
             },
             shared: Arc::new(Shared {
                 doorkeeper: Doorkeeper::new(&token),

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, Limits};
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
+use super::proxy::{Network, Proxied};
 use super::{Source, SourceConfig, udp, unix};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
@@ -56,6 +57,13 @@ struct Config {
     /// Connections that may be open at once from one address. Default: 2000.
     #[serde(default = "connection_limit_per_address")]
     connection_limit_per_address: usize,
+    /// Whether connections come through a balancer or relay that says whose they are, in a header of the PROXY
+    /// protocol (version 1 or 2): each must begin with one. Default: false.
+    #[serde(default)]
+    proxy_protocol: bool,
+    /// Who may send such headers: addresses or networks. A connection of anybody else is refused. Default: nobody.
+    #[serde(default)]
+    proxy_trusted: Vec<Network>,
     /// For `udp`: what the kernel holds while the gateway is busy; `net.core.rmem_max` may limit
     /// it. Default: 8MiB.
     #[serde(default = "receive_buffer_bytes")]
@@ -142,10 +150,18 @@ impl SourceConfig for Config {
         if self.tls.is_some() && !matches!(self.mode, Mode::Tcp | Mode::Relp) {
             problem("tls", "`tls` has no meaning for this mode", "use `mode: tcp` or `mode: relp`");
         }
+        if self.proxy_protocol && !matches!(self.mode, Mode::Tcp | Mode::Relp) {
+            problem(
+                "proxy_protocol",
+                "`proxy_protocol` has no meaning for this mode",
+                "use `mode: tcp` or `mode: relp`",
+            );
+        }
         if self.max_length.get() == 0 {
             problem("max_length", "no message is that short", "write `max_length: 256KiB`");
         }
         problems.extend(self.tls.iter().flat_map(TlsServer::check));
+        problems.extend(Proxied::problem(self.proxy_protocol, &self.proxy_trusted));
         if network && self.tls.is_none() {
             problems.extend(self.address.and_then(|address| plaintext_problem(address, self.allow_plaintext)));
         }
@@ -172,6 +188,7 @@ impl SourceConfig for Config {
             limits: Limits {
                 connections_max: self.connection_limit,
                 per_address_max: self.connection_limit_per_address,
+                proxied: Proxied::new(self.proxy_protocol, &self.proxy_trusted),
             },
         }))
     }
@@ -265,6 +282,12 @@ mod tests {
         let tls = r#""tls": {"crt_file": "/no/crt", "key_file": "/no/key"}"#;
         check(&format!(r#"{{"mode": "tcp", "address": "0.0.0.0:514", {tls}}}"#), &["tls.certificate", "tls.key"]);
         check(r#"{"mode": "udp", "address": "127.0.0.1:514", "max_length": 0}"#, &["max_length"]);
+        let proxy = r#""proxy_protocol": true"#;
+        check(&format!(r#"{{"mode": "tcp", "address": "127.0.0.1:514", {proxy}}}"#), &["proxy_trusted"]);
+        let proxy = r#""proxy_protocol": true, "proxy_trusted": ["10.0.0.0/8", "::1"]"#;
+        check(&format!(r#"{{"mode": "tcp", "address": "127.0.0.1:514", {proxy}}}"#), &[]);
+        check(&format!(r#"{{"mode": "udp", "address": "127.0.0.1:514", {proxy}}}"#), &["proxy_protocol"]);
+        check(r#"{"mode": "tcp", "address": "127.0.0.1:514", "proxy_trusted": ["::1"]}"#, &["proxy_protocol"]);
         assert!(serde_json::from_str::<Config>(r#"{"mode": "tcp", "adress": "127.0.0.1:1"}"#).is_err());
     }
 }
