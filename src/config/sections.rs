@@ -21,8 +21,8 @@ pub struct Identity {
     /// (`.json`), own lists (`.csv`, `.yaml`, `.toml`, `.json`). Default: none.
     pub inventory: Vec<PathBuf>,
     /// Credentials that belong to machines, by their name or UUID: the name in a client's certificate, `uid 1001` for
-    /// the user at a unix socket, `source NAME` for whoever has the token of that source. A certificate that names a
-    /// machine needs no entry. Default: none.
+    /// the user at a unix socket, `token NAME` for whoever has that one of the `tokens` of a source `hec`, `source NAME`
+    /// for whoever has any token of that source. A certificate that names a machine needs no entry. Default: none.
     pub senders: BTreeMap<String, String>,
     /// Where this machine's DMI files are. Default: /sys/class/dmi/id.
     pub dmi: PathBuf,

@@ -179,10 +179,15 @@ impl Snapshot {
         if credential.parse::<IpAddr>().is_ok() {
             return None;
         }
-        let is_user = credential.starts_with("uid ");
-        let evidence = if is_user { Evidence::Unix } else { Evidence::Certificate };
+        // No name in a certificate holds a space.
+        let evidence = match credential.split_once(' ') {
+            Some(("uid", _)) => Evidence::Unix,
+            Some(("token", _)) => Evidence::Token,
+            _ => Evidence::Certificate,
+        };
         let told = self.by_sender.get(credential).and_then(|at| self.machines.get(*at));
-        let found = told.or_else(|| if is_user { None } else { self.named(credential) })?;
+        let named = || self.named(credential).filter(|_| evidence == Evidence::Certificate);
+        let found = told.or_else(named)?;
         Some((found, evidence))
     }
 

@@ -100,10 +100,15 @@ fn a_relay_may_name_it_by_all_that_is_known_of_it() {
 
 #[test]
 fn a_credential_comes_before_the_address() {
-    let senders: Senders =
-        [("uid 1001", "db"), ("source hec_db", "192.0.2.8"), ("collector.example", WEB), ("x", "gone")]
-            .map(|(one, other)| (one.to_owned(), other.to_owned()))
-            .into();
+    let senders: Senders = [
+        ("uid 1001", "db"),
+        ("token db-1", "db"),
+        ("source hec_db", "192.0.2.8"),
+        ("collector.example", WEB),
+        ("x", "gone"),
+    ]
+    .map(|(one, other)| (one.to_owned(), other.to_owned()))
+    .into();
     let snapshot = Snapshot::new(&Local::default(), &[web(), entry("db", "", "192.0.2.8")]);
     let (snapshot, unknown) = snapshot.with_senders(&senders);
     assert_eq!(unknown, ["gone"]);
@@ -113,7 +118,9 @@ fn a_credential_comes_before_the_address() {
         ("urn:uuid:421f245c-7fa8-60fa-6af6-a46351ced0eb", ("web", Evidence::Certificate)),
         ("collector.example", ("web", Evidence::Certificate)),
         ("uid 1001", ("db", Evidence::Unix)),
+        ("token db-1", ("db", Evidence::Token)),
         // Nobody's: what is left is the address.
+        ("token web", ("db", Evidence::Address)),
         ("uid 0", ("db", Evidence::Address)),
         ("nobody.example", ("db", Evidence::Address)),
         ("192.0.2.7", ("db", Evidence::Address)),

@@ -63,9 +63,9 @@ impl SinkConfig for SplunkHecConfig {
             collectors: urls.into_iter().map(Collector::new).collect(),
             acks: acks.map_err(|error| SetupError::new("no random numbers for a channel", error))?,
         });
-        let (source, index) = (self.source.as_deref(), self.index.as_deref());
+        let names = self.names().map_err(|(option, cause)| SetupError::new(format!("cannot use `{option}`"), cause))?;
         Ok(Box::new(SplunkHec {
-            envelope: Envelope::new(self.format, &context.hostname, source, &self.sourcetype, index),
+            envelope: Envelope::new(self.format, &context.hostname, names),
             bytes_max: self.max_bytes.as_usize(),
             turns: Turns::new(&context.name, peers.collectors.len()),
             knows_acks: vec![false; peers.collectors.len()],

@@ -83,6 +83,36 @@ impl Template {
         Ok(Template { parts })
     }
 
+    /// Reads a template of a plain text: places are the event's own.
+    ///
+    /// # Errors
+    /// As [`Template::parse`]; a record or a secret is no text.
+    pub(super) fn parse_text(text: &str) -> Result<Template, String> {
+        let template = Template::parse(text)?;
+        let is_of_event = |part: &Part| !matches!(part, Part::Place { place: Place::Record | Place::Secret, .. });
+        if template.parts.iter().all(is_of_event) {
+            return Ok(template);
+        }
+        Err("`{record}` and `{secret}` are for bodies: name a field, such as `{vm.name}`".to_owned())
+    }
+
+    /// Whether it is the same for every event.
+    pub(super) fn is_constant(&self) -> bool {
+        self.parts.iter().all(|part| matches!(part, Part::Text(_)))
+    }
+
+    /// As plain text; none if the event lacks something that it names, or nothing is left.
+    pub(super) fn text(&self, event: &Event<'_>) -> Option<String> {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Place { place, chars_max, .. } => out.push_str(cut(&place.text(event)?, *chars_max)),
+            }
+        }
+        Some(out).filter(|out| !out.trim().is_empty())
+    }
+
     /// The template that is the record alone, as a JSON value.
     pub(super) fn record() -> Template {
         Template { parts: vec![Part::Place { place: Place::Record, chars_max: usize::MAX, is_quoted: false }] }
@@ -111,6 +141,27 @@ impl Template {
 }
 
 impl Place {
+    fn text(&self, event: &Event<'_>) -> Option<String> {
+        let value = match self {
+            Place::Record | Place::Secret => return None,
+            Place::SeverityWord => return Some(severity_word(event).to_owned()),
+            Place::Millis(field) => return Some(time(event, *field)?.millis().to_string()),
+            Place::Field(Field::Time) => Value::Time(time(event, Field::Time)?),
+            Place::Field(field) => event.get(*field)?,
+            Place::Extra(name) => extra(event, name)?,
+        };
+        Some(match value {
+            Value::Str(text) | Value::Json(text) => text.to_owned(),
+            Value::Int(number) => number.to_string(),
+            Value::Bool(truth) => truth.to_string(),
+            Value::Time(time) => {
+                let mut text = Vec::new();
+                time.write_rfc3339(6, &mut text);
+                String::from_utf8(text).ok()?
+            }
+        })
+    }
+
     /// Appends a JSON value.
     fn write(&self, event: &Event<'_>, filling: &Filling<'_>, chars_max: usize, out: &mut Vec<u8>) {
         let text = |text: &str, out: &mut Vec<u8>| string(cut(text, chars_max), out);
@@ -129,16 +180,18 @@ impl Place {
             },
             Place::Field(Field::Time) => value(time(event, Field::Time).map(Value::Time), text, out),
             Place::Field(field) => value(event.get(*field), text, out),
-            Place::Extra(name) => {
-                let is_it = |group: &str, extra: &str| match name.strip_prefix(group).filter(|_| !group.is_empty()) {
-                    Some(rest) => rest.strip_prefix('.') == Some(extra),
-                    None => group.is_empty() && name == extra,
-                };
-                let extra = event.extras().find(|extra| is_it(extra.group, extra.name));
-                value(extra.map(|extra| extra.value), text, out);
-            }
+            Place::Extra(name) => value(extra(event, name), text, out),
         }
     }
+}
+
+/// `group.name`, or the name of what has no group.
+fn extra<'e>(event: &'e Event<'_>, wanted: &str) -> Option<Value<'e>> {
+    let is_it = |group: &str, name: &str| match wanted.strip_prefix(group).filter(|_| !group.is_empty()) {
+        Some(rest) => rest.strip_prefix('.') == Some(name),
+        None => group.is_empty() && wanted == name,
+    };
+    event.extras().find(|extra| is_it(extra.group, extra.name)).map(|extra| extra.value)
 }
 
 /// A time of an event; where it has none of its own, that of receipt.
@@ -286,7 +339,7 @@ mod tests {
             ("{fields.finding.id}{fields.plain}", r#""f-1""p""#),
             ("{fields.finding}", "null"),
             ("{secret}", r#""s\"1""#),
-            (r#"{"\"{severity}": "\\"}{severity}"#, r#"{"\"7": "\\"}7"#),
+            (r#"{"\"{fields.plain}": "\\"}{fields.plain}"#, r#"{"\"p": "\\"}"p""#),
             ("{record}", "\"raw \\\"bytes\\\"\\\\nand \u{fffd}\""),
             (r#""{record:5}""#, r#""raw \"""#),
         ] {
@@ -296,6 +349,27 @@ mod tests {
         assert!(object.starts_with('{'));
         let text = filled(r#""{record}""#, "json", &event());
         assert_eq!(serde_json::from_str::<String>(&text).unwrap(), object);
+    }
+
+    #[test]
+    fn plain_texts() {
+        for (template, expected) in [
+            ("main", Some("main")),
+            ("vm_{severity}", Some("vm_7")),
+            ("{severity.word}-{vm.name:1}-{fields.plain}-{replayed}", Some("error-a-p-true")),
+            ("{time}", Some("2026-11-21T09:03:20.158734Z")),
+            ("{time.millis}", Some("1795251800158")),
+            ("a {vm.group}", None),
+            ("{fields.none}", None),
+            (" ", None),
+        ] {
+            let template = Template::parse_text(template).unwrap();
+            assert_eq!(template.text(&event()).as_deref(), expected, "{template:?}");
+        }
+        assert!(
+            Template::parse_text("a").unwrap().is_constant() && !Template::parse_text("{msg}").unwrap().is_constant()
+        );
+        assert!(Template::parse_text("{record}").is_err() && Template::parse_text("x{secret}").is_err());
     }
 
     #[test]

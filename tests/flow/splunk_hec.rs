@@ -199,3 +199,25 @@ async fn a_renewed_token_is_read_from_its_file() {
     running.finish().await;
     assert_eq!(server.ids(), ids(&flow, 3));
 }
+
+/// Names may depend on the event; what it does not say is as without the option.
+#[tokio::test]
+async fn events_are_filed_under_what_they_say() {
+    let (flow, server) = (Flow::new(), HecServer::start(Dialect::default()).await);
+    flow.append_with(["a", "b", "c"], |index, event| {
+        event.set(Field::HostName, "h");
+        if index != 1 {
+            event.set(Field::VmGroup, "Prod Web");
+            event.set(Field::VmName, "web-1");
+        }
+    })
+    .await;
+    let options = json!({ "index": "vm_{vm.group}", "host": "{vm.name}", "source": "s", "sourcetype": "st" });
+    let running = start(&flow, sink(&flow, &server.url(), options));
+    wait_for("all events", || running.stats.delivered_total() == 3).await;
+    running.finish().await;
+    let told = |name: &str| server.taken().iter().map(|envelope| envelope[name].clone()).collect::<Vec<_>>();
+    assert_eq!(told("index"), [json!("vm_prod_web"), json!(null), json!("vm_prod_web")]);
+    assert_eq!(told("host"), ["web-1", "h", "web-1"]);
+    assert_eq!(server.ids(), ids(&flow, 3));
+}

@@ -207,3 +207,39 @@ async fn a_full_journal_is_busy_and_a_slow_client_is_shown_out() {
     assert!((8..20).contains(&shown_out.as_secs()), "{shown_out:?}");
     source.stop().await;
 }
+
+/// Senders with tokens of their own are told apart; the answers are those of any other token.
+#[tokio::test]
+async fn tokens_with_names() {
+    let mut yard = Yard::new();
+    let tokens = json!({"docker_web": "w-1", "docker_db": "d-1"});
+    let source = yard.start("hec", json!({"address": "127.0.0.1:0", "token": "s3cret", "tokens": tokens}));
+    let to = source.address();
+    for (token, expected) in [
+        ("s3cret", Ok("127.0.0.1")),
+        ("w-1", Ok("token docker_web")),
+        ("d-1", Ok("token docker_db")),
+        ("docker_db", Err((403, r#"{"text":"Invalid token","code":4}"#))),
+        ("", Err((401, r#"{"text":"Invalid authorization","code":3}"#))),
+    ] {
+        for path in ["/services/collector", "/services/collector/raw"] {
+            let head = format!("POST {path} HTTP/1.1\r\nAuthorization: Splunk {token}\r\n");
+            let answer = ask(to, &head, br#"{"event":"x"}"#).await;
+            match expected {
+                Ok(peer) => {
+                    assert_eq!(answer, success());
+                    assert_eq!(yard.events(1).await[0].field("peer"), peer);
+                }
+                Err((status, body)) => assert_eq!(answer, (status, body.to_owned()), "{token}"),
+            }
+        }
+    }
+    let named_alone = yard.start("hec", json!({"address": "127.0.0.1:0", "tokens": {"one": "t-1"}}));
+    let head = "POST /services/collector HTTP/1.1\r\nAuthorization: Splunk t-1\r\n";
+    assert_eq!(ask(named_alone.address(), head, br#"{"event":"x"}"#).await, success());
+    assert_eq!(yard.events(1).await[0].field("peer"), "token one");
+    for running in [source, named_alone] {
+        running.stop().await;
+    }
+    yard.is_empty().await;
+}

@@ -30,6 +30,7 @@ pub struct Envelope {
     host: String,
     /// In place of what events say.
     source: Option<String>,
+    only_host: Option<String>,
 }
 
 impl Envelope {
@@ -43,7 +44,14 @@ impl Envelope {
             write_string(&mut before_event, index);
         }
         before_event.extend_from_slice(b",\"event\":");
-        Envelope { before_event, host: host.to_owned(), source: source.map(str::to_owned) }
+        Envelope { before_event, host: host.to_owned(), source: source.map(str::to_owned), only_host: None }
+    }
+
+    /// The same with that host in place of what events say.
+    #[must_use]
+    pub fn at_host(mut self, host: &str) -> Envelope {
+        self.only_host = Some(host.to_owned());
+        self
     }
 
     /// Appends the envelope of `event`, around what `write` appends: a JSON object, or a JSON string that is
@@ -56,7 +64,8 @@ impl Envelope {
             write_time(out, time);
             out.push(b',');
         }
-        let host = event.text(Field::HostName).or(event.text(Field::VmName)).unwrap_or(&self.host);
+        let of_event = || event.text(Field::HostName).or(event.text(Field::VmName)).unwrap_or(&self.host);
+        let host = self.only_host.as_deref().unwrap_or_else(of_event);
         let source = self.source.as_deref().or(event.text(Field::Source)).unwrap_or_default();
         for (key, text) in
             [("\"host\":", host), ("\"source\":", source)].into_iter().filter(|(_, text)| !text.is_empty())

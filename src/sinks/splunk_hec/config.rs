@@ -6,9 +6,11 @@ use reqwest::Url;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::envelope::Names;
 use crate::part::{ByteSize, Interval, Problem, Secret};
 use crate::sinks::compress::Compress;
 use crate::sinks::emitter::Emitter;
+use crate::sinks::template::Template;
 use crate::tls::ClientTls;
 
 /// Splunk HTTP Event Collector.
@@ -31,7 +33,9 @@ pub struct SplunkHecConfig {
     /// How long an acknowledgement may take; then the events are sent again, under the ids they have.
     #[serde(default = "ack_timeout")]
     pub ack_timeout: Interval,
-    /// The index; the token's default index unless it is written.
+    /// The index; the token's default index unless it is written. Here and in `source`, `sourcetype` and `host`
+    /// `{vm.group}` and its like stand for what an event says (places of docs/http.md); where it does not say it, the
+    /// default is taken. What no name of an index may hold becomes `_`.
     #[serde(default)]
     pub index: Option<String>,
     /// The source; unless it is written, the name of the gateway's source.
@@ -40,6 +44,9 @@ pub struct SplunkHecConfig {
     /// The source type.
     #[serde(default = "sourcetype")]
     pub sourcetype: String,
+    /// The host; unless it is written, the name of the event's machine, else that of the gateway's.
+    #[serde(default)]
+    pub host: Option<String>,
     /// What `event` holds: with `json` the event as an object, else one record as text.
     #[serde(default = "Emitter::native")]
     #[schemars(schema_with = "formats_inside")]
@@ -77,7 +84,7 @@ pub enum Ack {
 const fn ack_timeout() -> Interval {
     Interval::seconds(300)
 }
-fn sourcetype() -> String {
+pub(super) fn sourcetype() -> String {
     "wharfinger:container:event".to_owned()
 }
 const fn max_bytes() -> ByteSize {
@@ -112,12 +119,29 @@ impl SplunkHecConfig {
         std::iter::once(("endpoint", url(&self.endpoint))).chain(more)
     }
 
+    /// # Errors
+    /// The option whose template is wrong, and why.
+    pub(super) fn names(&self) -> Result<Names, (&'static str, String)> {
+        let read = |option, text: &str| Template::parse_text(text).map_err(|message| (option, message));
+        let optional = |option, text: &Option<String>| text.as_deref().map(|text| read(option, text)).transpose();
+        Ok(Names {
+            host: optional("host", &self.host)?,
+            source: optional("source", &self.source)?,
+            sourcetype: read("sourcetype", &self.sourcetype)?,
+            index: optional("index", &self.index)?,
+        })
+    }
+
     pub(super) fn problems(&self) -> Vec<Problem> {
         let mut problems = self.tls.problems();
         problems.extend(self.token.problem("token"));
         for (option, url) in self.urls() {
             let hint = || "write the collector's address: `https://splunk.example:8088`".to_owned();
             problems.extend(url.err().map(|message| Problem { option, message, hint: hint() }));
+        }
+        if let Err((option, message)) = self.names() {
+            let hint = "places in a text: docs/http.md".to_owned();
+            problems.push(Problem { option, message, hint });
         }
         if self.format.name() == ENVELOPE {
             let message = "the sink writes the envelope: `event` would hold another one".to_owned();
@@ -186,6 +210,17 @@ mod tests {
                 expected.map_or(Some("endpoints"), |_| None)
             );
         }
+    }
+
+    #[test]
+    fn a_template_that_names_nothing_is_a_mistake() {
+        let mut wrong = config("https://splunk:8088");
+        wrong.index = Some("{vm.grup}".to_owned());
+        assert_eq!(wrong.problems().first().map(|problem| problem.option), Some("index"));
+        wrong.index = Some("{vm.group}".to_owned());
+        assert_eq!(wrong.problems(), []);
+        wrong.host = Some("{record}".to_owned());
+        assert_eq!(wrong.problems().first().map(|problem| problem.option), Some("host"));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine;
@@ -25,36 +25,45 @@ const FAILURES_WINDOW: Duration = Duration::from_secs(60);
 const ADDRESSES_MAX: usize = 4096;
 
 pub(super) struct Doorkeeper {
-    token: [u8; 32],
+    /// SHA-256 of each token, and its name if it has one.
+    tokens: Vec<([u8; 32], Option<Arc<str>>)>,
     failures: Mutex<HashMap<Option<IpAddr>, (Instant, u32)>>,
 }
 
 impl Doorkeeper {
-    pub(super) fn new(token: &str) -> Self {
-        Doorkeeper { token: Sha256::digest(token).into(), failures: Mutex::default() }
+    pub(super) fn new<'t>(tokens: impl IntoIterator<Item = (&'t str, Option<&'t str>)>) -> Self {
+        let tokens = tokens.into_iter().map(|(token, name)| (Sha256::digest(token).into(), name.map(Arc::from)));
+        Doorkeeper { tokens: tokens.collect(), failures: Mutex::default() }
     }
 
-    /// Whether the request carries the token.
+    /// Whether the request carries a token; answers its name if it has one.
     ///
     /// # Errors
     /// What to answer if not.
-    pub(super) fn admit<B>(&self, request: &Request<B>, address: Option<IpAddr>) -> Result<(), Answer> {
+    pub(super) fn admit<B>(&self, request: &Request<B>, address: Option<IpAddr>) -> Result<Option<Arc<str>>, Answer> {
         let Some(header) = request.headers().get(AUTHORIZATION) else {
             let query = request.uri().query().unwrap_or_default();
             let in_query = query.split('&').any(|pair| pair.starts_with("token="));
             return Err(if in_query { Answer::QueryTokenDisabled } else { Answer::TokenRequired });
         };
         let token = header.to_str().ok().and_then(token).ok_or(Answer::InvalidAuthorization)?;
-        if self.is_ours(token.as_bytes()) {
-            return Ok(());
+        match self.named(token.as_bytes()) {
+            Some(name) => Ok(name),
+            None => Err(self.failed(address)),
         }
-        Err(self.failed(address))
     }
 
-    /// Whole values, hashed, every byte compared: the time tells nothing of the token.
-    fn is_ours(&self, token: &[u8]) -> bool {
+    /// The name of the token that this is. Whole values, hashed, every byte of every token compared: the time tells
+    /// nothing of them.
+    fn named(&self, token: &[u8]) -> Option<Option<Arc<str>>> {
         let hash: [u8; 32] = Sha256::digest(token).into();
-        hash.iter().zip(&self.token).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0
+        let mut found = None;
+        for (at, (ours, _)) in self.tokens.iter().enumerate() {
+            if hash.iter().zip(ours).fold(0, |difference, (a, b)| difference | (a ^ b)) == 0 {
+                found = Some(at);
+            }
+        }
+        found.and_then(|at| self.tokens.get(at)).map(|(_, name)| name.clone())
     }
 
     fn failed(&self, address: Option<IpAddr>) -> Answer {
@@ -100,12 +109,15 @@ mod tests {
         if let Some(header) = header {
             request = request.header(AUTHORIZATION, header);
         }
-        assert_eq!(doorkeeper.admit(&request.body(()).unwrap(), None), expected, "{header:?} {uri}");
+        let admitted = doorkeeper.admit(&request.body(()).unwrap(), None);
+        assert_eq!(admitted.map(|name| assert_eq!(name, None)), expected, "{header:?} {uri}");
     }
 
     #[tokio::test(start_paused = true)]
     async fn tokens() {
-        let doorkeeper = Doorkeeper::new("s3cret");
+        let doorkeeper = Doorkeeper::new([("s3cret", None), ("0ther", Some("web"))]);
+        let named = Request::get("/").header(AUTHORIZATION, "Splunk 0ther").body(()).unwrap();
+        assert_eq!(doorkeeper.admit(&named, None), Ok(Some("web".into())));
         check(&doorkeeper, Some("Splunk s3cret"), "/", Ok(()));
         check(&doorkeeper, Some("splunk  s3cret "), "/", Ok(()));
         check(&doorkeeper, Some(&format!("Basic {}", STANDARD.encode("x:s3cret"))), "/", Ok(()));

@@ -12,8 +12,9 @@ pub(crate) mod body;
 mod channels;
 mod events;
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,7 +63,12 @@ struct Config {
     /// Address and port to listen on. Splunk's own is 8088.
     address: Listen,
     /// What clients must send: `Authorization: Splunk <token>` or `Bearer <token>`, or as the password of `Basic`.
-    token: Secret,
+    /// Default: those of `tokens`.
+    token: Option<Secret>,
+    /// More tokens, by name. Who sends one is told apart: `peer` of his events is `token NAME`, which may belong to a
+    /// machine (`identity.senders`), unless he has a client certificate.
+    #[serde(default)]
+    tokens: BTreeMap<String, Secret>,
     /// TLS. Default: none.
     tls: Option<TlsServer>,
     /// Whether to listen without TLS on an address that other machines can reach. Default: false.
@@ -119,9 +125,34 @@ fn identity() -> Trust {
     Trust::Peer
 }
 
+impl Config {
+    /// Every token with its name, if it has one.
+    fn read_tokens(&self) -> Result<Vec<(String, Option<&str>)>, Problem> {
+        let problem = |option, message: String, hint: &str| Problem { option, message, hint: hint.to_owned() };
+        let one = self.token.iter().map(|token| ("token", token, None));
+        let named = self.tokens.iter().map(|(name, token)| ("tokens", token, Some(name.as_str())));
+        let mut tokens: Vec<(String, Option<&str>)> = Vec::new();
+        for (option, token, name) in one.chain(named) {
+            let token = token.read().map_err(|error| problem(option, error.to_string(), "write the secret there"))?;
+            if tokens.iter().any(|(other, _)| *other == token) {
+                let message = format!("the token of `{}` is that of another one", name.unwrap_or("token"));
+                return Err(problem(option, message, "who sends it could be either: make another one"));
+            }
+            tokens.push((token, name));
+        }
+        if tokens.is_empty() {
+            let message = "nobody could send anything: there is no token".to_owned();
+            return Err(problem("token", message, "write `token: {file: …}`, or `tokens: {name: {file: …}}`"));
+        }
+        Ok(tokens)
+    }
+}
+
 impl SourceConfig for Config {
     fn check(&self) -> Vec<Problem> {
-        let mut problems: Vec<_> = self.token.problem("token").into_iter().collect();
+        let mut problems: Vec<_> = self.token.iter().filter_map(|token| token.problem("token")).collect();
+        problems.extend(self.tokens.values().filter_map(|token| token.problem("tokens")));
+        problems.extend(self.read_tokens().err().filter(|_| problems.is_empty()));
         problems.extend(self.tls.iter().flat_map(TlsServer::check));
         problems.extend(Proxied::problem(self.proxy_protocol, &self.proxy_trusted));
         if self.tls.is_none() {
@@ -140,7 +171,9 @@ impl SourceConfig for Config {
     }
 
     fn open(&self, _: &PartContext) -> Result<Box<dyn Source>, SetupError> {
-        let token = self.token.read().map_err(|error| SetupError::new("cannot read the token", error))?;
+        let tokens = self.read_tokens();
+        let tokens =
+            tokens.map_err(|problem| SetupError::new(format!("cannot use `{}`", problem.option), problem.message))?;
         let events = Reading { format: FormatName::only("hec"), zone: self.zone, trust: self.identity };
         Ok(Box::new(Hec {
             listener: accept::listen(self.address.get())?,
@@ -151,7 +184,7 @@ impl SourceConfig for Config {
                 proxied: Proxied::new(self.proxy_protocol, &self.proxy_trusted),
             },
             shared: Arc::new(Shared {
-                doorkeeper: Doorkeeper::new(&token),
+                doorkeeper: Doorkeeper::new(tokens.iter().map(|(token, name)| (token.as_str(), *name))),
                 bodies: Bodies::new(self.max_body_bytes.as_usize()),
                 channels: Channels::default(),
                 event_bytes_max: self.max_length.as_usize(),
@@ -256,12 +289,22 @@ impl Client {
         if *request.method() != method {
             return Answer::MethodNotAllowed.into();
         }
-        let address = origin(self.shared.events).address;
-        if endpoint != Endpoint::Health
-            && let Err(answer) = self.shared.doorkeeper.admit(&request, address)
-        {
-            return answer.into();
+        let mut peer_of_token = None;
+        if endpoint != Endpoint::Health {
+            let address = origin(self.shared.events).address;
+            match self.shared.doorkeeper.admit(&request, address) {
+                Ok(name) => peer_of_token = name.map(|name| Arc::from(format!("token {name}"))),
+                Err(answer) => return answer.into(),
+            }
         }
+        let origin = |reading: Reading| {
+            let origin = origin(reading);
+            // A certificate proves more than a token.
+            match &peer_of_token {
+                Some(peer) if origin.peer.parse::<IpAddr>().is_ok() => Origin { peer: Arc::clone(peer), ..origin },
+                _ => origin,
+            }
+        };
         let channel = Channel::of(&request);
         let answer = match endpoint {
             Endpoint::Health => Answer::Healthy,
