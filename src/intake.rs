@@ -143,6 +143,11 @@ impl Intake {
         self
     }
 
+    /// The counters of the source.
+    pub fn stats(&self) -> Arc<SourceStats> {
+        Arc::clone(&self.stats)
+    }
+
     /// An empty batch for frames of that origin.
     pub fn frames(&self, origin: Origin) -> Frames {
         let choice = choice(&origin);

@@ -20,6 +20,8 @@ pub struct SourceStats {
     pub undeclared: AtomicU64,
     /// Of the received: a parser panicked on them.
     pub panics: AtomicU64,
+    /// Connections that were refused before their first frame: too many, not trusted, no handshake.
+    pub refused_connections: AtomicU64,
 }
 
 /// The counters of every source, by its name in the configuration. Names stay when a reload

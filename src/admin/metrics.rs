@@ -53,12 +53,15 @@ impl Collector for Metrics {
 
 fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceView]) -> fmt::Result {
     type Read = fn(&stats::SourceStats) -> u64;
-    let columns: [(&str, &str, Read); 5] = [
+    let columns: [(&str, &str, Read); 6] = [
         ("component_received_event_bytes", "Bytes of frames taken in", |stats| stats::read(&stats.received_bytes)),
         ("component_unparsed_events", "Events no parser accepted", |stats| stats::read(&stats.unparsed)),
         ("component_oversize_events", "Frames over the limit", |stats| stats::read(&stats.oversize)),
         ("component_excluded_events", "Events left out by options of the source", |stats| stats::read(&stats.excluded)),
         ("component_panics", "Frames a parser panicked on", |stats| stats::read(&stats.panics)),
+        ("component_refused_connections", "Connections refused before their first frame", |stats| {
+            stats::read(&stats.refused_connections)
+        }),
     ];
     for (name, help, read) in columns {
         let rows = sources.iter().map(|source| (labels(&source.name, source.kind, "source"), read(&source.stats)));

@@ -23,6 +23,7 @@ use super::proxy::{self, Proxied};
 use super::throttle::Throttle;
 use crate::intake::Origin;
 use crate::part::SetupError;
+use crate::stats::{self, SourceStats};
 use crate::tls::{self, Acceptor};
 
 /// How long a client may take for the TLS handshake.
@@ -79,6 +80,7 @@ pub(super) async fn serve<W, F>(
     listener: std::net::TcpListener,
     tls: Option<Acceptor>,
     limits: Limits,
+    stats: Arc<SourceStats>,
     stop: &CancellationToken,
     work: W,
 ) -> Result<(), SetupError>
@@ -88,7 +90,7 @@ where
 {
     let listener = TcpListener::from_std(listener).map_err(|error| SetupError::new("cannot accept", error))?;
     let Limits { connections_max, per_address_max, proxied } = limits;
-    let seats = Seats { per_address_max, taken: Arc::default() };
+    let seats = Seats { per_address_max, taken: Arc::default(), stats };
     let mut tasks: JoinSet<Result<(), SetupError>> = JoinSet::new();
     loop {
         tokio::select! {
@@ -98,7 +100,7 @@ where
                 Ok((stream, from)) => {
                     let address = from.ip().to_canonical();
                     if tasks.len() >= connections_max {
-                        complain(&REFUSED, address, &"too many connections are open");
+                        seats.complain(&REFUSED, address, &"too many connections are open");
                         continue;
                     }
                     // A balancer has the connections of many; whose this one is stands in its header.
@@ -113,7 +115,7 @@ where
                             }) else {
                                 return Ok(());
                             };
-                            connect(stream, address, tls, work).await
+                            connect(stream, address, tls, &seats, work).await
                         });
                     }
                 }
@@ -140,6 +142,7 @@ pub(super) async fn serve_frames<W, F>(
     tls: Option<Acceptor>,
     limits: Limits,
     reading: Reading,
+    stats: Arc<SourceStats>,
     stop: &CancellationToken,
     work: W,
 ) -> Result<(), SetupError>
@@ -147,18 +150,19 @@ where
     W: Fn(Stream, Origin) -> F + Clone + Send + 'static,
     F: Future<Output = Result<(), SetupError>> + Send + 'static,
 {
-    serve(listener, tls, limits, stop, move |accepted| {
+    serve(listener, tls, limits, stats, stop, move |accepted| {
         let origin = Origin { address: Some(accepted.address), ..reading.origin(&accepted.peer) };
         work(accepted.stream, origin)
     })
     .await
 }
 
-/// How many connections each address has open.
+/// How many connections each address has open, and who was refused one.
 #[derive(Clone)]
 struct Seats {
     per_address_max: usize,
     taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    stats: Arc<SourceStats>,
 }
 
 /// One connection of an address, until it is dropped.
@@ -173,11 +177,19 @@ impl Seats {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.get(&address).copied().unwrap_or_default();
         if count >= self.per_address_max {
-            complain(&REFUSED, address, &"too many connections of this address are open");
+            self.complain(&REFUSED, address, &"too many connections of this address are open");
             return None;
         }
         taken.insert(address, count + 1);
         Some(Seat { address, taken: Arc::clone(&self.taken) })
+    }
+
+    /// Counts a connection that was refused, and says why, now and then.
+    fn complain(&self, throttle: &Throttle, address: IpAddr, cause: &dyn std::fmt::Display) {
+        stats::add(&self.stats.refused_connections, 1);
+        if let Some(connections) = throttle.speak() {
+            tracing::warn!(%address, connections, "connection refused: {cause}");
+        }
     }
 }
 
@@ -201,7 +213,7 @@ async fn behind(
     seats: &Seats,
 ) -> Option<(IpAddr, Seat)> {
     if !proxied.is_some_and(|proxied| proxied.trusts(proxy)) {
-        complain(&REFUSED, proxy, &"it is not in `proxy_trusted`");
+        seats.complain(&REFUSED, proxy, &"it is not in `proxy_trusted`");
         return None;
     }
     match tokio::time::timeout(HANDSHAKE_MAX, proxy::read(stream)).await {
@@ -210,11 +222,11 @@ async fn behind(
             Some((address, seats.take(address)?))
         }
         Ok(Err(error)) => {
-            complain(&REFUSED, proxy, &error);
+            seats.complain(&REFUSED, proxy, &error);
             None
         }
         Err(_) => {
-            complain(&REFUSED, proxy, &format_args!("no PROXY header within {} s", HANDSHAKE_MAX.as_secs()));
+            seats.complain(&REFUSED, proxy, &format_args!("no PROXY header within {} s", HANDSHAKE_MAX.as_secs()));
             None
         }
     }
@@ -230,7 +242,13 @@ pub(super) fn outcome(ended: Result<Result<(), SetupError>, JoinError>) -> Resul
     }
 }
 
-async fn connect<W, F>(stream: TcpStream, address: IpAddr, tls: Option<Acceptor>, work: W) -> Result<(), SetupError>
+async fn connect<W, F>(
+    stream: TcpStream,
+    address: IpAddr,
+    tls: Option<Acceptor>,
+    seats: &Seats,
+    work: W,
+) -> Result<(), SetupError>
 where
     W: Fn(Accepted) -> F,
     F: Future<Output = Result<(), SetupError>>,
@@ -248,18 +266,18 @@ where
     match tokio::time::timeout(HANDSHAKE_MAX, tls.current().accept(stream)).await {
         Ok(Ok(stream)) => {
             if let Err(cause) = tls.admit(stream.get_ref().1) {
-                complain(&REFUSED, address, &cause);
+                seats.complain(&REFUSED, address, &cause);
                 return Ok(());
             }
             let peer = tls::peer_name(stream.get_ref().1).unwrap_or_else(|| address.to_string()).into();
             work(Accepted { stream: Stream::Tls(Box::new(stream)), peer, address }).await
         }
         Ok(Err(error)) => {
-            complain(&HANDSHAKE, address, &error);
+            seats.complain(&HANDSHAKE, address, &error);
             Ok(())
         }
         Err(_) => {
-            complain(&HANDSHAKE, address, &format_args!("no TLS handshake within {} s", HANDSHAKE_MAX.as_secs()));
+            seats.complain(&HANDSHAKE, address, &format_args!("no TLS handshake within {} s", HANDSHAKE_MAX.as_secs()));
             Ok(())
         }
     }
@@ -268,12 +286,6 @@ where
 /// Connections that were not taken, and those that failed before their first byte.
 static REFUSED: Throttle = Throttle::new();
 static HANDSHAKE: Throttle = Throttle::new();
-
-fn complain(throttle: &Throttle, address: IpAddr, cause: &dyn std::fmt::Display) {
-    if let Some(connections) = throttle.speak() {
-        tracing::warn!(%address, connections, "connection refused: {cause}");
-    }
-}
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

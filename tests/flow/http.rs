@@ -106,6 +106,8 @@ async fn no_answer_loses_an_event() {
         Play::Answer(504, ""),
         Play::After(503, 0),
         Play::Answer(200, "<html>log in</html>"),
+        Play::Endless(200),
+        Play::Endless(503),
         Play::Hangup,
         Play::Lost,
     ];

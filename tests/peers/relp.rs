@@ -138,3 +138,49 @@ fn imrelp_gets_everything_over_its_own_restarts() {
     // rsyslog answers in order, so what came twice was under way when it ended.
     assert!(arrived().len() <= MESSAGES + 2 * 2_000, "{}", arrived().len());
 }
+
+/// Two receivers: when the preferred one is killed the other one gets what it had not answered, and nothing is
+/// missing or counted twice.
+#[test]
+fn another_imrelp_takes_over() {
+    if peers_are_off() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, second) = (free_port(), free_port());
+    let config = format!(
+        "sources:\n  in: {{type: syslog, mode: tcp, address: 127.0.0.1:0}}\nsinks:\n  siem:\n    type: syslog\n    \
+         mode: relp\n    address: 127.0.0.1:{first}\n    addresses: [\"127.0.0.1:{second}\"]\n    format: raw\n    \
+         header: none\n    when: app == \"wharf-app\"\n"
+    );
+    let (mut preferred, _other) = (imrelp(one.path(), first), imrelp(two.path(), second));
+    let gateway = Gateway::start(folder.path(), &config);
+    let mut stream = TcpStream::connect(gateway.address("in", "tcp")).unwrap();
+    let line = |number| format!("<134>1 2026-11-21T09:05:11Z far-host wharf-app 42 ID - {}", message(number));
+    let arrived = |there: &tempfile::TempDir| {
+        let text = std::fs::read_to_string(there.path().join("raw.log")).unwrap_or_default();
+        text.lines().filter(|line| line.contains(" wharf-app ")).map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let half = MESSAGES / 2;
+    (0..half).for_each(|number| writeln!(stream, "{}", line(number)).unwrap());
+    eventually("the first half", WITHIN, || (arrived(&one).len() == half).then_some(()));
+    assert!(arrived(&two).is_empty(), "the second is for the worse");
+    // In order: what rsyslog has answered and not written yet would else be its own loss.
+    preferred.terminate(Duration::from_secs(20));
+    (half..MESSAGES).for_each(|number| writeln!(stream, "{}", line(number)).unwrap());
+    let second_half: BTreeSet<String> = (half..MESSAGES).map(line).collect();
+    eventually("the second half", WITHIN, || second_half.is_subset(&arrived(&two)).then_some(()));
+
+    // Back again after ten seconds, without a word from anybody.
+    let _back = imrelp(one.path(), first);
+    let mut number = MESSAGES;
+    eventually("the first one has something new", WITHIN, || {
+        writeln!(stream, "{}", line(number)).unwrap();
+        number += 1;
+        (arrived(&one).len() > half).then_some(())
+    });
+    let wanted: BTreeSet<String> = (0..number).map(line).collect();
+    eventually("everything at one of them", WITHIN, || (&arrived(&one) | &arrived(&two)).eq(&wanted).then_some(()));
+    gateway.stop();
+}

@@ -66,6 +66,8 @@ async fn nobody_else_says_whose_connection_it_is() {
     let event = yard.events(1).await.remove(0);
     assert_eq!((event.raw().trim_end(), event.field("peer")), ("PROXY TCP4 203.0.113.7 192.0.2.1 1 2", "127.0.0.1"));
     yard.is_empty().await;
+    let refused = wharfinger::stats::read(&yard.stats.refused_connections);
+    assert_eq!(refused, 4, "each of them is counted");
     for source in [stranger, trusted, off] {
         source.stop().await;
     }

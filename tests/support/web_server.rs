@@ -49,6 +49,8 @@ pub enum Play {
     Answer(u16, &'static str),
     /// With `Retry-After`.
     After(u16, u64),
+    /// A body without end.
+    Endless(u16),
     /// Reads the request and closes without an answer.
     Hangup,
     /// What the judge says, and then no answer.
@@ -132,6 +134,7 @@ async fn receive(
     let (status, text, after) = match play {
         Some(Play::Answer(status, text)) => (status, text.to_owned(), None),
         Some(Play::After(status, seconds)) => (status, String::new(), Some(seconds)),
+        Some(Play::Endless(status)) => (status, String::new(), None),
         Some(Play::Hangup) => (0, String::new(), None),
         Some(Play::Lost) | None => {
             let (status, text) = (inner.judge)(&seen);
@@ -143,6 +146,12 @@ async fn receive(
     if matches!(play, Some(Play::Hangup | Play::Lost)) {
         // A panic in the handler closes the connection without an answer.
         std::panic::resume_unwind(Box::new("hang up"));
+    }
+    if matches!(play, Some(Play::Endless(_))) {
+        let parts = futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 65_536])));
+        let mut response = Response::new(axum::body::Body::from_stream(parts));
+        *response.status_mut() = StatusCode::from_u16(status).unwrap();
+        return response;
     }
     let mut response = (StatusCode::from_u16(status).unwrap(), text).into_response();
     if let Some(seconds) = after {

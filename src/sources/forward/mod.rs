@@ -189,11 +189,12 @@ impl Source for Forward {
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
         let Forward { socket, reading, event_bytes_max, message_bytes_max, key, limits } = *self;
+        let stats = intake.stats();
         let shared = Shared::new(intake, stop.clone(), event_bytes_max, message_bytes_max, key);
         match socket {
             Socket::Tcp(listener, tls) => {
                 let work = move |stream, origin| shared.clone().follow(stream, origin);
-                accept::serve_frames(listener, tls, limits, reading, &stop, work).await
+                accept::serve_frames(listener, tls, limits, reading, stats, &stop, work).await
             }
             Socket::Unix(listener, path) => {
                 let work = move |stream, peer: String| shared.clone().follow(stream, reading.origin(&peer));

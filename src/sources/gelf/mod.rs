@@ -179,11 +179,11 @@ impl Source for Gelf {
         match socket {
             Socket::Udp(socket) => udp::serve(socket, reading, Messages::new(message_bytes_max), &intake, &stop).await,
             Socket::Tcp(listener, tls) => {
-                let ended = stop.clone();
+                let (ended, stats) = (stop.clone(), intake.stats());
                 let work = move |stream, origin| {
                     stream::follow(stream, origin, message_bytes_max, intake.clone(), ended.clone())
                 };
-                accept::serve_frames(listener, tls, limits, reading, &stop, work).await
+                accept::serve_frames(listener, tls, limits, reading, stats, &stop, work).await
             }
         }
     }

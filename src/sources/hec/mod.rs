@@ -225,7 +225,8 @@ impl Source for Hec {
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
         let Hec { listener, tls, limits, shared } = *self;
         let stopped = stop.clone();
-        accept::serve(listener, tls, limits, &stop, move |accepted| {
+        let stats = intake.stats();
+        accept::serve(listener, tls, limits, stats, &stop, move |accepted| {
             let client = Client { shared: shared.clone(), intake: intake.clone(), failed: CancellationToken::new() };
             let stop = stopped.clone();
             async move { client.serve(accepted, &stop).await }

@@ -225,18 +225,18 @@ impl Source for Syslog {
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
         let Syslog { socket, reading, frame_bytes_max, limits } = *self;
-        let ended = stop.clone();
+        let (ended, stats) = (stop.clone(), intake.stats());
         match socket {
             Socket::Tcp(listener, tls) => {
                 let work = move |stream, origin| {
                     stream::follow(stream, origin, frame_bytes_max, intake.clone(), ended.clone())
                 };
-                accept::serve_frames(listener, tls, limits, reading, &stop, work).await
+                accept::serve_frames(listener, tls, limits, reading, stats, &stop, work).await
             }
             Socket::Relp(listener, tls) => {
                 let work =
                     move |stream, origin| relp::follow(stream, origin, frame_bytes_max, intake.clone(), ended.clone());
-                accept::serve_frames(listener, tls, limits, reading, &stop, work).await
+                accept::serve_frames(listener, tls, limits, reading, stats, &stop, work).await
             }
             Socket::Udp(socket) => {
                 udp::serve(socket, reading, datagram::Messages { frame_bytes_max }, &intake, &stop).await
