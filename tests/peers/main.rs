@@ -19,6 +19,7 @@ mod lifecycle;
 mod live;
 mod logs;
 mod objects;
+mod proxied;
 mod pycef;
 mod relp;
 mod replay;
