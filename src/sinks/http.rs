@@ -150,15 +150,18 @@ impl Http {
                 }
                 outcome
             }
-            Verdict::WrongEvents { which: None, reason } if self.events == 1 => {
-                if self.refused >= REFUSED_MAX {
+            Verdict::WrongEvents { which: None, reason, .. } if self.events > 1 => {
+                Outcome::Reject { which: None, reason }
+            }
+            Verdict::WrongEvents { which, has_taken, reason } => {
+                self.refused = if has_taken { 1 } else { self.refused + 1 };
+                if self.refused > REFUSED_MAX {
+                    self.refused = REFUSED_MAX;
                     let reason = format!("{reason}, as {REFUSED_MAX} events before it: nothing more is refused");
                     return Outcome::Fatal { reason };
                 }
-                self.refused += 1;
-                Outcome::Reject { which: Some(0), reason }
+                Outcome::Reject { which: which.or(Some(0)), reason }
             }
-            Verdict::WrongEvents { which, reason } => Outcome::Reject { which, reason },
         }
     }
 
@@ -182,9 +185,9 @@ impl Sink for Http {
 
     fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
         let before = self.request.len();
-        self.body.push(event, &self.secret, &mut self.request);
+        self.body.push(event, self.events == 0, &self.secret, &mut self.request);
         let bytes = self.request.len() + self.body.suffix().len();
-        if before > 0 && bytes > self.bytes_max {
+        if self.events > 0 && bytes > self.bytes_max {
             self.request.truncate(before);
             return Ok(Push::Full);
         }

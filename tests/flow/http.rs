@@ -145,16 +145,36 @@ async fn a_poison_event_is_split_off() {
     }
 }
 
+/// A blank line is an event, too, wherever it stands.
+#[tokio::test]
+async fn blank_events_keep_their_lines() {
+    let (flow, server) = (Flow::new(), taking().await);
+    flow.append(["", "one", "", "two"]).await;
+    let running = start(&flow, sink(&flow, &server.url(), json!({})));
+    wait_for("all events", || running.stats.delivered_total() == 4).await;
+    running.finish().await;
+    assert_eq!(server.taken()[0].text(), "\none\n\ntwo\n");
+}
+
 /// A wrong path that answers 400 must not put the whole journal into quarantine.
 #[tokio::test]
 async fn a_receiver_that_refuses_everything_is_an_alarm() {
-    let (flow, server) = (Flow::new(), WebServer::start(|_| (400, "no".to_owned())).await);
-    flow.append(names(500)).await;
-    let running = start(&flow, sink(&flow, &server.url(), json!({})));
-    wait_for("the alarm", || running.stats.state() == SinkState::Alarm).await;
-    let reason = running.stats.last_error().unwrap();
-    assert!(reason.contains("as 100 events before it"), "{reason}");
-    assert_eq!((running.finish().await.delivered_total(), flow.quarantine("siem").len()), (0, 100));
+    let refuses_each = |seen: &Seen| {
+        let items: Vec<_> = seen.lines().iter().map(|_| json!({ "create": { "status": 400 } })).collect();
+        (200, json!({ "errors": true, "items": items }).to_string())
+    };
+    for (server, options) in [
+        (WebServer::start(|_| (400, "no".to_owned())).await, json!({})),
+        (WebServer::start(refuses_each).await, json!({ "answer": "bulk", "event": "{\"r\":{record}}" })),
+    ] {
+        let flow = Flow::new();
+        flow.append(names(500)).await;
+        let running = start(&flow, sink(&flow, &server.url(), options));
+        wait_for("the alarm", || running.stats.state() == SinkState::Alarm).await;
+        let reason = running.stats.last_error().unwrap();
+        assert!(reason.contains("as 100 events before it"), "{reason}");
+        assert_eq!((running.finish().await.delivered_total(), flow.quarantine("siem").len()), (0, 100));
+    }
 }
 
 #[tokio::test]

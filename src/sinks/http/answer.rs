@@ -16,9 +16,10 @@ pub(super) enum Verdict {
     Refused(Outcome),
     /// The body is too large: the next requests must be smaller.
     TooLarge(Outcome),
-    /// The receiver refuses what was sent. With an index, only that event.
+    /// The receiver refuses what was sent. With an index, that event; whether it has taken another one is known.
     WrongEvents {
         which: Option<usize>,
+        has_taken: bool,
         reason: String,
     },
 }
@@ -44,7 +45,7 @@ pub(super) fn judge(reply: &Reply, events: usize, answer: Answer, expect: Option
         Says::Taken => Verdict::Outcome(Outcome::Delivered),
         Says::WrongCredentials => Verdict::Refused(Outcome::Fatal { reason }),
         Says::TooLarge => Verdict::TooLarge(Outcome::Reject { which: None, reason }),
-        Says::WrongEvents => Verdict::WrongEvents { which: None, reason },
+        Says::WrongEvents => Verdict::WrongEvents { which: None, has_taken: false, reason },
         Says::WrongAddress => Verdict::Outcome(Outcome::Fatal { reason }),
         Says::NotNow => Verdict::Outcome(Outcome::Retry { after, reason }),
     }
@@ -70,11 +71,11 @@ fn bulk(body: &[u8], events: usize, reason: String) -> Verdict {
     if !bulk.errors {
         return Verdict::Outcome(Outcome::Delivered);
     }
-    let mut which = None;
+    let (mut which, mut has_taken) = (None, false);
     for (index, item) in bulk.items.iter().enumerate() {
         let Some(result) = item.values().next() else { continue };
         match result["status"].as_u64().unwrap_or_default() {
-            200..=299 | 409 => {}
+            200..=299 | 409 => has_taken = true,
             status @ (429 | 500..=599) => {
                 let reason =
                     format!("HTTP 200, event {index}: {status} {}", visible(result["error"].to_string().as_bytes()));
@@ -88,7 +89,7 @@ fn bulk(body: &[u8], events: usize, reason: String) -> Verdict {
         }
     }
     match which {
-        Some((which, reason)) => Verdict::WrongEvents { which: Some(which), reason },
+        Some((which, reason)) => Verdict::WrongEvents { which: Some(which), has_taken, reason },
         // Every event is there already.
         None if bulk.items.len() == events => Verdict::Outcome(Outcome::Delivered),
         None => Verdict::Outcome(Outcome::Retry { after: None, reason: format!("{reason}, not about every event") }),

@@ -59,8 +59,8 @@ impl Body {
     }
 
     /// Appends an event, behind what stands before it.
-    pub(super) fn push(&self, event: &Event<'_>, secret: &str, out: &mut Vec<u8>) {
-        out.extend_from_slice(if out.is_empty() { self.prefix.as_bytes() } else { self.separator.as_bytes() });
+    pub(super) fn push(&self, event: &Event<'_>, is_first: bool, secret: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(if is_first { self.prefix.as_bytes() } else { self.separator.as_bytes() });
         match &self.event {
             Some(template) => template.fill(event, &Filling { format: self.format, secret }, out),
             None => self.format.emit(event, out),
@@ -78,8 +78,8 @@ impl Body {
         }
         for event in [&Event::new(b""), &known] {
             let mut body = Vec::new();
-            for _ in 0..count {
-                self.push(event, "secret", &mut body);
+            for at in 0..count {
+                self.push(event, at == 0, "secret", &mut body);
             }
             body.extend_from_slice(self.suffix.as_bytes());
             for value in serde_json::Deserializer::from_slice(&body).into_iter::<IgnoredAny>() {
