@@ -11,10 +11,11 @@ pub fn peer_name(connection: &ServerConnection) -> Option<String> {
     names(connection.peer_certificates()?.first()?).into_iter().next()
 }
 
-/// The DNS names and URIs of a certificate.
+/// The DNS names and URIs of a certificate. One with a space is none, and could pass for `uid 0` or `token NAME`.
 pub(super) fn names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return Vec::new() };
-    certificate.valid_dns_names().chain(certificate.valid_uri_names()).map(str::to_owned).collect()
+    let names = certificate.valid_dns_names().chain(certificate.valid_uri_names());
+    names.filter(|name| !name.contains(char::is_whitespace)).map(str::to_owned).collect()
 }
 
 /// RFC 5425 §4.2.2: the name of the hash, a colon, and the bytes in hex with a colon between two.
