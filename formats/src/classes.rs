@@ -40,6 +40,8 @@ pub(crate) fn class(class: &str) -> Class {
         "image" | "volume" | "network" | "plugin" | "secret" | "config" | "service" | "node" | "builder" | "swarm"
         | "api" => changed(action),
         "daemon" => daemon(action),
+        // What no rule made an alert of.
+        "wazuh" if action == "event" => NONE,
         "wazuh" => of("intrusion_detection", "info", Ocsf::DetectionFinding, 1),
         "finding" | "policy" => of("intrusion_detection", "info", Ocsf::DetectionFinding, 1),
         "compliance" => of("configuration", "info", Ocsf::ComplianceFinding, 1),
@@ -163,6 +165,7 @@ mod tests {
             ("container.exec_die", "process", "end", 1007, 2),
             ("container.die", "process", "end", 1007, 2),
             ("wazuh.5710", "intrusion_detection", "info", 2004, 1),
+            ("wazuh.event", "", "", 0, 0),
             ("compliance.docker_not_allowed", "configuration", "info", 2003, 1),
             ("registry.login", "authentication", "start", 3002, 1),
             ("container.log", "", "", 0, 0),

@@ -1,5 +1,6 @@
 //! Wazuh alerts, one JSON object a line, as versions 3 and 4 write `alerts.json`, as indexers copy them,
-//! and in the schema of version 5, which is near ECS.
+//! and in the schema of version 5, which is near ECS; and the events of `archives.json`, which no rule may
+//! have looked at.
 //!
 //! A parser on the way of an event. An alert about a container carries the Docker event it was made
 //! from; such an alert gets the class and fields of that event, so that a rule need not know which
@@ -20,7 +21,7 @@ use crate::{Context, Event, Field, Format, ParseError, Time};
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
     name: "wazuh",
-    about: "Wazuh alerts 3.x to 5.x (alerts.json and its indexed copies)",
+    about: "Wazuh alerts 3.x to 5.x (alerts.json, archives.json and their indexed copies)",
     detect: Some(detect),
     starts: b"{",
     parse: Some(parse),
@@ -58,8 +59,8 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
     let mut alert = Alert::default();
     reader.object(|reader, key| alert.member(reader, event, &mut members, key))?;
     reader.end()?;
-    if alert.rule_id.is_none() && alert.level.is_none() && !alert.is_version_5 {
-        return Err(ParseError::new(0, "a `rule` with an `id` or a `level`"));
+    if alert.rule_id.is_none() && alert.level.is_none() && !alert.is_version_5 && !alert.is_archived() {
+        return Err(ParseError::new(0, "a `rule` with an `id` or a `level`, or `agent`, `manager` and `location`"));
     }
     alert.finish(event);
     members.finish(event);
@@ -85,6 +86,8 @@ struct Alert {
     data: Data,
     docker: Option<DockerEvent>,
     is_version_5: bool,
+    /// Which of `agent`, `manager` and `location` are there.
+    parts: [bool; 3],
 }
 
 /// What decoders found in the log.
@@ -100,6 +103,11 @@ struct Data {
 }
 
 impl Alert {
+    /// `archives.json` also has what no rule made an alert of: without `rule`, or with an empty one (3.x).
+    fn is_archived(&self) -> bool {
+        self.parts == [true; 3]
+    }
+
     fn member<'a>(
         &mut self,
         reader: &mut JsonReader<'a>,
@@ -108,6 +116,9 @@ impl Alert {
         key: Quoted<'a>,
     ) -> Result<(), ParseError> {
         let name = key.text();
+        for (part, is_there) in ["agent", "manager", "location"].iter().zip(&mut self.parts) {
+            *is_there |= *name == **part;
+        }
         match &*name {
             "timestamp" => members.text(reader, event, &mut self.timestamp, (WAZUH, key)),
             "@timestamp" => members.text(reader, event, &mut self.indexed_at, (WAZUH, key)),
@@ -270,7 +281,8 @@ impl Alert {
         }
         if !event.has(Field::EventClass) {
             let class = event.text(Field::RuleId).map(|id| format!("wazuh.{id}"));
-            event.set(Field::EventClass, class.as_deref().unwrap_or("wazuh"));
+            let without_rule = if self.is_archived() && self.level.is_none() { "wazuh.event" } else { "wazuh" };
+            event.set(Field::EventClass, class.as_deref().unwrap_or(without_rule));
         }
     }
 }
@@ -396,6 +408,11 @@ mod tests {
     fn without_a_rule_it_is_no_alert() {
         let mut event = Event::new(b"");
         let context = Context { received: Time(0), zone: Offset(0) };
-        assert!(parse(br#"{"agent":{"id":"1"},"timestamp":"2026-11-21T10:00:00Z"}"#, &context, &mut event).is_err());
+        for line in [
+            r#"{"agent":{"id":"1"},"timestamp":"2026-11-21T10:00:00Z"}"#,
+            r#"{"agent":{"id":"1"},"manager":{"name":"m"},"manager":{"name":"m"},"timestamp":"2026-11-21T10:00:00Z"}"#,
+        ] {
+            assert!(parse(line.as_bytes(), &context, &mut event).is_err(), "{line}");
+        }
     }
 }

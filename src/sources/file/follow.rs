@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::glob::Glob;
-use super::rest::{Candidates, Rest};
+use super::rest::{Candidates, Part, Rest};
 use super::tail::{FileId, Look, Tail};
 use crate::intake::{Frames, Intake};
 use crate::sources::fill::PIECE_BYTES;
@@ -109,18 +109,18 @@ impl Follow {
     fn read_rest(&mut self, round: &mut Round, weight: &mut Weight) {
         let Some(mut rest) = self.rests.pop_front() else { return };
         let Follow { intake, frames, settings, buffer, .. } = self;
-        let origin = settings.reading.origin(&rest.path.to_string_lossy());
+        let origin = settings.reading.origin(&rest.path().to_string_lossy());
         frames.turn_to(origin);
         round.more = true;
         match rest.read(buffer, |line| line.take(intake, frames, weight)) {
-            Ok(true) => {
+            Part::More => {
                 intake.mark(frames, &rest.name, &rest.position());
                 self.rests.push_back(rest);
             }
-            Ok(false) => intake.mark(frames, &rest.name, &[]),
-            Err(error) => {
+            Part::End => intake.mark(frames, &rest.name, &[]),
+            Part::Lost(cause) => {
                 intake.mark(frames, &rest.name, &[]);
-                intake.take_gap(frames, &format!("the rest of `{}` cannot be read: {error}", rest.path.display()));
+                intake.take_gap(frames, &cause);
             }
         }
     }
@@ -142,7 +142,7 @@ impl Follow {
             }
             match found {
                 Some(rest) => {
-                    tracing::info!(path = %rest.path.display(), "reading the rest of a file that was moved");
+                    tracing::info!(path = %rest.path().display(), "looking for the rest of a file that was moved");
                     self.intake.mark(&mut self.frames, &own, &stored);
                     self.rests.push_back(rest);
                 }

@@ -1,8 +1,9 @@
 //! One file that is followed: where reading stands, and how that is found again.
 //!
-//! A file is known by device and inode, so that it stays the same under a new name, and by its
-//! first bytes, because inodes are used again. Invariant: the stored position is that of the first
-//! line that was not handed on; a line is handed on once.
+//! A file is known by device and inode, so that it stays the same under a new name, by its first
+//! bytes, because inodes are used again, and by those before the position, because many files begin
+//! alike. Invariant: the stored position is that of the first line that was not handed on; a line is
+//! handed on once.
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -16,6 +17,8 @@ use crate::sources::lines::{Line, Lines};
 
 /// So much of the beginning tells one file from another.
 pub(super) const HEAD_BYTES: u64 = 1024;
+/// So much before the position tells it from the same place in a file that begins alike.
+pub(super) const NEAR_BYTES: u64 = 256;
 
 /// Device and inode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,6 +42,8 @@ pub(super) struct Position {
     /// How many of the first bytes the hash covers.
     pub(super) head_bytes: u64,
     pub(super) hash: [u8; 16],
+    /// Of the bytes before `offset`; none in positions that were stored without it.
+    pub(super) near: Option<[u8; 16]>,
 }
 
 /// What one look at a file brought.
@@ -67,6 +72,8 @@ pub(super) struct Tail {
     /// The size at the last look.
     size: u64,
     head: (u64, [u8; 16]),
+    /// Of the bytes before what was handed on.
+    near: [u8; 16],
 }
 
 impl Tail {
@@ -87,12 +94,19 @@ impl Tail {
             offset: 0,
             size: metadata.len(),
             head: (0, [0; 16]),
+            near: [0; 16],
         };
         let Some(position) = stored.and_then(Position::from_bytes) else { return Ok((tail, false)) };
-        let is_ours = position.offset <= tail.size && tail.hash(position.head_bytes)? == position.hash;
+        if position.offset > tail.size {
+            return Ok((tail, false));
+        }
+        let near = tail.hash_before(position.offset)?;
+        let is_ours = tail.hash(0, position.head_bytes.min(HEAD_BYTES))? == position.hash
+            && position.near.is_none_or(|stored| stored == near);
         if is_ours {
             tail.offset = position.offset;
             tail.head = (position.head_bytes, position.hash);
+            tail.near = near;
         }
         Ok((tail, is_ours))
     }
@@ -120,7 +134,7 @@ impl Tail {
             }
         }
         self.offset = end;
-        self.remember_head()
+        self.remember()
     }
 
     /// Reads once, at most as much as `buffer` holds, and gives the lines to `each` until that
@@ -132,7 +146,7 @@ impl Tail {
         let size = self.file.metadata()?.len();
         let has_more = size > self.offset;
         // A file can be cut and grow past the old end between two looks: its beginning tells.
-        if size < self.offset.max(self.size) || (size > self.size && self.hash(self.head.0)? != self.head.1) {
+        if size < self.offset.max(self.size) || (size > self.size && self.hash(0, self.head.0)? != self.head.1) {
             return Ok(self.begin_anew(size));
         }
         self.size = size;
@@ -146,9 +160,7 @@ impl Tail {
             !stopped
         });
         self.offset += done as u64;
-        if self.head.0 < HEAD_BYTES {
-            self.remember_head()?;
-        }
+        self.remember()?;
         if length < buffer.len() && !stopped { Ok(Look::End(done)) } else { Ok(Look::More(done)) }
     }
 
@@ -163,10 +175,10 @@ impl Tail {
         Ok(())
     }
 
-    /// What is to be stored: offset, length of the hashed head, its hash; 26 bytes.
+    /// What is to be stored: offset, length of the hashed head, its hash, that of the bytes before; 42 bytes.
     pub(super) fn position(&self) -> Vec<u8> {
         let (head_bytes, hash) = self.head;
-        Position { offset: self.done(), head_bytes, hash }.to_bytes()
+        Position { offset: self.done(), head_bytes, hash, near: Some(self.near) }.to_bytes()
     }
 
     /// Everything before was handed on.
@@ -177,29 +189,45 @@ impl Tail {
     fn begin_anew(&mut self, size: u64) -> Look {
         let unread = self.size > self.done();
         self.lines = Lines::new(self.line_bytes_max);
-        (self.offset, self.size, self.head) = (0, size, (0, [0; 16]));
+        (self.offset, self.size, self.head, self.near) = (0, size, (0, [0; 16]), [0; 16]);
         Look::Truncated { unread }
     }
 
-    fn remember_head(&mut self) -> io::Result<()> {
-        let head_bytes = self.done().min(HEAD_BYTES);
-        self.head = (head_bytes, self.hash(head_bytes)?);
+    /// What the file is known by, when reading has got further.
+    fn remember(&mut self) -> io::Result<()> {
+        let done = self.done();
+        if self.head.0 < HEAD_BYTES {
+            let head_bytes = done.min(HEAD_BYTES);
+            self.head = (head_bytes, self.hash(0, head_bytes)?);
+        }
+        self.near = self.hash_before(done)?;
         Ok(())
     }
 
-    /// Zeros for no bytes, and for a file that is shorter.
-    fn hash(&self, bytes: u64) -> io::Result<[u8; 16]> {
-        let mut head = [0; HEAD_BYTES as usize];
-        let head = &mut head[..bytes.min(HEAD_BYTES) as usize];
-        let mut hash = [0; 16];
-        match self.file.read_exact_at(head, 0) {
-            Ok(()) if !head.is_empty() => hash.copy_from_slice(&Sha256::digest(head)[..16]),
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            Err(error) => return Err(error),
-        }
-        Ok(hash)
+    fn hash_before(&self, offset: u64) -> io::Result<[u8; 16]> {
+        let bytes = offset.min(NEAR_BYTES);
+        self.hash(offset - bytes, bytes)
     }
+
+    /// Of so many bytes, at most [`HEAD_BYTES`]; zeros for none, and for a file that is shorter.
+    fn hash(&self, from: u64, bytes: u64) -> io::Result<[u8; 16]> {
+        let mut piece = [0; HEAD_BYTES as usize];
+        let piece = &mut piece[..bytes.min(HEAD_BYTES) as usize];
+        match self.file.read_exact_at(piece, from) {
+            Ok(()) => Ok(hash(piece)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok([0; 16]),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Half of SHA-256; zeros for no bytes.
+pub(super) fn hash(bytes: &[u8]) -> [u8; 16] {
+    let mut hash = [0; 16];
+    if !bytes.is_empty() {
+        hash.copy_from_slice(&Sha256::digest(bytes)[..16]);
+    }
+    hash
 }
 
 impl Position {
@@ -207,16 +235,19 @@ impl Position {
         let mut bytes = self.offset.to_le_bytes().to_vec();
         bytes.extend_from_slice(&(self.head_bytes as u16).to_le_bytes());
         bytes.extend_from_slice(&self.hash);
+        bytes.extend(self.near.iter().flatten());
         bytes
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Position> {
         let (offset, rest) = bytes.split_first_chunk()?;
-        let (head_bytes, hash) = rest.split_first_chunk()?;
+        let (head_bytes, rest) = rest.split_first_chunk()?;
+        let (hash, near) = rest.split_first_chunk()?;
         Some(Position {
             offset: u64::from_le_bytes(*offset),
             head_bytes: u16::from_le_bytes(*head_bytes).into(),
-            hash: hash.try_into().ok()?,
+            hash: *hash,
+            near: if near.is_empty() { None } else { Some(near.try_into().ok()?) },
         })
     }
 }
@@ -290,7 +321,7 @@ mod tests {
             let mut tail = open(&path, stored.as_deref());
             assert_eq!(read(&mut tail), [format!("line {number}"), format!("half {number}")]);
             stored = Some(tail.position());
-            assert_eq!(stored.as_ref().unwrap().len(), 26);
+            assert_eq!(stored.as_ref().unwrap().len(), 42);
         }
     }
 
@@ -307,6 +338,23 @@ mod tests {
         assert!(!is_ours);
         assert_eq!(read(&mut tail), ["two and more"]);
         assert!(!Tail::open(&path, Some(b"garbage"), LINE_BYTES_MAX).unwrap().1);
+    }
+
+    #[test]
+    fn a_file_that_begins_like_the_one_before_it_is_another_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let banner = "the same banner\n".repeat(100);
+        append(&path, &format!("{banner}one\n"));
+        let mut tail = open(&path, None);
+        assert_eq!(read(&mut tail).len(), 101);
+        let stored = tail.position();
+        // As positions were stored before.
+        assert!(Tail::open(&path, Some(&stored[..26]), LINE_BYTES_MAX).unwrap().1);
+        std::fs::write(&path, format!("{banner}two and more\n")).unwrap();
+        let (mut tail, is_ours) = Tail::open(&path, Some(&stored), LINE_BYTES_MAX).unwrap();
+        assert!(!is_ours);
+        assert_eq!(read(&mut tail).last().unwrap(), "two and more");
     }
 
     #[test]
