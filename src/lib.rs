@@ -29,6 +29,7 @@ pub mod tls;
 pub mod fuzzing {
     pub use crate::archive::fuzzing as archive;
     pub use crate::cli::input::lines_of;
+    pub use crate::sources::forward::fuzzing as forward;
     pub use crate::sources::hec::body::inflated;
 }
 

@@ -8,6 +8,7 @@ use wharfinger_formats::{
 
 pub mod archive;
 pub mod decompress;
+pub mod forward;
 mod planted;
 pub mod siem;
 pub mod streams;

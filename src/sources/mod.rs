@@ -9,7 +9,7 @@ mod accept;
 mod docker;
 mod file;
 mod fill;
-mod forward;
+pub(crate) mod forward;
 mod gelf;
 pub(crate) mod hec;
 mod inflate;

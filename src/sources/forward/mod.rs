@@ -3,6 +3,8 @@
 //! Way of an event here: connection → MessagePack objects → entries → intake → acknowledgement, if the sender asked
 //! for one. Invariant: a connection is not read while its events are on their way to disk.
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod handshake;
 mod message;
 mod stream;

@@ -209,7 +209,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(true);
         }
         let Some(message) = Message::read(object) else {
-            self.unparsed(object, "expected a message of the forward protocol");
+            self.unparsed(object, "expected a message of the forward protocol, with a tag of at most 1 KiB");
             return Ok(true);
         };
         self.take_events(object, &message).await?;
