@@ -64,7 +64,7 @@ fn what_has_no_equivalent_is_noted() {
     for expected in [
         "`<location>` is an expression and has no equivalent",
         "for Wazuh to judge these lines, let it read `/var/log/wharfinger/syslog-18.log`",
-        "format `splunk` has no equivalent",
+        "format `default` has no equivalent",
         "`<jsonout_output>no`: set it to `yes`",
     ] {
         assert!(notes.contains(expected), "{expected}: {notes}");

@@ -20,10 +20,10 @@ mod write;
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-pub(crate) use self::write::Keys;
+pub(crate) use self::write::{Keys, piece, write_header, write_text};
 
 use self::table::{EXTRA_BYTES_MAX, How, MSG, OWN_LEADS, ROWS, ROWS_OF, Row};
-use self::write::{is_plain, is_trimmed, piece, write_header, write_text};
+use self::write::{is_plain, is_trimmed};
 use crate::event::{Cell, Span};
 use crate::json_read::JsonReader;
 use crate::lead::{Lead, lead};

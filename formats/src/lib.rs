@@ -182,7 +182,15 @@ pub const FORMATS: &[Format] = &[
     #[cfg(feature = "wazuh")]
     wazuh::FORMAT,
     #[cfg(feature = "wazuh")]
+    wazuh::emit::INPUT,
+    #[cfg(feature = "wazuh")]
     wazuh_syslog::FORMAT,
+    #[cfg(feature = "wazuh")]
+    wazuh::forms::JSON,
+    #[cfg(feature = "wazuh")]
+    wazuh::forms::SPLUNK,
+    #[cfg(feature = "wazuh")]
+    wazuh::forms::CEF,
     #[cfg(feature = "auditd")]
     auditd::FORMAT,
     #[cfg(feature = "hec")]

@@ -9,7 +9,8 @@
 //! Invariant: what the manager says (`rule`, `agent`) and what was in the log (`data`, `full_log`)
 //! stay apart: nothing in `data` can change the rule, the agent or the time of an alert.
 
-mod emit;
+pub(crate) mod emit;
+pub(crate) mod forms;
 mod rules;
 
 use crate::docker_events::DockerEvent;

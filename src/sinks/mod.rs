@@ -29,6 +29,7 @@ pub mod syslog;
 mod template;
 mod turns;
 mod web;
+pub mod wazuh;
 
 use std::time::Duration;
 
@@ -182,4 +183,5 @@ pub const SINKS: &[Kind<dyn SinkConfig>] = &[
     splunk_hec::KIND,
     stdout::KIND,
     syslog::KIND,
+    wazuh::KIND,
 ];

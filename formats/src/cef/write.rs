@@ -18,7 +18,7 @@ fn is_blank_in_header(char: char) -> bool {
 
 /// As much of a text as `bytes_max` bytes hold, without the blanks at its ends, and whether
 /// something was left out.
-pub(super) fn piece(text: &str, bytes_max: usize) -> (&str, bool) {
+pub(crate) fn piece(text: &str, bytes_max: usize) -> (&str, bool) {
     cut(text, bytes_max, is_blank)
 }
 
@@ -50,7 +50,7 @@ static IN_HEADER: Specials<3> = Specials::controls_and([b'|', b'\\', 0x7f]);
 
 /// Writes a value of the extension: the equals sign and the backslash get a backslash, line ends
 /// become `\n` and `\r`, other control characters a space. A pipe is plain here.
-pub(super) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn write_text(out: &mut Vec<u8>, text: &[u8]) {
     if has_no_controls(text) {
         // What nearly every text is that needs escapes: prose with an equals sign or two.
         let mut from = 0;
@@ -90,7 +90,7 @@ fn has_no_controls(text: &[u8]) -> bool {
 /// becomes a space ("CR/LF are not allowed" there). An equals sign is plain here. Answers whether it
 /// had to be cut.
 #[inline]
-pub(super) fn write_header(out: &mut Vec<u8>, bytes: &[u8], bytes_max: usize) -> bool {
+pub(crate) fn write_header(out: &mut Vec<u8>, bytes: &[u8], bytes_max: usize) -> bool {
     if bytes.len() <= bytes_max && is_plain_in_header(bytes) {
         out.extend_from_slice(bytes);
         false

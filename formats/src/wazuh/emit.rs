@@ -10,16 +10,21 @@
 //! `wharfinger` and `finding` and of that of its rule set. Any other event becomes an alert of rule 0 of group
 //! `wharfinger` at the level of its severity.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use super::rules::{Rule, Tags, rule_for, technique};
+use crate::cef::listed;
 use crate::json::write_json;
 use crate::objects::{Objects, Path, write_as_text, write_number};
-use crate::{EmitContext, Event, Field, Time, Value};
+use crate::{EmitContext, Event, Field, Format, Time, Value};
 
 const DATA: Path = &["data"];
 const DOCKER: Path = &["data", "docker"];
 const ACTOR: Path = &["data", "docker", "Actor"];
+
+/// Where Wazuh's Docker listener says that its events come from.
+const DOCKER_PLACE: &str = "Wazuh-Docker";
 
 /// Levels of objects that the full stops of one label open; a label with more stays one name.
 const LEVELS_MAX: usize = 16;
@@ -32,13 +37,95 @@ pub(super) fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u
     {
         return write_json(out, raw);
     }
-    let class = event.text(Field::EventClass).unwrap_or_default();
-    let is_finding = event.extras().any(|extra| extra.group == "finding" && extra.name == "id");
-    let is_docker = !is_finding && format.is_none_or(|format| format.ends_with("docker_events"));
-    match class.split_once('.').filter(|_| is_docker && event.has(Field::Action)) {
-        Some((kind, action)) => Docker::new(event, kind, action).write(context, out),
-        None => other(event, is_finding, context, out),
+    match Docker::of(event) {
+        Some(docker) => docker.write(context, out),
+        None => other(event, context, out),
     }
+}
+
+/// What a manager or an agent of Wazuh takes in, for its decoders and rules to judge.
+pub(crate) const INPUT: Format = Format {
+    name: "wazuh_input",
+    about: "What Wazuh takes in: Docker events as its listener writes them",
+    detect: None,
+    starts: b"",
+    parse: None,
+    emit: Some(emit_input),
+    open: None,
+};
+
+/// A Docker event as the listener hands it over; of any other event its fields below `wharfinger`.
+fn emit_input(event: &Event<'_>, _: &EmitContext<'_>, out: &mut Vec<u8>) {
+    if let Some(docker) = Docker::of(event) {
+        return docker.write_input(out);
+    }
+    let mut input = Objects::begin(out);
+    input.text(&[], "integration", "wharfinger");
+    let names: BTreeMap<&str, Value<'_>> = event.fields().map(|(field, value)| (field.name(), value)).collect();
+    let member = if planted!("wazuh_input_emit") { "integration" } else { "wharfinger" };
+    write_tree(&tree(&names), input.member(&[], member));
+    input.map(&["fields"], event.extras());
+    input.end();
+}
+
+/// What the alert of an event says of its rule and of where it was.
+pub(super) struct Ruling<'e> {
+    pub(super) level: i64,
+    pub(super) id: &'e str,
+    pub(super) description: Cow<'e, str>,
+    /// With commas between them.
+    pub(super) groups: Cow<'e, str>,
+    pub(super) location: &'e str,
+}
+
+pub(super) fn ruling<'e>(event: &'e Event<'e>) -> Ruling<'e> {
+    if let Some(docker) = Docker::of(event) {
+        let rule = docker.ruled_by();
+        let description = docker.described(rule.description).into();
+        return Ruling { level: rule.level, id: rule.id, description, groups: "docker".into(), location: DOCKER_PLACE };
+    }
+    let place = event.extras().find(|extra| extra.group == "wazuh" && extra.name == "location");
+    let place = place.and_then(|extra| if let Value::Str(text) = extra.value { Some(text) } else { None });
+    let groups = match event.get(Field::RuleGroups) {
+        _ if is_finding(event) => own_groups(event).join(",").into(),
+        Some(Value::Str(text)) => text.into(),
+        Some(Value::Json(list)) => listed(list).unwrap_or(list.into()),
+        _ => own_groups(event).join(",").into(),
+    };
+    Ruling {
+        level: level(event),
+        id: event.text(Field::RuleId).unwrap_or("0"),
+        description: description(event),
+        groups,
+        location: place.or(event.text(Field::Source)).unwrap_or("wharfinger"),
+    }
+}
+
+fn is_finding(event: &Event<'_>) -> bool {
+    event.extras().any(|extra| extra.group == "finding" && extra.name == "id")
+}
+
+/// Ours ends at 10, Wazuh's levels at 15: what is grave stays above its 12 (high importance).
+fn level(event: &Event<'_>) -> i64 {
+    let severity = event.int(Field::Severity).unwrap_or(0);
+    let level = if is_finding(event) { severity.saturating_mul(3).saturating_add(1) / 2 } else { severity };
+    event.int(Field::RuleLevel).unwrap_or(level).clamp(0, 15)
+}
+
+fn description<'e>(event: &'e Event<'_>) -> Cow<'e, str> {
+    let text = |fields: [Field; 3]| fields.into_iter().find_map(|field| event.text(field));
+    let description = text([Field::RuleName, Field::Name, Field::EventClass]).unwrap_or("Unknown event");
+    match text([Field::VmName, Field::HostName, Field::Peer]).filter(|_| is_finding(event)) {
+        Some(machine) => format!("{description}: {machine}").into(),
+        None => description.into(),
+    }
+}
+
+/// Groups of what no rule of Wazuh is about.
+fn own_groups<'e>(event: &'e Event<'_>) -> Vec<&'e str> {
+    let is_finding = is_finding(event);
+    let set = event.text(Field::RuleGroups).filter(|_| is_finding);
+    ["wharfinger"].into_iter().chain(is_finding.then_some("finding")).chain(set).collect()
 }
 
 /// A Docker event as the alert names its parts.
@@ -52,6 +139,19 @@ struct Docker<'e> {
 }
 
 impl<'e> Docker<'e> {
+    fn of(event: &'e Event<'e>) -> Option<Self> {
+        let format = event.text(Field::Format);
+        let is_docker = !is_finding(event) && format.is_none_or(|format| format.ends_with("docker_events"));
+        let (kind, action) = event.text(Field::EventClass)?.split_once('.')?;
+        (is_docker && event.has(Field::Action)).then(|| Docker::new(event, kind, action))
+    }
+
+    fn ruled_by(&self) -> &'static Rule {
+        let command = self.action.split_once(": ").map_or("", |(_, command)| command);
+        let role_changed = ["role.old", "role.new"].iter().all(|name| self.attributes.contains_key(name));
+        rule_for(self.kind, self.word, command, role_changed)
+    }
+
     fn new(event: &'e Event<'e>, kind: &'e str, word: &'e str) -> Self {
         let mut action = word.to_owned();
         if let Some(detail) = event.text(Field::ExecCommand).or(event.text(Field::Reason)) {
@@ -89,18 +189,33 @@ impl<'e> Docker<'e> {
 
     fn write(&self, context: &EmitContext<'_>, out: &mut Vec<u8>) {
         let event = self.event;
-        let command = self.action.split_once(": ").map_or("", |(_, command)| command);
-        let role_changed = ["role.old", "role.new"].iter().all(|name| self.attributes.contains_key(name));
-        let rule = rule_for(self.kind, self.word, command, role_changed);
+        let rule = self.ruled_by();
         let mut alert = Objects::begin(out);
         head(event, &mut alert);
         self.rule(rule, &mut alert);
         foot(event, context, &mut alert);
         alert.text(&["decoder"], "name", "json");
         alert.text(DATA, "integration", "docker");
-        self.docker(&mut alert);
-        alert.text(&[], "location", "Wazuh-Docker");
+        self.docker((DOCKER, ACTOR), &mut alert);
+        alert.text(&[], "location", DOCKER_PLACE);
         alert.end();
+    }
+
+    /// As Wazuh's listener hands it to the manager.
+    fn write_input(&self, out: &mut Vec<u8>) {
+        let mut input = Objects::begin(out);
+        input.text(&[], "integration", "docker");
+        self.docker((&["docker"], &["docker", "Actor"]), &mut input);
+        // Which machine it was: the manager knows only who runs the gateway.
+        for field in [Field::EventId, Field::VmName, Field::VmUuid, Field::HostName] {
+            if let Some(text) = self.event.text(field) {
+                input.text(&["wharfinger"], field.name(), text);
+            }
+        }
+        if self.event.get(Field::Replayed) == Some(Value::Bool(true)) {
+            input.text(&["wharfinger"], Field::Replayed.name(), "true");
+        }
+        input.end();
     }
 
     fn rule(&self, rule: &Rule, alert: &mut Objects<'_>) {
@@ -150,7 +265,8 @@ impl<'e> Docker<'e> {
         text
     }
 
-    fn docker(&self, alert: &mut Objects<'_>) {
+    /// The event below `docker`, its subject below `actor`.
+    fn docker(&self, (docker, actor): (Path, Path), alert: &mut Objects<'_>) {
         let event = self.event;
         let extra = |name: &str| {
             let found = event.extras().find(|extra| extra.group == "docker" && extra.name == name)?;
@@ -164,29 +280,29 @@ impl<'e> Docker<'e> {
         };
         // Only containers and images have them.
         if matches!(self.kind, "container" | "image") {
-            alert.text(DOCKER, "status", &self.action);
+            alert.text(docker, "status", &self.action);
             if let Some(id) = id {
-                alert.text(DOCKER, "id", id);
+                alert.text(docker, "id", id);
             }
         }
         if let ("container", Some(image)) = (self.kind, event.text(Field::ImageRef)) {
-            alert.text(DOCKER, "from", image);
+            alert.text(docker, "from", image);
         }
-        alert.text(DOCKER, "Type", self.kind);
-        alert.text(DOCKER, "Action", &self.action);
+        alert.text(docker, "Type", self.kind);
+        alert.text(docker, "Action", &self.action);
         if let Some(id) = id {
-            alert.text(ACTOR, "ID", id);
+            alert.text(actor, "ID", id);
         }
         if !self.attributes.is_empty() {
-            let out = alert.member(ACTOR, "Attributes");
+            let out = alert.member(actor, "Attributes");
             write_tree(&tree(&self.attributes), out);
         }
         if let Some(scope) = extra("scope") {
-            alert.text(DOCKER, "scope", scope);
+            alert.text(docker, "scope", scope);
         }
         if let Some(time) = event.time(Field::Time) {
-            write_decoded(alert.member(DOCKER, "time"), time.seconds());
-            write_decoded(alert.member(DOCKER, "timeNano"), time.0);
+            write_decoded(alert.member(docker, "time"), time.seconds());
+            write_decoded(alert.member(docker, "timeNano"), time.0);
         }
     }
 }
@@ -279,26 +395,15 @@ fn foot(event: &Event<'_>, context: &EmitContext<'_>, alert: &mut Objects<'_>) {
 }
 
 /// What no Docker rule is about.
-fn other(event: &Event<'_>, is_finding: bool, context: &EmitContext<'_>, out: &mut Vec<u8>) {
+fn other(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     let mut alert = Objects::begin(out);
     head(event, &mut alert);
-    let severity = event.int(Field::Severity).unwrap_or(0);
-    // Ours ends at 10, Wazuh's levels at 15: what is grave stays above its 12 (high importance).
-    let level = if is_finding { severity.saturating_mul(3).saturating_add(1) / 2 } else { severity };
-    let level = event.int(Field::RuleLevel).unwrap_or(level).clamp(0, 15);
-    alert.number(&["rule"], "level", level);
-    let text = |fields: [Field; 3]| fields.into_iter().find_map(|field| event.text(field));
-    let description = text([Field::RuleName, Field::Name, Field::EventClass]).unwrap_or("Unknown event");
-    match text([Field::VmName, Field::HostName, Field::Peer]).filter(|_| is_finding) {
-        Some(machine) => alert.text(&["rule"], "description", &format!("{description}: {machine}")),
-        None => alert.text(&["rule"], "description", description),
-    }
+    alert.number(&["rule"], "level", level(event));
+    alert.text(&["rule"], "description", &description(event));
     alert.text(&["rule"], "id", event.text(Field::RuleId).unwrap_or("0"));
     alert.number(&["rule"], "firedtimes", event.int(Field::Count).unwrap_or(1));
     alert.member(&["rule"], "mail").extend_from_slice(b"false");
-    let set = event.text(Field::RuleGroups).filter(|_| is_finding);
-    let groups = ["wharfinger"].into_iter().chain(is_finding.then_some("finding")).chain(set);
-    alert.words(&["rule"], "groups", &groups.collect::<Vec<_>>());
+    alert.words(&["rule"], "groups", &own_groups(event));
     foot(event, context, &mut alert);
     if let Some(log) = event.raw_text().filter(|raw| !raw.is_empty()).or(event.text(Field::Msg)) {
         alert.text(&[], "full_log", log);

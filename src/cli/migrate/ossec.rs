@@ -83,19 +83,20 @@ impl Migrated {
         self.alerts();
         let port = section.get("port").unwrap_or("514");
         let server = if server.contains(':') { format!("[{server}]") } else { server.to_owned() };
-        let (format, header) = match section.get("format").unwrap_or("default") {
-            "cef" => ("cef", "rfc3164"),
-            "json" => ("wazuh", "rfc3164"),
+        let format = match section.get("format").unwrap_or("default") {
+            "cef" => "wazuh_syslog_cef",
+            "json" => "wazuh_syslog_json",
+            "splunk" => "wazuh_syslog_splunk",
             other => {
                 let text = format!("format `{other}` has no equivalent: CEF is sent, which every SIEM reads");
                 self.note(section, &text);
-                ("cef", "rfc3164")
+                "cef"
             }
         };
         let when = self.when(section);
         let name = format!("siem_{}", section.line);
         let mut sink = format!(
-            "  {name}:\n    type: syslog\n    mode: udp\n    address: {}\n    format: {format}\n    header: {header}\n",
+            "  {name}:\n    type: syslog\n    mode: udp\n    address: {}\n    format: {format}\n    header: rfc3164\n",
             quoted(&format!("{server}:{port}"))
         );
         sink.push_str(&when);
