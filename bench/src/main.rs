@@ -6,6 +6,7 @@
 //! call and quote ratios.
 
 mod backlog;
+mod containers;
 mod corpus;
 mod count;
 mod crash;
@@ -27,20 +28,22 @@ use target::{Kind, Queue, Site, Target};
 const USAGE: &str = "\
 usage: wharfinger-bench throughput|latency|idle|backlog|ingest [options] TARGET...
        wharfinger-bench crash kill|power [options] TARGET...     (power: as root)
+       wharfinger-bench docker|alerts|files|stall [options]      (wharfinger alone)
   TARGET          wharfinger | rsyslog | rsyslog-safe (crash) | syslog-ng
   --gateway PATH  the gateway's binary (target/release/wharfinger)
-  --events N      throughput, backlog, crash: events to send (2,000,000; crash: 5,000)
+  --events N      throughput, backlog, docker, alerts, files, crash: events to send (2,000,000; crash: 5,000)
   --connections N throughput, backlog, ingest: sender connections (4)
   --sinks N       throughput: sinks that all get everything (1)
   --machines N    an inventory of so many machines, and a policy of 54 rules (0: neither)
-  --rate N        latency, ingest: events a second (5,000; ingest: as fast as it goes)
-  --seconds N     latency, ingest with a rate: how long (10)
+  --rate N        latency, stall, ingest, docker: events a second (5,000; the last two: as fast as it goes)
+  --seconds N     latency, stall, ingest with a rate: how long (10)
   --batch N       ingest: events a request (100)
   --restart       backlog: kill -9 and start again before the sink comes up
   --journal N     GiB the journal may take (4)
   --idle N        crash: seconds without a write before the fault (3)
   --runs N        repeat in turn (3)
-  --json          the journal's events leave as JSON instead of CEF";
+  --json          the journal's events leave as JSON instead of CEF
+  --wazuh         alerts: they leave as they came";
 
 /// What the command line asks for.
 struct Options {
@@ -117,6 +120,7 @@ fn options() -> Result<Options> {
             "--idle" => options.idle = Duration::from_secs(number()?),
             "--runs" => options.runs = number()?,
             "--json" => options.format = "json",
+            "--wazuh" => options.format = "wazuh",
             "--gateway" => options.gateway = words.next().ok_or(USAGE)?.into(),
             "wharfinger" => options.targets.push(Kind::Wharfinger),
             "kill" => options.fault = Some(Fault::Kill),
@@ -140,6 +144,10 @@ fn measure(kind: Kind, options: &Options) -> Result<String> {
         "idle" => idle(kind, options),
         "backlog" => backlog::backlog(kind, options),
         "ingest" => ingest::ingest(kind, options),
+        "docker" => containers::docker(options),
+        "alerts" => containers::alerts(options),
+        "files" => containers::files(options),
+        "stall" => containers::stall(options),
         "crash" => crash::crash(kind, options, options.fault.ok_or(USAGE)?),
         _ => Err(USAGE.into()),
     }
