@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use crate::carried::read_apart;
 use crate::detect::inner;
+use crate::frame::{Entry as Scanned, Scanner};
 use crate::json_read::{self, JsonReader, JsonValue, KEYS_MAX};
 use crate::{Context, Event, Field, Format, ParseError, Time, Value, syslog};
 
@@ -56,6 +57,13 @@ fn parse<'a>(input: &'a [u8], context: &Context, event: &mut Event<'a>) -> Resul
 /// The fields that are looked at, until all of them are known.
 #[derive(Default)]
 struct Entry<'a> {
+    /// The frame holds several entries, with blank lines between them: parts of one line of a container. The first
+    /// counts, with the messages of all.
+    is_joined: bool,
+    /// Reading stands behind the first of them.
+    is_rest: bool,
+    /// The last part of the line is among them.
+    is_whole: bool,
     message: Option<Cow<'a, str>>,
     /// `journalctl` without `--all` leaves out fields over 4096 bytes.
     left_out: bool,
@@ -93,7 +101,14 @@ impl<'a> Entry<'a> {
         let at = |rest: &[u8]| input.len().saturating_sub(rest.len());
         let mut rest = input;
         let mut count = 0_u32;
+        // A blank line may also stand in a field.
+        self.is_joined = memchr::memmem::find(input, b"\n\n").is_some()
+            && Scanned::default().scan(input).is_ok_and(|end| end.is_some_and(|end| end < input.len()));
         while !rest.is_empty() && rest != b"\n" {
+            if let (true, Some((b'\n', next))) = (self.is_joined, rest.split_first()) {
+                (self.is_rest, count, rest) = (true, 0, next);
+                continue;
+            }
             count = count.saturating_add(1);
             if count > KEYS_MAX {
                 return Err(ParseError::new(at(rest), "at most 2,000 fields"));
@@ -152,6 +167,16 @@ impl<'a> Entry<'a> {
     }
 
     fn field(&mut self, name: &str, text: Cow<'a, str>, event: &mut Event<'a>) {
+        if self.is_joined && name.starts_with("CONTAINER_PARTIAL_") {
+            self.is_whole |= name == "CONTAINER_PARTIAL_LAST" && text == "true";
+            return;
+        }
+        if self.is_rest {
+            if name == "MESSAGE" {
+                self.message.get_or_insert_default().to_mut().push_str(&text);
+            }
+            return;
+        }
         let slot = match name {
             "MESSAGE" => &mut self.message,
             "_SOURCE_REALTIME_TIMESTAMP" => &mut self.source_time,
@@ -184,6 +209,9 @@ impl<'a> Entry<'a> {
         }
         if !event.has(Field::App) {
             event.set_text(Field::App, self.comm.as_deref().unwrap_or_default());
+        }
+        if self.is_joined && !self.is_whole {
+            event.extra(DOCKER, "partial", true);
         }
         if self.left_out {
             event.note("the message is longer than journalctl shows without --all");
@@ -352,6 +380,36 @@ mod tests {
         {
             assert!(parse(wrong, &CONTEXT, &mut Event::new(wrong)).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn parts_of_a_line_in_one_frame_are_one_event() {
+        let part = |ordinal: u8, last: bool, message: &str| {
+            let id = "CONTAINER_PARTIAL_ID=ab";
+            let flag = if last { "" } else { "CONTAINER_PARTIAL_MESSAGE=true\n" };
+            format!(
+                "__CURSOR=s=1;i={ordinal}\n_COMM=dockerd\nCONTAINER_ID_FULL=c1\n{flag}{id}\nCONTAINER_PARTIAL_ORDINAL={ordinal}\n\
+                 CONTAINER_PARTIAL_LAST={last}\nMESSAGE={message}\n"
+            )
+        };
+        let whole = [part(1, false, "one "), part(2, false, "two "), part(3, true, "three")].join("\n");
+        let event = read(whole.as_bytes());
+        assert_eq!((event.text(Field::Msg), event.text(Field::ContainerId)), (Some("one two three"), Some("c1")));
+        assert_eq!(event.text(Field::EventClass), Some("container.log"));
+        assert!(event.extras().all(|extra| !extra.name.starts_with("partial")), "{event:?}");
+        assert_eq!(extra(&event, "journald", "__CURSOR").as_deref(), Some(r#"Str("s=1;i=1")"#));
+        // The last part did not come.
+        let torn = [part(1, false, "one "), part(2, false, "two ")].join("\n");
+        let event = read(torn.as_bytes());
+        assert_eq!(
+            (event.text(Field::Msg), extra(&event, "docker", "partial").as_deref()),
+            (Some("one two "), Some("Bool(true)"))
+        );
+        // A blank line inside of a field ends no entry.
+        let mut input = b"__CURSOR=s=1\n_COMM=x\nMESSAGE\n".to_vec();
+        input.extend_from_slice(&15_u64.to_le_bytes());
+        input.extend_from_slice(b"a\n\nMESSAGE=b\n\nc\n");
+        assert_eq!(read(&input).text(Field::Msg), Some("a\n\nMESSAGE=b\n\nc"));
     }
 
     #[test]

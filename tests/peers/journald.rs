@@ -265,3 +265,60 @@ fn a_machine_that_runs_docker_is_recognised_by_its_daemons_log() {
         assert!(status.unwrap().success());
     });
 }
+
+/// Sends entries to journald, whose fields and values are its arguments, and stays until its input ends.
+const SENDER: &str = "
+import socket, sys
+out = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+for entry in sys.argv[2:]:
+    out.sendto(entry.encode() + b'\\n', sys.argv[1])
+sys.stdin.read()
+";
+
+#[test]
+fn parts_of_a_line_that_docker_has_cut_are_one_event() {
+    if peers_are_off() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let journald = Journald::start();
+    let (gateway, out) = gateway(folder.path(), &journald, ", read_from: beginning");
+    let part = |ordinal: usize, is_last: bool| {
+        let text = format!("{ordinal}{}", "x".repeat(16_000));
+        let flag = if is_last { "" } else { "CONTAINER_PARTIAL_MESSAGE=true\n" };
+        format!(
+            "SYSLOG_IDENTIFIER=wharf-test\nCONTAINER_ID_FULL=93c6fb73baeb\n{flag}CONTAINER_PARTIAL_ID=ab\n\
+             CONTAINER_PARTIAL_ORDINAL={ordinal}\nCONTAINER_PARTIAL_LAST={is_last}\nMESSAGE={text}"
+        )
+    };
+    let between = "SYSLOG_IDENTIFIER=wharf-test\nMESSAGE=between".to_owned();
+    let entries = [part(1, false), between.clone(), part(2, false), part(3, true)];
+    let run = |name: &str| {
+        // What journald says of who writes is the name of the program.
+        let program = folder.path().join(name);
+        std::os::unix::fs::symlink("/usr/bin/python3", &program).unwrap();
+        let mut command = Command::new(program);
+        command.args(["-c", SENDER]).arg(journald.socket("socket")).args(&entries);
+        command.stdin(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let lengths = || {
+        let mut lengths: Vec<usize> = messages(&out).iter().map(String::len).collect();
+        lengths.sort_unstable();
+        lengths
+    };
+    let mut sender = run("dockerd");
+    eventually("the line is there", WITHIN, || (lengths() == ["between".len(), 3 * 16_001]).then_some(()));
+    drop(sender.stdin.take());
+    assert!(sender.wait().unwrap().success());
+    let line = out.wait_for(1, WITHIN, |event| text(event, "msg").len() > 16_001).remove(0);
+    assert_eq!((text(&line, "event_class"), text(&line, "container.id")), ("container.log", "93c6fb73baeb"));
+    assert_eq!(line["fields"].get("docker.partial"), None, "{}", line["fields"]);
+
+    // Whoever else says so only says so: nothing joins.
+    let mut sender = run("other");
+    eventually("all of them are there", WITHIN, || (lengths().len() == 6).then_some(()));
+    drop(sender.stdin.take());
+    assert!(sender.wait().unwrap().success());
+    assert_eq!(lengths(), ["between".len(), "between".len(), 16_001, 16_001, 16_001, 3 * 16_001]);
+    gateway.stop();
+}

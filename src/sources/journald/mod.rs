@@ -5,8 +5,10 @@
 //! longer among them a gap record says so; a child that ends is started again, and the gateway waits for nobody
 //! but the journal of its own.
 
+mod child;
 mod entry;
 mod own;
+mod parts;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -15,13 +17,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::io::AsyncReadExt;
-use tokio::process::{Child, ChildStderr, Command};
-use tokio::task::JoinSet;
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 use wharfinger_formats::frame::{ExportFramer, Frame};
 
+use self::child::{last_words, listen};
 use self::own::Own;
+use self::parts::Parts;
 use super::fill::{PIECE_BYTES, fill};
 use super::options::{FormatName, Reading, Zone};
 use super::weight::Weight;
@@ -38,8 +40,6 @@ pub const KIND: Kind<dyn SourceConfig> = Kind {
 
 /// Under this name the cursor of the last entry is stored.
 const CURSOR: &str = "cursor";
-/// So much is kept of what `journalctl` says of an error.
-const COMPLAINT_BYTES_MAX: usize = 4096;
 
 const BACKOFF_MIN: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
@@ -188,6 +188,7 @@ impl Source for Journald {
             tail_before: None,
             cursor: None,
             own: Own::of_this_process(),
+            parts: Parts::new(self.config.max_length.as_usize()),
             entry_bytes_max: self.config.max_length.as_usize(),
         };
         let mut backoff = BACKOFF_MIN;
@@ -227,35 +228,6 @@ fn complain(error: &str, complained: &mut String) {
     }
 }
 
-/// Reads what a child complains of, so that it never waits for a reader.
-fn listen(child: &mut Child) -> JoinSet<Vec<u8>> {
-    let mut said = JoinSet::new();
-    if let Some(stderr) = child.stderr.take() {
-        said.spawn(keep_last(stderr));
-    }
-    said
-}
-
-async fn keep_last(mut stderr: ChildStderr) -> Vec<u8> {
-    let mut kept = Vec::new();
-    // What cannot be read is not said.
-    while stderr.read_buf(&mut kept).await.is_ok_and(|read| read > 0) {
-        let over = kept.len().saturating_sub(COMPLAINT_BYTES_MAX);
-        kept.drain(..over);
-    }
-    kept
-}
-
-/// What a child that has closed its output had to say.
-async fn last_words(child: &mut Child, mut said: JoinSet<Vec<u8>>) -> String {
-    let told = tokio::time::timeout(Duration::from_secs(5), said.join_next()).await;
-    let told = told.ok().flatten().and_then(Result::ok).unwrap_or_default();
-    let said = String::from_utf8_lossy(&told).trim().to_owned();
-    // It has ended, or is ended here.
-    let _ = child.kill().await;
-    if said.is_empty() { "it has ended".to_owned() } else { said }
-}
-
 fn now_micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
@@ -285,6 +257,8 @@ struct Session {
     cursor: Option<String>,
     /// Our own process; none: it cannot be told from others.
     own: Option<Own>,
+    /// Parts of lines of containers.
+    parts: Parts,
     entry_bytes_max: usize,
 }
 
@@ -297,11 +271,24 @@ impl Session {
         let mut has_read = false;
         loop {
             let room = held.len() + PIECE_BYTES;
+            let due = self.parts.since().map(|since| since + parts::WAIT);
+            let too_late = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
             let read = tokio::select! {
+                // What is held was not appended, and is read again.
                 () = stop.cancelled() => return Ok(has_read),
                 read = fill(&mut stdout, &mut held, room) => read,
+                () = too_late => {
+                    self.give_up_parts().await?;
+                    continue;
+                }
             };
             if !read.unwrap_or(false) {
+                self.give_up_parts().await?;
                 return Ok(has_read);
             }
             has_read = true;
@@ -329,7 +316,8 @@ impl Session {
                 Frame::Complete { start, end, used } => {
                     let entry = &held[done + start..done + end];
                     if self.is_news(entry).await? {
-                        self.intake.take(&mut self.frames, entry);
+                        let Session { parts, intake, frames, .. } = self;
+                        parts.push(entry, |frame| intake.take(frames, frame));
                     }
                     weight.add(entry.len());
                     done += used;
@@ -393,7 +381,18 @@ impl Session {
         (verdict, found)
     }
 
+    /// The parts that are missing are not coming.
+    async fn give_up_parts(&mut self) -> Result<(), SetupError> {
+        let Session { parts, intake, frames, .. } = self;
+        parts.finish(|frame| intake.take(frames, frame));
+        self.append().await
+    }
+
+    /// While parts are held nothing is appended, and no cursor stored: a crash loses none of them.
     async fn append(&mut self) -> Result<(), SetupError> {
+        if self.parts.since().is_some() {
+            return Ok(());
+        }
         if let Some(cursor) = &self.cursor {
             self.intake.mark(&mut self.frames, CURSOR, cursor.as_bytes());
         }
@@ -434,6 +433,7 @@ mod tests {
             tail_before: None,
             cursor: None,
             own: None,
+            parts: Parts::new(4096),
             entry_bytes_max: 4096,
         }
     }
@@ -463,18 +463,36 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_child_that_complains_without_end_never_waits() {
+    async fn parts_that_are_held_are_read_again_after_a_crash() {
         let folder = tempfile::tempdir().unwrap();
-        let script = "head -c 300000 /dev/zero | tr '\\0' x >&2; echo the last >&2; echo";
-        let mut command = Command::new("sh");
-        command.args(["-c", script]).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir(folder.path());
-        let mut child = command.kill_on_drop(true).spawn().unwrap();
-        let said = listen(&mut child);
-        let mut told = Vec::new();
-        let read = child.stdout.take().unwrap();
-        tokio::time::timeout(Duration::from_secs(30), read.take(1).read_to_end(&mut told)).await.unwrap().unwrap();
-        assert_eq!(told, b"\n");
-        let last = last_words(&mut child, said).await;
-        assert!(last.ends_with("the last") && last.len() < COMPLAINT_BYTES_MAX, "{}", last.len());
+        let journal = Journal::open(Settings::new(folder.path().join("journal")), Arc::new(Disk)).unwrap();
+        let intake = Intake::new(journal.clone(), Arc::default(), "in", Arc::default());
+        let part = |ordinal: u8, last: bool| {
+            format!(
+                "__CURSOR=s=1;i={ordinal}\n_COMM=dockerd\nCONTAINER_ID_FULL=c\nCONTAINER_PARTIAL_ID=a\n\
+                 CONTAINER_PARTIAL_ORDINAL={ordinal}\nCONTAINER_PARTIAL_LAST={last}\nMESSAGE=x\n\n"
+            )
+            .into_bytes()
+        };
+        let plain = b"__CURSOR=s=1;i=9\n_COMM=x\nMESSAGE=x\n\n".to_vec();
+        let take = async |session: &mut Session, entries: &[Vec<u8>]| {
+            let mut framer = ExportFramer::new(session.entry_bytes_max);
+            assert!(session.take(&mut framer, &mut entries.concat()).await.unwrap());
+        };
+        // Killed while it holds the first part: nothing is stored, also not of what came between.
+        let mut killed = session(intake.clone());
+        take(&mut killed, &[part(1, false), plain.clone()]).await;
+        assert_eq!((journal.status().last.0, intake.marked(CURSOR)), (0, None));
+        drop(killed);
+        let mut session = session(intake.clone());
+        take(&mut session, &[part(1, false), plain]).await;
+        take(&mut session, &[part(2, true)]).await;
+        assert_eq!(journal.status().last.0, 2);
+        assert_eq!(intake.marked(CURSOR).as_deref(), Some(&b"s=1;i=2"[..]));
+        // A line whose end does not come.
+        take(&mut session, &[part(1, false)]).await;
+        assert_eq!(journal.status().last.0, 2);
+        session.give_up_parts().await.unwrap();
+        assert_eq!(journal.status().last.0, 3);
     }
 }
