@@ -236,6 +236,36 @@ async fn the_reader_never_waits_for_the_journal() {
     source.stop().await;
 }
 
+/// So many seconds of 5,000 events each; a night has 60 or more: `WHARFINGER_STALL_SECONDS=60`, in a release build. Then
+/// they come at that rate, else at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_while_nobody_reads_the_journal() {
+    const RATE: usize = 5_000;
+    let seconds = std::env::var("WHARFINGER_STALL_SECONDS").ok().map(|seconds| seconds.parse().unwrap());
+    let count = RATE * seconds.unwrap_or(2);
+    let mut yard = Yard::with_budget(4 << 30);
+    let path = socket(&yard);
+    let mut engine = engine(&path, VERSION);
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
+    let mut asked = within(engine.recv()).await.unwrap();
+    let mut pace = tokio::time::interval(std::time::Duration::from_millis(10));
+    for first in (0..count).step_by(RATE / 100) {
+        if seconds.is_some() {
+            pace.tick().await;
+        }
+        let events: Vec<_> = (first..first + RATE / 100).map(|number| event(-(number as i64), "start")).collect();
+        within(asked.events(&events)).await;
+    }
+    // Only now somebody reads: each once, in their order, and no gap among them.
+    for first in (0..count).step_by(RATE) {
+        for (number, seen) in yard.raws(RATE).await.iter().enumerate() {
+            assert_eq!(*seen, event(-((first + number) as i64), "start"));
+        }
+    }
+    source.stop().await;
+    yard.is_empty().await;
+}
+
 /// The number in `Int(7)`.
 fn number(text: &str) -> usize {
     text.trim_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap()
