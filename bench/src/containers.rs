@@ -256,14 +256,15 @@ fn serve(mut stream: UnixStream, lines: &[(String, String)], events: u64, rate: 
                 continue;
             }
             chunk.clear();
-            for number in sent..due.min(sent + 64).min(events) {
+            let until = due.min(sent + 64).min(events);
+            for number in sent..until {
                 let nanos = first + number * 1_000;
                 let (head, tail) = &lines[number as usize % lines.len()];
                 let tail = tail.replacen("{}", &(nanos / 1_000_000_000).to_string(), 1);
                 chunk.push_str(head);
                 chunk.push_str(&tail.replacen("{}", &nanos.to_string(), 1));
-                sent += 1;
             }
+            sent = until;
             write!(stream, "{:x}\r\n{chunk}\r\n", chunk.len()).ok()?;
         }
         let took = begun.elapsed();
