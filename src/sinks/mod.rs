@@ -28,8 +28,8 @@ pub mod stdout;
 pub mod syslog;
 mod template;
 mod turns;
-mod web;
 pub mod wazuh;
+mod web;
 
 use std::time::Duration;
 
