@@ -23,7 +23,7 @@ const FILES: u64 = 2_000;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A gateway with a configuration of its own, on core 0.
-struct Gateway {
+pub struct Gateway {
     child: Child,
     dir: PathBuf,
     admin: SocketAddr,
@@ -31,7 +31,7 @@ struct Gateway {
 
 impl Gateway {
     /// `{dir}` in the configuration is its folder.
-    fn start(options: &Options, dir: &Path, config: &str) -> Result<Gateway> {
+    pub fn start(options: &Options, dir: &Path, config: &str) -> Result<Gateway> {
         let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let head = format!(
             "data_dir: {dir}/data\nadmin: {{listen: \"{admin}\"}}\njournal: {{bytes_max: {}GiB}}\n",
@@ -56,7 +56,7 @@ impl Gateway {
     }
 
     /// What the source `in` says of itself: taken in, and lost.
-    fn counts(&self) -> Result<(u64, u64)> {
+    pub fn counts(&self) -> Result<(u64, u64)> {
         let token = fs::read_to_string(self.dir.join("data/page-token")).unwrap_or_default();
         let mut stream = TcpStream::connect(self.admin)?;
         let head = format!("Host: {}\r\nAuthorization: Bearer {token}\r\nConnection: close", self.admin);
@@ -111,10 +111,10 @@ impl Drop for Gateway {
 }
 
 /// A folder that goes with the value.
-struct Folder(PathBuf);
+pub struct Folder(pub PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Result<Folder> {
+    pub fn new(name: &str) -> Result<Folder> {
         let dir = std::env::temp_dir().join(format!("wharfinger-bench-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&dir);
         fs::create_dir_all(&dir)?;
@@ -130,13 +130,18 @@ impl Drop for Folder {
 
 /// A collector: answers each request with success, and counts the events. While it is `stalled` it answers nobody.
 #[derive(Clone, Default)]
-struct Collector {
+pub struct Collector {
     events: Arc<AtomicU64>,
     stalled: Arc<AtomicBool>,
 }
 
 impl Collector {
-    fn serve(&self) -> Result<SocketAddr> {
+    /// From now on it answers nobody.
+    pub fn stall(&self) {
+        self.stalled.store(true, Relaxed);
+    }
+
+    pub fn serve(&self) -> Result<SocketAddr> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let collector = self.clone();
@@ -276,7 +281,7 @@ fn serve(mut stream: UnixStream, lines: &[(String, String)], events: u64, rate: 
     }
 }
 
-fn hec(collector: SocketAddr, format: &str) -> String {
+pub fn hec(collector: SocketAddr, format: &str) -> String {
     format!(
         "sinks:\n  out: {{type: splunk_hec, endpoint: \"http://{collector}\", token: t, ack: off, compression: none, format: {format}}}\n"
     )
@@ -369,7 +374,7 @@ pub fn stall(options: &Options) -> Result<String> {
     let folder = Folder::new("stall")?;
     let events = options.rate * options.seconds;
     let collector = Collector::default();
-    collector.stalled.store(true, Relaxed);
+    collector.stall();
     let address = collector.serve()?;
     let playing = engine(&folder.0.join("docker.sock"), events, Some(options.rate))?;
     let source = "sources:\n  in: {type: docker, socket: {dir}/docker.sock, inspect: false}\n";

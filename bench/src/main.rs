@@ -10,6 +10,7 @@ mod containers;
 mod corpus;
 mod count;
 mod crash;
+mod engine;
 mod ingest;
 mod load;
 mod target;
@@ -28,7 +29,7 @@ use target::{Kind, Queue, Site, Target};
 const USAGE: &str = "\
 usage: wharfinger-bench throughput|latency|idle|backlog|ingest [options] TARGET...
        wharfinger-bench crash kill|power [options] TARGET...     (power: as root)
-       wharfinger-bench docker|alerts|files|stall [options]      (wharfinger alone)
+       wharfinger-bench docker|alerts|files|stall|engine [options]      (wharfinger alone; engine: as root, with dockerd)
   TARGET          wharfinger | rsyslog | rsyslog-safe (crash) | syslog-ng
   --gateway PATH  the gateway's binary (target/release/wharfinger)
   --events N      throughput, backlog, docker, alerts, files, crash: events to send (2,000,000; crash: 5,000)
@@ -41,6 +42,7 @@ usage: wharfinger-bench throughput|latency|idle|backlog|ingest [options] TARGET.
   --restart       backlog: kill -9 and start again before the sink comes up
   --journal N     GiB the journal may take (4)
   --idle N        crash: seconds without a write before the fault (3)
+  --turns N       engine: how often with and without the gateway (20)
   --runs N        repeat in turn (3)
   --json          the journal's events leave as JSON instead of CEF
   --wazuh         alerts: they leave as they came";
@@ -55,6 +57,7 @@ struct Options {
     rate: u64,
     steady: bool,
     seconds: u64,
+    turns: u64,
     batch: u64,
     sinks: usize,
     machines: u64,
@@ -94,6 +97,7 @@ fn options() -> Result<Options> {
         rate: 5_000,
         steady: false,
         seconds: 10,
+        turns: 20,
         batch: 100,
         sinks: 1,
         machines: 0,
@@ -116,6 +120,7 @@ fn options() -> Result<Options> {
             "--machines" => options.machines = number()?,
             "--restart" => options.restart = true,
             "--journal" => options.journal_gib = number()?,
+            "--turns" => options.turns = number()?,
             "--seconds" => options.seconds = number()?,
             "--idle" => options.idle = Duration::from_secs(number()?),
             "--runs" => options.runs = number()?,
@@ -148,6 +153,7 @@ fn measure(kind: Kind, options: &Options) -> Result<String> {
         "alerts" => containers::alerts(options),
         "files" => containers::files(options),
         "stall" => containers::stall(options),
+        "engine" => engine::engine(options),
         "crash" => crash::crash(kind, options, options.fault.ok_or(USAGE)?),
         _ => Err(USAGE.into()),
     }

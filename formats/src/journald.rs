@@ -201,7 +201,10 @@ impl<'a> Entry<'a> {
                 false => event.set_text(Field::ContainerId, id),
             }
         }
-        let is_docker = self.comm.as_deref() == Some("dockerd") || self.unit.as_deref() == Some("docker.service");
+        // Anybody may call a program of his `dockerd`.
+        let is_root = event.text(Field::UserId) == Some("0");
+        let is_named_so = is_root && self.comm.as_deref() == Some("dockerd");
+        let is_docker = is_named_so || self.unit.as_deref() == Some("docker.service");
         for (name, text) in [("_COMM", &self.comm), ("_SYSTEMD_UNIT", &self.unit)] {
             if let Some(text) = text {
                 event.extra(JOURNALD, name, text);
@@ -315,7 +318,7 @@ mod tests {
         Some(format!("{:?}", extra.value))
     }
 
-    const CONTAINER: &str = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1795252153507221","_SOURCE_REALTIME_TIMESTAMP":"1795252153507002","MESSAGE":"plain line","PRIORITY":"3","SYSLOG_IDENTIFIER":"web/x","CONTAINER_TAG":"web/x","CONTAINER_ID":"93c6fb73baeb","CONTAINER_ID_FULL":"93c6fb73baeb88edc113dbb3f80b139679c3ef7436c598163a2b0aae95ac8192","CONTAINER_NAME":"web","IMAGE_NAME":"probe:1","_COMM":"dockerd","_HOSTNAME":"vm","COM_EXAMPLE_OWNER":"alice"}"#;
+    const CONTAINER: &str = r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1795252153507221","_SOURCE_REALTIME_TIMESTAMP":"1795252153507002","MESSAGE":"plain line","PRIORITY":"3","SYSLOG_IDENTIFIER":"web/x","CONTAINER_TAG":"web/x","CONTAINER_ID":"93c6fb73baeb","CONTAINER_ID_FULL":"93c6fb73baeb88edc113dbb3f80b139679c3ef7436c598163a2b0aae95ac8192","CONTAINER_NAME":"web","IMAGE_NAME":"probe:1","_COMM":"dockerd","_UID":"0","_HOSTNAME":"vm","COM_EXAMPLE_OWNER":"alice"}"#;
 
     #[test]
     fn a_line_of_a_container() {
@@ -341,7 +344,7 @@ mod tests {
 
     #[test]
     fn whoever_is_not_dockerd_only_claims_a_container() {
-        let event = read(CONTAINER.replace(r#""_COMM":"dockerd""#, r#""_COMM":"logger""#).as_bytes().to_vec().leak());
+        let event = read(CONTAINER.replace(r#""_UID":"0""#, r#""_UID":"1000""#).as_bytes().to_vec().leak());
         assert_eq!(event.text(Field::Untrusted), Some("container.id,container.name,image.ref"));
         assert_eq!(event.text(Field::EventClass), None);
     }
@@ -388,7 +391,7 @@ mod tests {
             let id = "CONTAINER_PARTIAL_ID=ab";
             let flag = if last { "" } else { "CONTAINER_PARTIAL_MESSAGE=true\n" };
             format!(
-                "__CURSOR=s=1;i={ordinal}\n_COMM=dockerd\nCONTAINER_ID_FULL=c1\n{flag}{id}\nCONTAINER_PARTIAL_ORDINAL={ordinal}\n\
+                "__CURSOR=s=1;i={ordinal}\n_COMM=dockerd\n_UID=0\nCONTAINER_ID_FULL=c1\n{flag}{id}\nCONTAINER_PARTIAL_ORDINAL={ordinal}\n\
                  CONTAINER_PARTIAL_LAST={last}\nMESSAGE={message}\n"
             )
         };

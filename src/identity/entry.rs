@@ -240,10 +240,10 @@ pub(super) fn find_local(entries: &[Entry], local: &Local) -> Option<usize> {
         _ => false,
     };
     let by_machine_id = |entry: &Entry| !local.machine_id.is_empty() && entry.machine_id == local.machine_id;
-    let by_mac = |entry: &Entry| entry.all_macs().any(|mac| local.macs.contains(&mac));
+    let by_mac = |entry: &Entry| entry.macs.iter().any(|mac| local.macs.contains(mac));
+    let by_reported_mac = |entry: &Entry| entry.reported.macs.iter().any(|mac| local.macs.contains(mac));
     let by_name = |entry: &Entry| {
-        let mut names = entry.names().chain(entry.all_host_names());
-        !local.hostname.is_empty() && names.any(|name| name.eq_ignore_ascii_case(&local.hostname))
+        !local.hostname.is_empty() && entry.names().any(|name| name.eq_ignore_ascii_case(&local.hostname))
     };
     let same: Vec<usize> = (0..entries.len()).filter(|at| entries.get(*at).is_some_and(by_uuid)).collect();
     match same.as_slice() {
@@ -254,7 +254,9 @@ pub(super) fn find_local(entries: &[Entry], local: &Local) -> Option<usize> {
             let among = |is_it: &dyn Fn(&Entry) -> bool| {
                 only(copies.iter().copied().filter(|at| entries.get(*at).is_some_and(is_it)))
             };
-            return among(&by_machine_id).or_else(|| among(&by_mac)).or_else(|| among(&by_name));
+            let told = among(&by_machine_id).or_else(|| among(&by_mac)).or_else(|| among(&by_name));
+            // What a guest reports decides only where nothing else does.
+            return told.or_else(|| among(&by_reported_mac));
         }
     }
     // Whoever has another UUID is another machine, whatever it is called.

@@ -151,9 +151,10 @@ impl Snapshot {
         match who.trust {
             Trust::Local => Some((&self.local, Evidence::Local)),
             Trust::Relay => {
-                // Its manager gives an agent the id; the name is the agent's own choice.
-                let claims = [who.claimed_id, who.claimed_host, who.claimed_address];
-                let found = claims.into_iter().flatten().find_map(|claim| self.named(claim));
+                // Its manager gives an agent the id; the name is the agent's own choice, and no id.
+                let by_id = who.claimed_id.and_then(|id| self.machine(self.slot_of_key(id)));
+                let claims = [who.claimed_host, who.claimed_address].into_iter().flatten();
+                let found = by_id.or_else(|| claims.into_iter().find_map(|claim| self.named(claim)));
                 found.map(|identity| (identity, Evidence::Relayed))
             }
             Trust::Peer => {
@@ -214,10 +215,12 @@ impl Snapshot {
         self.slot_of(name) == Some(Slot::Shared)
     }
 
+    /// Names come last: a guest may report any for its own.
     fn slot_of(&self, name: &str) -> Option<Slot> {
-        if let Some(slot) = self.slot_of_name(name) {
-            return Some(slot);
-        }
+        self.slot_of_key(name).or_else(|| self.slot_of_name(name))
+    }
+
+    fn slot_of_key(&self, name: &str) -> Option<Slot> {
         if let Ok(address) = name.parse() {
             return self.keys.get(Key::Address(canonical(address)));
         }
@@ -252,7 +255,8 @@ fn index(entries: &[Entry]) -> Keys {
             keys.add(Key::Name(&entry.name.to_lowercase()), Inventory, at);
         }
         let told = entry.host_names.iter().map(|name| (name, [Inventory, InventoryShort]));
-        let reported = entry.reported.host_names.iter().map(|name| (name, [Guest, GuestShort]));
+        let reported = entry.reported.host_names.iter().filter(|name| is_name(name));
+        let reported = reported.map(|name| (name, [Guest, GuestShort]));
         for (name, [whole, short]) in told.chain(reported).filter(|(name, _)| !name.is_empty()) {
             let name = name.to_lowercase();
             keys.add(Key::Name(&name), whole, at);
@@ -275,6 +279,11 @@ fn index(entries: &[Entry]) -> Keys {
         }
     }
     keys.build()
+}
+
+/// Neither an address nor a UUID: where nobody has it, it is still no name of a guest.
+fn is_name(name: &str) -> bool {
+    name.parse::<IpAddr>().is_err() && Mac::parse(name).is_none() && !name.contains(':') && Uuid::parse(name).is_none()
 }
 
 /// What every machine has tells none apart, whatever a guest reports of itself.

@@ -195,6 +195,18 @@ fn what_a_guest_says_of_itself_takes_nothing_from_another() {
         assert_eq!(name_of(snapshot.resolve(relayed(claim))), Some(("web", Evidence::Relayed)), "{claim}");
     }
     assert_eq!(name_of(snapshot.resolve(peer("192.0.2.7"))), Some(("web", Evidence::Address)));
+    // Nor by a host name that is the key of another, of whatever kind, or of nobody.
+    for claim in ["007", WEB, "192.0.2.7", "192.0.2.66", "3d1219c7c4c5404aaa1f6d2a48adfda4", "urn:uuid:x", "008"] {
+        let with = Snapshot::new(&Local::default(), &[web(), reported("mallory", claim, "")]);
+        let without = Snapshot::new(&Local::default(), &[web()]);
+        let who =
+            |claimed_id, claimed_address| Who { trust: Trust::Relay, claimed_id, claimed_address, ..Who::default() };
+        for who in [who(Some(claim), None), who(None, Some(claim))] {
+            if claim != "008" || who.claimed_id.is_some() {
+                assert_eq!(name_of(with.resolve(who)), name_of(without.resolve(who)), "{claim}");
+            }
+        }
+    }
     // Where nobody else has it, it selects: else a vCenter's machines would have no address.
     assert_eq!(name_of(snapshot.resolve(peer("192.0.2.9"))), Some(("db", Evidence::Address)));
     assert_eq!(name_of(snapshot.resolve(relayed("db-01"))), Some(("db", Evidence::Relayed)));

@@ -219,7 +219,8 @@ impl SinkConfig for SyslogConfig {
         }
         let targets = Targets::new(&context.name, targets, tls);
         // A record that is a syslog frame already has its header.
-        let header = if self.format.name() == "rfc5424" { Header::None } else { self.header };
+        let is_frame = matches!(self.format.name(), "rfc5424" | "rfc3164");
+        let header = if is_frame { Header::None } else { self.header };
         if self.mode == Mode::Relp {
             let hostname = context.hostname.clone();
             return Ok(Box::new(RelpSink::new(self.clone(), header, hostname, targets)));

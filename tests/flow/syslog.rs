@@ -68,6 +68,23 @@ async fn all_lines_in_order_and_an_orderly_end() {
     receiver.await.unwrap();
 }
 
+/// A record has one header: its own, if its format has one.
+#[tokio::test]
+async fn no_format_has_two_headers() {
+    for (format, begin) in [("rfc3164", None), ("rfc5424", Some("<13>1 ")), ("cef", Some("<13>1 "))] {
+        let flow = Flow::new();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        flow.append(names(1)).await;
+        let options = json!({"format": format, "header": "rfc5424"});
+        let running = start(&flow, sink(&flow, listener.local_addr().unwrap(), options));
+        let (stream, _) = listener.accept().await.unwrap();
+        let line = tokio::io::BufReader::new(stream).lines().next_line().await.unwrap().unwrap();
+        assert_eq!(line.matches("<13>").count(), 1, "{format}: {line}");
+        assert_eq!(line.starts_with("<13>1 "), begin.is_some(), "{format}: {line}");
+        running.finish().await;
+    }
+}
+
 /// What was handed over and may be lost with the connection comes again on the next one.
 #[tokio::test]
 async fn a_reset_sends_the_window_again() {

@@ -145,8 +145,9 @@ impl Tail {
     pub(super) fn read(&mut self, buffer: &mut [u8], mut each: impl FnMut(Line<'_>) -> bool) -> io::Result<Look> {
         let size = self.file.metadata()?.len();
         let has_more = size > self.offset;
-        // A file can be cut and grow past the old end between two looks: its beginning tells.
-        if size < self.offset.max(self.size) || (size > self.size && self.hash(0, self.head.0)? != self.head.1) {
+        // A file can be cut and grow past the old end between two looks: its beginning tells, and what stands before
+        // the place, where the beginning is always the same.
+        if size < self.offset.max(self.size) || (size > self.size && !self.is_the_same()?) {
             return Ok(self.begin_anew(size));
         }
         self.size = size;
@@ -162,6 +163,10 @@ impl Tail {
         self.offset += done as u64;
         self.remember()?;
         if length < buffer.len() && !stopped { Ok(Look::End(done)) } else { Ok(Look::More(done)) }
+    }
+
+    fn is_the_same(&self) -> io::Result<bool> {
+        Ok(self.hash(0, self.head.0)? == self.head.1 && self.hash_before(self.done())? == self.near)
     }
 
     /// The file will not grow any more: what has no line end is its last line.
@@ -355,6 +360,10 @@ mod tests {
         let (mut tail, is_ours) = Tail::open(&path, Some(&stored), LINE_BYTES_MAX).unwrap();
         assert!(!is_ours);
         assert_eq!(read(&mut tail).last().unwrap(), "two and more");
+        // The same between two looks: cut, and grown past the place.
+        std::fs::write(&path, format!("{banner}three\nand longer than the one before\n")).unwrap();
+        let lines = read(&mut tail);
+        assert_eq!((lines.len(), &*lines[0], &*lines[101]), (103, "truncated, unread false", "three"));
     }
 
     #[test]

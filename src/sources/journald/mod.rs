@@ -293,6 +293,7 @@ impl Session {
             }
             has_read = true;
             if !self.take(&mut framer, &mut held).await? {
+                self.give_up_parts().await?;
                 return Ok(has_read);
             }
         }
@@ -469,7 +470,7 @@ mod tests {
         let intake = Intake::new(journal.clone(), Arc::default(), "in", Arc::default());
         let part = |ordinal: u8, last: bool| {
             format!(
-                "__CURSOR=s=1;i={ordinal}\n_COMM=dockerd\nCONTAINER_ID_FULL=c\nCONTAINER_PARTIAL_ID=a\n\
+                "__CURSOR=s=1;i={ordinal}\n_COMM=dockerd\n_UID=0\nCONTAINER_ID_FULL=c\nCONTAINER_PARTIAL_ID=a\n\
                  CONTAINER_PARTIAL_ORDINAL={ordinal}\nCONTAINER_PARTIAL_LAST={last}\nMESSAGE=x\n\n"
             )
             .into_bytes()

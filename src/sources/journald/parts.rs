@@ -99,7 +99,9 @@ impl Parts {
 
 /// None: a whole line, or not dockerd's word.
 fn part(entry: &[u8]) -> Option<Part<'_>> {
-    let (mut container, mut id, mut ordinal, mut is_last, mut is_docker) = (None, None, None, None, false);
+    let (mut container, mut id, mut ordinal, mut is_last) = (None, None, None, None);
+    // Anybody may call a program of his `dockerd`; these two fields the journal sets itself.
+    let (mut is_named_so, mut is_root, mut is_its_unit) = (false, false, false);
     for (name, value) in entry::fields(entry) {
         match name {
             b"CONTAINER_ID_FULL" => container = container.or(Some(value)),
@@ -108,11 +110,13 @@ fn part(entry: &[u8]) -> Option<Part<'_>> {
                 ordinal = ordinal.or(std::str::from_utf8(value).ok().and_then(|number| number.parse().ok()));
             }
             b"CONTAINER_PARTIAL_LAST" => is_last = is_last.or(Some(value == b"true")),
-            b"_COMM" => is_docker |= value == b"dockerd",
-            b"_SYSTEMD_UNIT" => is_docker |= value == b"docker.service",
+            b"_COMM" => is_named_so |= value == b"dockerd",
+            b"_UID" => is_root |= value == b"0",
+            b"_SYSTEMD_UNIT" => is_its_unit |= value == b"docker.service",
             _ => {}
         }
     }
+    let is_docker = is_its_unit || (is_named_so && is_root);
     Some(Part { container: container?, id: id?, ordinal: ordinal?, is_last: is_last? }).filter(|_| is_docker)
 }
 
@@ -124,7 +128,7 @@ mod tests {
     fn entry(id: &str, ordinal: usize, last: bool) -> String {
         let text = "x".repeat(100);
         format!(
-            "__CURSOR={id}{ordinal}\n_COMM=dockerd\nCONTAINER_ID_FULL=c\nCONTAINER_PARTIAL_ID={id}\n\
+            "__CURSOR={id}{ordinal}\n_COMM=dockerd\n_UID=0\nCONTAINER_ID_FULL=c\nCONTAINER_PARTIAL_ID={id}\n\
              CONTAINER_PARTIAL_ORDINAL={ordinal}\nCONTAINER_PARTIAL_LAST={last}\nMESSAGE={text}\n"
         )
     }
@@ -157,7 +161,7 @@ mod tests {
         assert_eq!(pushed(&mut parts, &[one.clone(), three.clone()]), [one.clone(), three]);
         // Of a line that began before, and of a process that only says so.
         let late = entry("a", 2, false);
-        let forged = entry("a", 2, true).replace("_COMM=dockerd", "_COMM=logger");
+        let forged = entry("a", 2, true).replace("_UID=0", "_UID=1000");
         assert_eq!(pushed(&mut parts, &[late.clone(), one.clone(), forged.clone()]), [late, forged]);
         assert!(parts.since().is_some());
         let mut rest = Vec::new();
