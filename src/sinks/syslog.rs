@@ -400,6 +400,7 @@ impl Sink for Syslog {
                 match connection.write(&self.request, &self.ends, self.config.stall_timeout.get()).await {
                     Ok(()) => {
                         self.connection = Some(connection);
+                        self.targets.delivered();
                         if !self.is_udp() {
                             self.window.add(self.request.len());
                         }

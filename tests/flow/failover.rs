@@ -46,9 +46,9 @@ async fn read_until(stream: &mut TcpStream, last: &str) -> Vec<String> {
 }
 
 /// Lets the time pass that a receiver is left out, without waiting for it.
-async fn left_out() {
+pub(super) async fn left_out(seconds: u64) {
     tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::advance(Duration::from_secs(seconds)).await;
     tokio::time::resume();
 }
 
@@ -97,7 +97,7 @@ async fn the_first_is_gone_back_to() {
         read_until(&mut stream, "two").await;
 
         let one = TcpListener::bind(first).await.unwrap();
-        left_out().await;
+        left_out(11).await;
         flow.append(["three"]).await;
         let mut back = accept(&one).await;
         if reads_all {
@@ -125,7 +125,7 @@ async fn who_is_not_back_holds_nobody_up() {
     let mut stream = accept(&two).await;
     read_until(&mut stream, "one").await;
     for name in ["two", "three"] {
-        left_out().await;
+        left_out(11).await;
         flow.append([name]).await;
         assert_eq!(read_until(&mut stream, name).await, [name]);
     }

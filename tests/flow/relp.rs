@@ -1,6 +1,7 @@
 //! `syslog` with `mode: relp` against a receiver that answers as it is told.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use wharfinger::sinks::{Sink, SinkConfig, SinkState};
 use wharfinger_formats::frame::Frame;
 use wharfinger_formats::frame::relp::{Relp, RelpFramer, parse, write};
 
+use super::failover::left_out;
 use super::splunk_hec::{names, start};
 use crate::support::flow::{Flow, wait_for};
 
@@ -81,7 +83,13 @@ async fn session(mut stream: TcpStream, script: Arc<Mutex<Script>>, taken: Taken
 }
 
 fn sink(flow: &Flow, to: SocketAddr) -> Box<dyn Sink> {
-    let options = json!({ "address": to.to_string(), "mode": "relp", "format": "raw", "header": "none" });
+    sink_to(flow, to, &[])
+}
+
+fn sink_to(flow: &Flow, to: SocketAddr, more: &[SocketAddr]) -> Box<dyn Sink> {
+    let more: Vec<String> = more.iter().map(ToString::to_string).collect();
+    let options =
+        json!({ "address": to.to_string(), "addresses": more, "mode": "relp", "format": "raw", "header": "none" });
     let config: SyslogConfig = serde_json::from_value(options).unwrap();
     assert_eq!(config.check(), []);
     config.open(&flow.context("relp")).unwrap()
@@ -159,6 +167,49 @@ async fn a_receiver_that_breaks_down_gets_one_refused_at_most() {
     let stats = running.finish().await;
     assert_eq!(stats.delivered_total(), 1);
     assert!(stats.quarantined_total() <= 1, "{}", stats.quarantined_total());
+}
+
+/// A receiver that opens sessions and takes nothing costs no event while there is another one, and is tried less and
+/// less.
+#[tokio::test]
+async fn one_that_takes_nothing_costs_nothing_beside_another() {
+    let (flow, tries) = (Flow::new(), Arc::new(AtomicUsize::new(0)));
+    let tried = Arc::clone(&tries);
+    let breaks = move |_: &str| {
+        tried.fetch_add(1, Ordering::Relaxed);
+        Play::BreakBefore
+    };
+    let (broken, _) = receiver(Box::new(breaks)).await;
+    let (standing, taken) = receiver(Box::new(|_| Play::Ok)).await;
+    flow.append(names(10)).await;
+    let running = start(&flow, sink_to(&flow, broken, &[standing]));
+    wait_for("the first ten", || running.stats.delivered_total() == 10).await;
+    let mut tries_before = 0;
+    // Left out for 10, 20 and 40 seconds.
+    for (passed, seconds, is_tried) in [(10, 11, true), (11, 21, true), (12, 11, false)] {
+        tries_before = tries.load(Ordering::Relaxed).max(tries_before);
+        left_out(seconds).await;
+        flow.append([format!("event {}", passed + 1)]).await;
+        let what = format!("event {}", passed + 1);
+        wait_for(&what, || running.stats.delivered_total() + running.stats.quarantined_total() == passed + 1).await;
+        assert_eq!(tries.load(Ordering::Relaxed) > tries_before, is_tried, "{what}");
+    }
+    let stats = running.finish().await;
+    assert_eq!((stats.delivered_total(), stats.quarantined_total()), (13, 0));
+    assert_eq!(taken.all(), names(13));
+}
+
+/// A record at which every receiver ends the session is refused all the same.
+#[tokio::test]
+async fn a_record_that_nobody_takes_is_refused() {
+    let flow = Flow::new();
+    let bad = |text: &str| if text.ends_with(" 7") { Play::BreakBefore } else { Play::Ok };
+    let ((one, _), (two, _)) = (receiver(Box::new(bad)).await, receiver(Box::new(bad)).await);
+    flow.append(names(10)).await;
+    let running = start(&flow, sink_to(&flow, one, &[two]));
+    wait_for("the others", || running.stats.delivered_total() == 9).await;
+    assert_eq!(running.finish().await.quarantined_total(), 1);
+    assert_eq!(flow.quarantine("siem")[0]["event_id"], flow.id(7));
 }
 
 /// What was not answered comes again, and nothing before it.

@@ -50,8 +50,8 @@ pub(super) struct RelpSink {
     events_max: usize,
     /// How often a session ended at a record that stood alone.
     alone: u32,
-    /// A record was answered with 200 since the last one that was refused.
-    has_answered: bool,
+    /// The receiver that answered a record with 200 last; none since the last one that was refused.
+    answered_at: Option<usize>,
 }
 
 /// An open session.
@@ -82,7 +82,7 @@ impl RelpSink {
             ends: Vec::new(),
             events_max: EVENTS_MAX,
             alone: 0,
-            has_answered: false,
+            answered_at: None,
         }
     }
 
@@ -91,16 +91,19 @@ impl RelpSink {
         let reason = format!("{} broke off: {}", self.targets.current(), broken.error);
         self.alone = if self.ends.len() == 1 { self.alone + 1 } else { 0 };
         self.events_max = broken.answered.max(1);
-        if self.alone >= ALONE_MAX && self.has_answered {
-            // One at a time: a receiver that takes nothing at all gets no second one refused.
-            (self.alone, self.has_answered) = (0, false);
-            return Outcome::Reject { which: Some(0), reason };
+        if self.alone < ALONE_MAX {
+            return Outcome::Retry { after: None, reason };
         }
-        if self.alone >= ALONE_MAX {
-            // It takes nothing at all: perhaps another one does.
-            self.targets.leave_out_current(&reason);
+        // It may be the receiver: perhaps another one takes the record.
+        if self.targets.leave_out_current(&reason) {
+            return Outcome::Retry { after: Some(Duration::ZERO), reason };
         }
-        Outcome::Retry { after: None, reason }
+        if self.answered_at != Some(self.targets.at()) {
+            return Outcome::Retry { after: None, reason };
+        }
+        // One at a time: a receiver that takes nothing at all gets no second one refused.
+        (self.alone, self.answered_at) = (0, None);
+        Outcome::Reject { which: Some(0), reason }
     }
 
     /// The session; a new one where there is none, the receiver has closed it meanwhile, or a preferred one is back.
@@ -286,7 +289,8 @@ impl Sink for RelpSink {
                 match session.deliver(&self.request, &self.ends, self.config.stall_timeout.get()).await {
                     Ok(()) => {
                         self.session = Some(session);
-                        (self.events_max, self.alone, self.has_answered) = (EVENTS_MAX, 0, true);
+                        self.targets.delivered();
+                        (self.events_max, self.alone, self.answered_at) = (EVENTS_MAX, 0, Some(self.targets.at()));
                         Outcome::Delivered
                     }
                     Err(broken) => self.broken(&broken),

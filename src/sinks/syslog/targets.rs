@@ -47,9 +47,16 @@ impl Targets {
         self.turns.leave_out(at, || target.to_string(), reason)
     }
 
-    /// The one that is connected failed.
-    pub(super) fn leave_out_current(&mut self, reason: &str) {
-        self.leave_out(self.at, reason);
+    /// The one that is connected failed. True if there is another one to try at once.
+    pub(super) fn leave_out_current(&mut self, reason: &str) -> bool {
+        self.leave_out(self.at, reason)
+    }
+
+    /// The one that is connected has taken a request. That it was reached says nothing: one that takes nothing is
+    /// left out for longer and longer.
+    pub(super) fn delivered(&mut self) {
+        let target = &self.all[self.at];
+        self.turns.stands(self.at, || target.to_string());
     }
 
     /// A connection to that one, made ready by `begin`.
@@ -77,11 +84,14 @@ impl Targets {
         }
     }
 
+    /// The place of the one that is connected, or was.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// From now on that one is connected.
     pub(super) fn move_to(&mut self, at: usize) {
         self.at = at;
-        let target = &self.all[at];
-        self.turns.stands(at, || target.to_string());
     }
 }
 
