@@ -354,9 +354,10 @@ impl Syslog {
             }
         };
         if let Some(before) = self.connection.replace(connection) {
-            match timeout(CLOSE_MAX, before.close()).await {
-                Ok(true) => self.window.clear(),
-                _ => self.broke("it did not say that it has everything when it was left".to_owned()),
+            // Until it says so, and also if nobody waits for that: the new connection says nothing of the window.
+            self.broke("it did not say that it has everything when it was left".to_owned());
+            if timeout(CLOSE_MAX, before.close()).await == Ok(true) {
+                self.lost = None;
             }
         }
         self.targets.move_to(at);
@@ -435,8 +436,8 @@ impl Sink for Syslog {
 
     async fn close(&mut self) -> bool {
         match self.connection.take() {
-            Some(connection) => connection.close().await,
-            None => self.window.is_empty(),
+            Some(connection) => connection.close().await && self.lost.is_none(),
+            None => self.window.is_empty() && self.lost.is_none(),
         }
     }
 }

@@ -9,7 +9,8 @@ use socket2::SockRef;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use wharfinger::sinks::syslog::SyslogConfig;
-use wharfinger::sinks::{Sink, SinkConfig};
+use wharfinger::sinks::{Outcome, Sink, SinkConfig};
+use wharfinger_formats::Event;
 
 use super::splunk_hec::{names, start};
 use crate::support::flow::Flow;
@@ -131,6 +132,34 @@ async fn who_is_not_back_holds_nobody_up() {
     }
     drop(stream);
     assert_eq!(running.finish().await.delivered_total(), 3);
+}
+
+/// The gateway ends while it goes back: nobody has said yet that the one before has everything.
+#[tokio::test]
+async fn an_end_on_the_way_back_confirms_nothing() {
+    let flow = Flow::new();
+    let ((gone, first), (two, second)) = (listen().await, listen().await);
+    drop(gone);
+    let mut sink = sink(&flow, &[first, second]);
+    sink.push(&Event::new(b"one")).unwrap();
+    assert_eq!(sink.deliver().await, Outcome::Delivered);
+    let mut before = accept(&two).await;
+    read_until(&mut before, "one").await;
+
+    let one = TcpListener::bind(first).await.unwrap();
+    left_out(11).await;
+    sink.push(&Event::new(b"two")).unwrap();
+    let left = async {
+        let back = accept(&one).await;
+        assert_eq!(before.read(&mut [0; 16]).await.unwrap(), 0, "it is left");
+        back
+    };
+    let back = tokio::select! {
+        back = left => back,
+        outcome = sink.deliver() => panic!("not before the one that was left has closed: {outcome:?}"),
+    };
+    drop(back);
+    assert!(!sink.close().await, "the first never had what the second may have lost");
 }
 
 #[test]
