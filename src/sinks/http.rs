@@ -116,10 +116,14 @@ impl Http {
         };
         let client = self.web.client();
         let is_gzip = self.config.compression == Compress::Gzip;
+        let in_body = self.secret.clone();
         let credentials = match self.credentials() {
             Ok(credentials) => credentials,
             Err(outcome) => return outcome,
         };
+        if credentials.secret != in_body {
+            return again_with_renewed();
+        }
         let mut request = client.request(method, credentials.url.clone()).headers(credentials.headers(&body));
         if is_gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
@@ -136,6 +140,13 @@ impl Http {
     }
 
     fn judged(&mut self, verdict: Verdict) -> Outcome {
+        // A wrong key in the body may be answered as anything else that is wrong with a body.
+        let is_body_refused = self.body.has_secret() && matches!(verdict, Verdict::WrongEvents { .. });
+        if (is_body_refused || matches!(verdict, Verdict::Refused(_)))
+            && let Some(again) = self.renewed()
+        {
+            return again;
+        }
         match verdict {
             Verdict::Outcome(outcome) => {
                 if outcome == Outcome::Delivered {
@@ -143,7 +154,7 @@ impl Http {
                 }
                 outcome
             }
-            Verdict::Refused(outcome) => self.renewed().unwrap_or(outcome),
+            Verdict::Refused(outcome) => outcome,
             Verdict::TooLarge(outcome) => {
                 if self.events > 1 {
                     self.bytes_max = (self.request.len() / 2).max(SMALLEST_REQUEST).min(self.bytes_max);
@@ -172,9 +183,13 @@ impl Http {
         let is_renewed = new.differ(&old);
         self.secret.clone_from(&new.secret);
         self.credentials = Some(new);
-        let reason = "the credentials were refused, and are renewed meanwhile".to_owned();
-        is_renewed.then_some(Outcome::Retry { after: Some(Duration::ZERO), reason })
+        is_renewed.then(again_with_renewed)
     }
+}
+
+fn again_with_renewed() -> Outcome {
+    let reason = "the credentials were renewed after the request was made".to_owned();
+    Outcome::Retry { after: Some(Duration::ZERO), reason }
 }
 
 #[async_trait]
@@ -184,6 +199,10 @@ impl Sink for Http {
     }
 
     fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
+        if self.events == 0 && self.body.has_secret() {
+            // What cannot be read is said when the request is sent.
+            let _ = self.credentials();
+        }
         let before = self.request.len();
         self.body.push(event, self.events == 0, &self.secret, &mut self.request);
         let bytes = self.request.len() + self.body.suffix().len();

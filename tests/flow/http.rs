@@ -13,6 +13,7 @@ use wharfinger::sinks::http::HttpConfig;
 use wharfinger::sinks::{Sink, SinkConfig, SinkState};
 use wharfinger_formats::Field;
 
+use super::failover::left_out;
 use super::splunk_hec::{names, start};
 use crate::support::flow::{Flow, wait_for};
 use crate::support::pki::Pki;
@@ -269,6 +270,30 @@ async fn a_bulk_answer_is_read_event_by_event() {
     assert_eq!(refused["event_id"], flow.id(30));
     assert!(refused["reason"].as_str().unwrap().contains("mapper_parsing_exception"), "{refused}");
     assert_eq!(server.seen().len(), 3, "the retry, the refusal that names its event, the rest");
+}
+
+/// A key in the body that was renewed is no reason to refuse an event, whether the sink was idle meanwhile or not.
+#[tokio::test]
+async fn a_renewed_key_in_the_body_refuses_no_event() {
+    for (status, is_idle) in [(400, false), (401, false), (400, true)] {
+        let judge = move |seen: &Seen| (if seen.text().contains("new") { 200 } else { status }, String::new());
+        let (flow, server) = (Flow::new(), WebServer::start(judge).await);
+        let file = flow.dir.path().join("key");
+        std::fs::write(&file, "old\n").unwrap();
+        let mut settings = flow.settings("siem");
+        (settings.backoff_min, settings.backoff_max) = (Duration::from_secs(600), Duration::from_secs(600));
+        let options = json!({ "secret": { "file": file }, "event": r#"{"k":{secret},"r":{record}}"# });
+        let running = flow.start_with(settings, sink(&flow, &server.url(), options));
+        std::fs::write(&file, "new\n").unwrap();
+        if is_idle {
+            left_out(11).await;
+        }
+        flow.append(names(1)).await;
+        let stats = &running.stats;
+        wait_for("the event", || stats.delivered_total() + stats.quarantined_total() == 1).await;
+        assert_eq!(running.finish().await.quarantined_total(), 0, "{status}");
+        assert_eq!(server.seen().len(), if is_idle { 1 } else { 2 }, "{status}");
+    }
 }
 
 #[test]

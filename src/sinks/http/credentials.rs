@@ -2,13 +2,14 @@
 //!
 //! Invariant: read again every few seconds, and after a refusal, so that renewed ones are used without a restart.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 
 use super::config::{HttpConfig, url};
 use crate::part::Secret;
