@@ -272,6 +272,41 @@ async fn a_bulk_answer_is_read_event_by_event() {
     assert_eq!(server.seen().len(), 3, "the retry, the refusal that names its event, the rest");
 }
 
+/// An answer that does not name an event each names none: nobody's neighbour is refused.
+#[tokio::test]
+async fn a_bulk_answer_of_another_length_names_no_event() {
+    let two_items_each = |seen: &Seen| {
+        let item = |line: &&str| json!({ "create": { "status": if line.contains("event 2\"") { 400 } else { 201 } } });
+        let items: Vec<_> = seen.lines().iter().flat_map(|line| [item(line), item(line)]).collect();
+        (200, json!({ "errors": seen.text().contains("event 2\""), "items": items }).to_string())
+    };
+    let (flow, server) = (Flow::new(), WebServer::start(two_items_each).await);
+    flow.append(names(4)).await;
+    let options = json!({ "answer": "bulk", "event": "{\"r\":{record}}" });
+    let running = start(&flow, sink(&flow, &server.url(), options));
+    wait_for("the good events", || running.stats.delivered_total() == 3).await;
+    assert_eq!(running.finish().await.quarantined_total(), 1);
+    assert_eq!(flow.quarantine("siem")[0]["event_id"], flow.id(2));
+}
+
+/// No right to write there, or no such index: that is not what is wrong with an event.
+#[tokio::test]
+async fn a_bulk_answer_about_the_receiver_refuses_no_event() {
+    for status in [401, 403, 404] {
+        let judge = move |seen: &Seen| {
+            let items: Vec<_> = seen.lines().iter().map(|_| json!({ "create": { "status": status } })).collect();
+            (200, json!({ "errors": true, "items": items }).to_string())
+        };
+        let (flow, server) = (Flow::new(), WebServer::start(judge).await);
+        flow.append(names(3)).await;
+        let options = json!({ "answer": "bulk", "event": "{\"r\":{record}}" });
+        let running = start(&flow, sink(&flow, &server.url(), options));
+        wait_for("the alarm", || running.stats.state() == SinkState::Alarm).await;
+        assert!(running.stats.last_error().unwrap().contains(&status.to_string()));
+        assert_eq!(running.finish().await.quarantined_total(), 0, "{status}");
+    }
+}
+
 /// A key in the body that was renewed is no reason to refuse an event, whether the sink was idle meanwhile or not.
 #[tokio::test]
 async fn a_renewed_key_in_the_body_refuses_no_event() {

@@ -52,7 +52,7 @@ pub(super) fn judge(reply: &Reply, events: usize, answer: Answer, expect: Option
 }
 
 /// The first event that was not taken decides. Those before it come again: under `_id`, what is there already is
-/// answered by 409 and not stored twice.
+/// answered by 409 and not stored twice. An answer with another number of items than events names no event.
 fn bulk(body: &[u8], events: usize, reason: String) -> Verdict {
     // The body may be cut, but `errors` stands before the items.
     let errors = serde_json::from_slice::<Bulk>(body);
@@ -71,25 +71,31 @@ fn bulk(body: &[u8], events: usize, reason: String) -> Verdict {
     if !bulk.errors {
         return Verdict::Outcome(Outcome::Delivered);
     }
+    let of_item = |index: usize, status: u64, result: &serde_json::Value| {
+        format!("HTTP 200, event {index}: {status} {}", visible(result["error"].to_string().as_bytes()))
+    };
     let (mut which, mut has_taken) = (None, false);
     for (index, item) in bulk.items.iter().enumerate() {
         let Some(result) = item.values().next() else { continue };
         match result["status"].as_u64().unwrap_or_default() {
             200..=299 | 409 => has_taken = true,
             status @ (429 | 500..=599) => {
-                let reason =
-                    format!("HTTP 200, event {index}: {status} {}", visible(result["error"].to_string().as_bytes()));
+                let reason = of_item(index, status, result);
                 return Verdict::Outcome(Outcome::Retry { after: None, reason });
             }
+            // No right to write there, no such index: not about the event.
+            status @ (401 | 403) => return Verdict::Refused(Outcome::Fatal { reason: of_item(index, status, result) }),
+            status @ 404 => return Verdict::Outcome(Outcome::Fatal { reason: of_item(index, status, result) }),
             status => {
-                let error =
-                    || format!("HTTP 200, event {index}: {status} {}", visible(result["error"].to_string().as_bytes()));
-                which.get_or_insert_with(|| (index, error()));
+                which.get_or_insert_with(|| (index, of_item(index, status, result)));
             }
         }
     }
     match which {
-        Some((which, reason)) => Verdict::WrongEvents { which: Some(which), has_taken, reason },
+        Some((which, reason)) => {
+            let which = Some(which).filter(|_| bulk.items.len() == events);
+            Verdict::WrongEvents { which, has_taken, reason }
+        }
         // Every event is there already.
         None if bulk.items.len() == events => Verdict::Outcome(Outcome::Delivered),
         None => Verdict::Outcome(Outcome::Retry { after: None, reason: format!("{reason}, not about every event") }),
