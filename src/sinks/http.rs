@@ -155,25 +155,27 @@ impl Http {
                 outcome
             }
             Verdict::Refused(outcome) => outcome,
-            Verdict::TooLarge(outcome) => {
-                if self.events > 1 {
-                    self.bytes_max = (self.request.len() / 2).max(SMALLEST_REQUEST).min(self.bytes_max);
-                }
-                outcome
+            Verdict::TooLarge(reason) if self.events > 1 => {
+                self.bytes_max = (self.request.len() / 2).max(SMALLEST_REQUEST).min(self.bytes_max);
+                Outcome::Reject { which: None, reason }
             }
+            Verdict::TooLarge(reason) => self.refused(None, false, reason),
             Verdict::WrongEvents { which: None, reason, .. } if self.events > 1 => {
                 Outcome::Reject { which: None, reason }
             }
-            Verdict::WrongEvents { which, has_taken, reason } => {
-                self.refused = if has_taken { 1 } else { self.refused + 1 };
-                if self.refused > REFUSED_MAX {
-                    self.refused = REFUSED_MAX;
-                    let reason = format!("{reason}, as {REFUSED_MAX} events before it: nothing more is refused");
-                    return Outcome::Fatal { reason };
-                }
-                Outcome::Reject { which: which.or(Some(0)), reason }
-            }
+            Verdict::WrongEvents { which, has_taken, reason } => self.refused(which, has_taken, reason),
         }
+    }
+
+    /// One event is refused, unless so many have been before it that it cannot be about the events.
+    fn refused(&mut self, which: Option<usize>, has_taken: bool, reason: String) -> Outcome {
+        self.refused = if has_taken { 1 } else { self.refused + 1 };
+        if self.refused > REFUSED_MAX {
+            self.refused = REFUSED_MAX;
+            let reason = format!("{reason}, as {REFUSED_MAX} events before it: nothing more is refused");
+            return Outcome::Fatal { reason };
+        }
+        Outcome::Reject { which: which.or(Some(0)), reason }
     }
 
     /// At once again, if the credentials that were refused have been renewed since they were read.

@@ -166,6 +166,7 @@ async fn a_receiver_that_refuses_everything_is_an_alarm() {
     };
     for (server, options) in [
         (WebServer::start(|_| (400, "no".to_owned())).await, json!({})),
+        (WebServer::start(|_| (413, "no".to_owned())).await, json!({})),
         (WebServer::start(refuses_each).await, json!({ "answer": "bulk", "event": "{\"r\":{record}}" })),
     ] {
         let flow = Flow::new();

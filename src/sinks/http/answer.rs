@@ -15,7 +15,7 @@ pub(super) enum Verdict {
     /// The credentials are refused: read them again before the next try.
     Refused(Outcome),
     /// The body is too large: the next requests must be smaller.
-    TooLarge(Outcome),
+    TooLarge(String),
     /// The receiver refuses what was sent. With an index, that event; whether it has taken another one is known.
     WrongEvents {
         which: Option<usize>,
@@ -44,7 +44,7 @@ pub(super) fn judge(reply: &Reply, events: usize, answer: Answer, expect: Option
         Says::Taken if answer == Answer::Bulk => bulk(body, events, reason),
         Says::Taken => Verdict::Outcome(Outcome::Delivered),
         Says::WrongCredentials => Verdict::Refused(Outcome::Fatal { reason }),
-        Says::TooLarge => Verdict::TooLarge(Outcome::Reject { which: None, reason }),
+        Says::TooLarge => Verdict::TooLarge(reason),
         Says::WrongEvents => Verdict::WrongEvents { which: None, has_taken: false, reason },
         Says::WrongAddress => Verdict::Outcome(Outcome::Fatal { reason }),
         Says::NotNow => Verdict::Outcome(Outcome::Retry { after, reason }),
@@ -61,7 +61,7 @@ fn bulk(body: &[u8], events: usize, reason: String) -> Verdict {
         Err(_) if is_without_errors(body) => return Verdict::Outcome(Outcome::Delivered),
         // A refusal that cannot be read: with fewer events it can.
         Err(_) if events > 1 && body.len() >= crate::sinks::web::ANSWER_BYTES => {
-            return Verdict::TooLarge(Outcome::Reject { which: None, reason: format!("{reason}, cut") });
+            return Verdict::TooLarge(format!("{reason}, cut"));
         }
         Err(_) => {
             let reason = format!("{reason}, which is no answer of a bulk API");
