@@ -128,13 +128,16 @@ impl Http {
         if is_gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
-        let peer = credentials.peer();
+        let (peer, secrets) = (credentials.peer(), credentials.secrets());
         let reply = match request.body(body).send().await {
             Ok(response) => Reply::read(response).await,
             Err(error) => Err(error),
         };
         match reply {
-            Ok(reply) => self.judged(judge(&reply, self.events, self.config.answer, self.config.expect.as_deref())),
+            Ok(reply) => {
+                let expect = self.config.expect.as_deref();
+                self.judged(judge(&reply, self.events, self.config.answer, expect, &secrets))
+            }
             Err(error) => Outcome::Retry { after: None, reason: format!("{peer}: {}", describe_http(&error)) },
         }
     }

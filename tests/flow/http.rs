@@ -332,6 +332,36 @@ async fn a_renewed_key_in_the_body_refuses_no_event() {
     }
 }
 
+/// Error pages repeat what they were sent; the log, the status and the quarantine do not.
+#[tokio::test]
+async fn no_answer_brings_a_secret_into_the_log() {
+    type Echo = fn(&Seen) -> String;
+    let echoes: [Echo; 4] = [
+        |seen| format!("Cannot POST {}", seen.uri),
+        |seen| format!("Cannot POST {}", seen.uri.replace('/', "\\/")),
+        |seen| format!("Cannot POST with {} and {}", seen.header("authorization"), seen.header("x-key")),
+        |seen| format!("Cannot POST {}", seen.text()),
+    ];
+    for (status, echo) in [404, 400].into_iter().flat_map(|status| echoes.map(|echo| (status, echo))) {
+        let (flow, server) = (Flow::new(), WebServer::start(move |seen| (status, echo(seen))).await);
+        flow.append(names(1)).await;
+        let options = json!({
+            "secret": "body-CANARY",
+            "event": r#"{"k":{secret},"r":{record}}"#,
+            "auth": { "bearer": "bearer-CANARY" },
+            "headers": { "X-Key": "header-CANARY" },
+        });
+        let url = format!("{}/services/T00-CANARY?key=query-CANARY", server.url());
+        let running = start(&flow, sink(&flow, &url, options));
+        let stats = &running.stats;
+        wait_for("an answer", || stats.state() == SinkState::Alarm || stats.quarantined_total() == 1).await;
+        let mut said = stats.last_error().unwrap_or_default();
+        running.finish().await;
+        said.extend(flow.quarantine("siem").iter().map(|refused| refused["reason"].to_string()));
+        assert!(said.contains("Cannot POST") && said.contains("***") && !said.contains("CANARY"), "{said}");
+    }
+}
+
 #[test]
 fn mistakes_are_named_before_start() {
     for (options, option, expected) in [

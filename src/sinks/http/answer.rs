@@ -32,16 +32,26 @@ struct Bulk {
     items: Vec<serde_json::Map<String, serde_json::Value>>,
 }
 
-pub(super) fn judge(reply: &Reply, events: usize, answer: Answer, expect: Option<&str>) -> Verdict {
+/// The start of an answer, for people. Error pages repeat what they were sent: what proves who we are becomes `***`.
+fn quoted(answer: &[u8], secrets: &[String]) -> String {
+    let mut text = String::from_utf8_lossy(answer).into_owned();
+    for secret in secrets.iter().filter(|_| !answer.is_empty()) {
+        text = text.replace(secret, "***");
+    }
+    visible(text.as_bytes())
+}
+
+/// `secrets` are not quoted.
+pub(super) fn judge(reply: &Reply, events: usize, answer: Answer, expect: Option<&str>, secrets: &[String]) -> Verdict {
     let Reply { status, after, body } = reply;
-    let reason = format!("HTTP {status}: `{}`", visible(body));
+    let reason = format!("HTTP {status}: `{}`", quoted(body, secrets));
     let after = *after;
     match Says::of(*status) {
         Says::Taken if expect.is_some_and(|text| memchr::memmem::find(body, text.as_bytes()).is_none()) => {
             let reason = format!("{reason}, without what `expect` says");
             Verdict::Outcome(Outcome::Retry { after, reason })
         }
-        Says::Taken if answer == Answer::Bulk => bulk(body, events, reason),
+        Says::Taken if answer == Answer::Bulk => bulk(body, events, reason, secrets),
         Says::Taken => Verdict::Outcome(Outcome::Delivered),
         Says::WrongCredentials => Verdict::Refused(Outcome::Fatal { reason }),
         Says::TooLarge => Verdict::TooLarge(reason),
@@ -53,7 +63,7 @@ pub(super) fn judge(reply: &Reply, events: usize, answer: Answer, expect: Option
 
 /// The first event that was not taken decides. Those before it come again: under `_id`, what is there already is
 /// answered by 409 and not stored twice. An answer with another number of items than events names no event.
-fn bulk(body: &[u8], events: usize, reason: String) -> Verdict {
+fn bulk(body: &[u8], events: usize, reason: String, secrets: &[String]) -> Verdict {
     // The body may be cut, but `errors` stands before the items.
     let errors = serde_json::from_slice::<Bulk>(body);
     let bulk = match errors {
@@ -72,7 +82,7 @@ fn bulk(body: &[u8], events: usize, reason: String) -> Verdict {
         return Verdict::Outcome(Outcome::Delivered);
     }
     let of_item = |index: usize, status: u64, result: &serde_json::Value| {
-        format!("HTTP 200, event {index}: {status} {}", visible(result["error"].to_string().as_bytes()))
+        format!("HTTP 200, event {index}: {status} {}", quoted(result["error"].to_string().as_bytes(), secrets))
     };
     let (mut which, mut has_taken) = (None, false);
     for (index, item) in bulk.items.iter().enumerate() {

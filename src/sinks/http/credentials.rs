@@ -14,11 +14,14 @@ use tokio::time::Instant;
 use super::config::{HttpConfig, url};
 use crate::part::Secret;
 
+/// What is shorter is no secret, and stands in texts that mean something else.
+const SECRET_CHARS_MIN: usize = 4;
 /// They are read again when they are older.
 const READ_EVERY: Duration = Duration::from_secs(10);
 
 /// All that proves who we are, as it stood when it was read.
-#[derive(Debug)]
+///
+/// Without `Debug`, so that no log shows it.
 pub(super) struct Credentials {
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
@@ -28,7 +31,6 @@ pub(super) struct Credentials {
     read: Instant,
 }
 
-#[derive(Debug)]
 struct Sign {
     key: hmac::Key,
     /// To tell whether it was renewed.
@@ -98,6 +100,21 @@ impl Credentials {
             }
         }
         headers
+    }
+
+    /// What no text for people may hold, each as it is and in pieces: who repeats it may have escaped what is
+    /// between them. The longest first.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        let values = self.headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
+        let sign = self.sign.iter().map(|sign| sign.text.as_str());
+        let texts = [self.url.path(), self.url.query().unwrap_or_default(), &self.secret];
+        let texts = values.chain(sign).chain(texts);
+        let pieces = texts.flat_map(|text| text.split(['/', '?', '&', '=', ' ', '"', '\\']).chain([text]));
+        let mut secrets: Vec<String> =
+            pieces.filter(|text| text.len() >= SECRET_CHARS_MIN).map(str::to_owned).collect();
+        secrets.sort_unstable_by_key(|text| std::cmp::Reverse(text.len()));
+        secrets.dedup();
+        secrets
     }
 
     /// Host and port, for people.
