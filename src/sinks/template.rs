@@ -6,7 +6,7 @@
 //!
 //! A place is a name in braces, right behind the brace, which no JSON has: a field, `fields.group.name` for what has
 //! no field, and what [`Place`] lists. Within quotes it is its text, escaped; outside it is a JSON value, `null`
-//! where the event has none. `:100` cuts a text after so many characters.
+//! where the event has none. `:100` cuts a text after so many characters, also that of a record within quotes.
 //!
 //! Invariant: nothing that an event says ends a text, a value or a line of the template.
 
@@ -70,6 +70,10 @@ impl Template {
             let name = behind.split_once('}');
             let (name, behind) = name.ok_or_else(|| format!("`{{{}` is not closed", start(behind)))?;
             let (place, chars_max) = place(name).ok_or_else(|| format!("`{{{name}}}` names nothing: {HINT}"))?;
+            if chars_max < usize::MAX && (place == Place::Secret || place == Place::Record && !is_quoted) {
+                let hint = "only texts can: write `\"{record:100}\"`, within quotes, or leave the number out";
+                return Err(format!("`{{{name}}}` cannot be cut: {hint}"));
+            }
             if !before.is_empty() {
                 parts.push(Part::Text(std::mem::take(&mut before)));
             }
@@ -166,7 +170,7 @@ impl Place {
     fn write(&self, event: &Event<'_>, filling: &Filling<'_>, chars_max: usize, out: &mut Vec<u8>) {
         let text = |text: &str, out: &mut Vec<u8>| string(cut(text, chars_max), out);
         match self {
-            Place::Record if filling.format.is_object() => filling.format.emit(event, out),
+            Place::Record if filling.format.is_object() && chars_max == usize::MAX => filling.format.emit(event, out),
             Place::Record => {
                 let mut record = Vec::new();
                 filling.format.emit(event, &mut record);

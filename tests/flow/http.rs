@@ -51,6 +51,10 @@ async fn each_shape_of_a_body() {
                 "{\"create\":{\"_id\":\"vm-2\"}}\n{\"r\":\"event 3\"}\n"
             )],
         ),
+        (
+            json!({ "format": "json", "event": r#"{"a":"{record:2}"}"# }),
+            vec!["{\"a\":\"{\\\"\"}\n{\"a\":\"{\\\"\"}\n{\"a\":\"{\\\"\"}\n"],
+        ),
         (json!({ "batch": "array", "max_events": 2 }), vec![r#"["event 1","event 2"]"#, r#"["event 3"]"#]),
     ] {
         let (flow, server) = (Flow::new(), taking().await);
@@ -375,6 +379,8 @@ fn mistakes_are_named_before_start() {
         (json!({ "event": "{\"a\":{msg}" }), "event", "would be no JSON"),
         (json!({ "event": "{\"a\":\"{msg}}" }), "event", "would be no JSON"),
         (json!({ "event": "{\"a\":{secret}}" }), "event", "there is no `secret`"),
+        (json!({ "event": "{\"a\":{record:5}}" }), "event", "`{record:5}` cannot be cut"),
+        (json!({ "event": "{\"a\":\"{secret:5}\"}", "secret": "k" }), "event", "`{secret:5}` cannot be cut"),
         (json!({ "batch": "array", "suffix": "]}" }), "prefix", "would be no JSON"),
         (json!({ "max_events": 0 }), "max_events", "hold an event"),
         (json!({ "tls": { "ca": "/nowhere/ca.pem" } }), "tls.ca", "cannot be read"),
