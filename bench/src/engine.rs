@@ -1,5 +1,6 @@
-//! What the gateway costs a real Docker Engine: volumes are made, in turns with nobody listening and with a gateway
-//! whose collector answers nobody.
+//! What the gateway costs a real Docker Engine: volumes are made, in turns with nobody listening, with somebody who
+//! throws away what he hears (every listener costs the Engine something), and with a gateway whose collector answers
+//! nobody.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -58,6 +59,27 @@ impl Engine {
     }
 }
 
+/// Hears all events and throws them away, until it is dropped.
+struct Listener(UnixStream);
+
+impl Listener {
+    fn start(engine: &Engine) -> Result<Listener> {
+        let mut stream = UnixStream::connect(&engine.socket)?;
+        stream.write_all(b"GET /events HTTP/1.1\r\nHost: d\r\n\r\n")?;
+        let (mut heard, mut buffer) = (stream.try_clone()?, [0; 65_536]);
+        // The head of the answer: from now on it listens.
+        let _ = heard.read(&mut buffer)?;
+        thread::spawn(move || while heard.read(&mut buffer).is_ok_and(|read| read > 0) {});
+        Ok(Listener(stream))
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
@@ -87,7 +109,7 @@ fn ask(stream: &mut UnixStream, request: &str, status: &str) -> Result<()> {
     }
 }
 
-/// The median of the ratios of neighbours: with the gateway to without.
+/// The medians of the ratios of neighbours.
 pub fn engine(options: &Options) -> Result<String> {
     let (folder, engine_folder) = (Folder::new("engine")?, Folder::new("dockerd")?);
     let engine = Engine::start(&engine_folder.0)?;
@@ -97,9 +119,13 @@ pub fn engine(options: &Options) -> Result<String> {
     let source = format!("sources:\n  in: {{type: docker, socket: {}}}\n", engine.socket.display());
     let config = source + &hec(address, "json");
     engine.volumes(VOLUMES)?;
-    let (mut ratios, mut without, mut with, mut events) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
+    let (mut ratios, mut heard_ratios) = (Vec::new(), Vec::new());
+    let (mut without, mut heard, mut with, mut events) = (Vec::new(), Vec::new(), Vec::new(), (0, 0));
     for _ in 0..options.turns {
         let alone = engine.volumes(VOLUMES)?;
+        let listener = Listener::start(&engine)?;
+        let listened = engine.volumes(VOLUMES)?;
+        drop(listener);
         let gateway = Gateway::start(options, &folder.0, &config)?;
         let started = Instant::now();
         while gateway.counts()?.0 == 0 {
@@ -111,21 +137,26 @@ pub fn engine(options: &Options) -> Result<String> {
         let watched = engine.volumes(VOLUMES)?;
         events = gateway.counts()?;
         ratios.push(watched.as_secs_f64() / alone.as_secs_f64());
+        heard_ratios.push(watched.as_secs_f64() / listened.as_secs_f64());
         without.push(alone);
+        heard.push(listened);
         with.push(watched);
         drop(gateway);
         // The next one begins at a place of its own.
         fs::remove_dir_all(folder.0.join("data"))?;
     }
     ratios.sort_by(f64::total_cmp);
-    without.sort();
-    with.sort();
+    heard_ratios.sort_by(f64::total_cmp);
+    [&mut without, &mut heard, &mut with].into_iter().for_each(|all| all.sort());
     let micros = |all: &[Duration]| all[all.len() / 2].as_secs_f64() * 1e6 / VOLUMES as f64;
     Ok(format!(
-        "engine: a volume takes {:.0} us, with a gateway whose collector answers nobody {:.0} us: {:.3} times (the middle of \
-         {} turns, {:.3} to {:.3}); in the last turn {} events taken in, {} lost",
+        "engine: a volume takes {:.0} us, with any listener {:.0} us, with a gateway whose collector answers nobody {:.0} us: \
+         {:.3} times the listener, {:.3} times nobody (the middle of {} turns, {:.3} to {:.3}); in the last turn {} events \
+         taken in, {} lost",
         micros(&without),
+        micros(&heard),
         micros(&with),
+        heard_ratios[heard_ratios.len() / 2],
         ratios[ratios.len() / 2],
         ratios.len(),
         ratios[0],
