@@ -157,7 +157,13 @@ fn push(dir: &Path, lines: &[Vec<u8>]) -> Outcome<()> {
         });
         let config: ArchiveConfig = serde_json::from_value(options)?;
         let name = format!("push-{keep_original}");
-        let context = PartContext { name, data_dir: dir.to_owned(), hostname: "bench".to_owned(), notices: None };
+        let context = PartContext {
+            name,
+            data_dir: dir.to_owned(),
+            hostname: "bench".to_owned(),
+            notices: None,
+            is_replay: false,
+        };
         let mut sink = config.open(&context)?;
         let (seconds, ()) = measured(|| {
             sink.clear();
@@ -344,8 +350,13 @@ fn bring_back(dir: &Path, lines: &[Vec<u8>], stored: &[u8]) -> Outcome<()> {
     let written = write(&dir, 3, |first| object_of(lines, stored, first))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let config: FileConfig = serde_json::from_value(serde_json::json!({ "path": dir.join("out.ndjson") }))?;
-    let context =
-        PartContext { name: "out".to_owned(), data_dir: dir.clone(), hostname: "bench".to_owned(), notices: None };
+    let context = PartContext {
+        name: "out".to_owned(),
+        data_dir: dir.clone(),
+        hostname: "bench".to_owned(),
+        notices: None,
+        is_replay: false,
+    };
     let mut wall = f64::MAX;
     let (seconds, delivered) = measured(|| {
         let start = std::time::Instant::now();
@@ -355,6 +366,7 @@ fn bring_back(dir: &Path, lines: &[Vec<u8>], stored: &[u8]) -> Outcome<()> {
             filter: Filter::all(),
             rate: None,
             sink: "out".to_owned(),
+            redact: None,
             refused_dir: dir.join("refused"),
         };
         let state = Arc::new(StateFile::open(&dir.join("state-of-replay"), "bench", true)?);

@@ -93,6 +93,10 @@ struct Shown {
 }
 
 impl View for Shown {
+    fn digests(&self) -> Vec<wharfinger::admin::status::DigestRow> {
+        Vec::new()
+    }
+
     fn journal(&self) -> &Journal {
         unreachable!("no page of machines asks for the journal")
     }
@@ -115,6 +119,10 @@ impl View for Shown {
 
     fn judge(&self) -> Option<Arc<Judge>> {
         Some(Arc::clone(&self.judge))
+    }
+
+    fn receipts(&self) -> Option<&wharfinger::sinks::receipts::Keep> {
+        None
     }
 }
 

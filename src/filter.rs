@@ -12,6 +12,7 @@
 //!
 //! Invariant: what an event costs is bounded by the expression, which is read once and is short.
 
+mod decide;
 mod parse;
 mod selects;
 
@@ -20,6 +21,7 @@ use std::cmp::Ordering;
 
 use wharfinger_formats::{Event, Field, Time, Value};
 
+pub use self::decide::{Class, Decision, Holds};
 pub use self::parse::FilterError;
 pub use self::selects::Select;
 

@@ -6,6 +6,7 @@
 mod about;
 mod act;
 mod common;
+mod digest;
 mod finding;
 mod gap;
 mod made;
@@ -30,6 +31,7 @@ use self::finding::InBatch;
 
 pub use self::about::About;
 pub use self::act::Act;
+pub use self::digest::{Digest, DigestState};
 pub use self::gap::{Dropped, Gap, Numbered};
 pub use self::tally::Tally;
 pub use crate::identity::Trust;

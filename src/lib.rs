@@ -29,8 +29,10 @@ pub mod tls;
 pub mod fuzzing {
     pub use crate::archive::fuzzing as archive;
     pub use crate::cli::input::lines_of;
+    pub use crate::sinks::redact::fuzzing as redact;
+    pub use crate::sources::body::inflated;
     pub use crate::sources::forward::fuzzing as forward;
-    pub use crate::sources::hec::body::inflated;
+    pub use crate::sources::proxy::fuzzing as proxy;
 }
 
 #[cfg(test)]

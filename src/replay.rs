@@ -24,6 +24,7 @@ use crate::archive::{Period, Reader, Unread};
 use crate::filter::Filter;
 use crate::journal::Passed;
 use crate::part::SetupError;
+use crate::sinks::redact::Redactor;
 use crate::sinks::{Settings, Sink, SinkState, SinkStats, drive};
 
 /// How often it is looked how the sink does.
@@ -39,6 +40,8 @@ pub struct Job {
     pub rate: Option<u64>,
     /// The sink's name in the configuration.
     pub sink: String,
+    /// What takes secrets out of events before the sink has them.
+    pub redact: Option<Arc<Redactor>>,
     /// Where events are put that the sink refuses for good.
     pub refused_dir: PathBuf,
 }
@@ -98,13 +101,13 @@ pub async fn replay(
     progress: Arc<Progress>,
     stop: CancellationToken,
 ) -> Result<Ended, ReplayError> {
-    let Job { readers, period, filter, rate, sink, refused_dir } = job;
+    let Job { readers, period, filter, rate, sink, redact, refused_dir } = job;
     let source = Arc::new(Source::new(readers, period, filter, Arc::clone(&progress)));
     loop {
         // Ends the drive alone: `stop` is the caller's.
         let enough = stop.child_token();
         let feed = Replaying::new(Arc::clone(&source), Arc::clone(&state), rate, enough.clone());
-        let settings = Settings::new(&sink, refused_dir.clone());
+        let settings = Settings { redact: redact.clone(), ..Settings::new(&sink, refused_dir.clone()) };
         // Its counters begin with what the state says.
         let run = Arc::new(SinkStats::default());
         let end = feed.end();

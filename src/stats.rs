@@ -22,6 +22,8 @@ pub struct SourceStats {
     pub panics: AtomicU64,
     /// Connections that were refused before their first frame: too many, not trusted, no handshake.
     pub refused_connections: AtomicU64,
+    /// Requests and senders whose credentials are not ours, or that have none.
+    pub refused_logins: AtomicU64,
 }
 
 /// The counters of every source, by its name in the configuration. Names stay when a reload

@@ -92,18 +92,16 @@ fn the_accounts_are_exact_over_kill_9() {
         own += 1;
         // The event about the start comes when it is ready.
         let page = eventually("one event for each start", WITHIN, || {
-            status(&gateway).filter(|page| row(page, "sources", "wharfinger")["taken"] == own)
+            status(&gateway).filter(|page| row(page, "sources", "wharfinger")["taken"].as_u64() >= Some(own))
         });
         assert_eq!(row(&page, "sources", "hec")["received"], acknowledged, "after kill -9");
     }
-    let page = eventually("the file has everything", WITHIN, || {
-        status(&gateway).filter(|page| row(page, "sinks", "out")["queued"] == 0)
+    // What the gateway has to say of itself may come at any moment.
+    let page = eventually("what is counted as delivered is what is there", WITHIN, || {
+        let page = status(&gateway).filter(|page| row(page, "sinks", "out")["queued"] == 0)?;
+        let ids: BTreeSet<_> = file.events().iter().map(|event| event["event_id"].to_string()).collect();
+        (row(&page, "sinks", "out")["delivered"] == ids.len()).then_some(page)
     });
-    let delivered = row(&page, "sinks", "out")["delivered"].as_u64().unwrap();
-    let mut ids: Vec<String> = file.events().iter().map(|event| event["event_id"].to_string()).collect();
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len() as u64, delivered, "what is counted as delivered is what is there");
     assert_eq!(row(&page, "sinks", "dead")["delivered"], 0);
     let metrics = gateway.get("/metrics").unwrap().1;
     let wanted = format!(

@@ -5,7 +5,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use support::gateway::Gateway;
-use support::process::eventually;
+use support::process::{eventually, free_port};
 
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -179,5 +179,53 @@ fn a_page_of_the_open_internet_and_who_has_no_token_are_answered_nothing() {
     assert!(status == 200 && page.contains("<title>Wharfinger</title>"), "{page}");
     assert!(!page.contains("http://") && !page.contains("https://"), "the page asks nobody else");
     assert_eq!(gateway.get("/page/nosuch").unwrap().0, 404);
+    gateway.stop();
+}
+
+#[test]
+fn what_befalls_the_gateways_parts_is_in_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let (out, port) = (dir.path().join("out.ndjson"), free_port());
+    let token = dir.path().join("token");
+    fs::write(&token, "s3cret").unwrap();
+    let config = format!(
+        "sources:\n  in: {{type: hec, address: \"127.0.0.1:0\", token: {{file: {}}}}}\nsinks:\n  out: {{type: file, path: {}}}\n  siem: {{type: syslog, address: \
+         \"127.0.0.1:{port}\", format: json, header: none}}\n",
+        token.display(),
+        out.display()
+    );
+    let gateway = Gateway::start(dir.path(), &config);
+    let told = |class: &str| {
+        eventually(class, WITHIN, || {
+            let text = fs::read_to_string(&out).unwrap_or_default();
+            let events = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            let found: Vec<_> = events.filter(|event| event["event_class"] == class).collect();
+            (!found.is_empty()).then_some(found)
+        })
+    };
+    for _ in 0..2 {
+        let mut stranger = TcpStream::connect(gateway.address("in", "http")).unwrap();
+        let head =
+            "POST /services/collector/event HTTP/1.1\r\nHost: a\r\nAuthorization: Splunk no\r\nContent-Length: 0";
+        write!(stranger, "{head}\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut stranger, &mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    }
+    let said = told("source.authentication_failed")[0]["msg"].to_string();
+    assert!(said.contains("source `in`: ") && said.contains("wrong credentials"), "{said}");
+    let mut stranger = TcpStream::connect(gateway.admin()).unwrap();
+    let (head, host) = ("GET /api/status HTTP/1.1\r\nAuthorization: Bearer no\r\nConnection: close", gateway.admin());
+    write!(stranger, "{head}\r\nHost: {host}\r\n\r\n").unwrap();
+    assert_eq!(told("gateway.authentication_failed")[0]["msg"], "page: 1 times a wrong token");
+    let failing = told("sink.failing");
+    let said = failing[0]["msg"].as_str().unwrap();
+    assert!(said.starts_with("sink `siem` delivers nothing: ") && said.contains(&port.to_string()), "{said}");
+    let revived = TcpListener::bind(("127.0.0.1", port)).unwrap();
+    std::thread::spawn(move || {
+        revived.incoming().flatten().for_each(|mut peer| drop(std::io::copy(&mut peer, &mut std::io::sink())))
+    });
+    assert_eq!(told("sink.recovered").len(), 1);
+    assert_eq!(told("sink.failing").len(), 1, "once");
     gateway.stop();
 }

@@ -4,7 +4,9 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -107,4 +109,33 @@ fn refused_events_are_listed_shown_brought_back_and_thrown_away() {
     assert_eq!(shown(&dlq(folder.path(), &["purge", "--all"])), "1 event thrown away\n");
     gateway.stop();
     assert!(!data.join("control").exists());
+}
+
+/// The control socket serves four at once. Who comes then waits for a place and is not sent away.
+#[test]
+fn who_finds_no_place_at_the_control_socket_waits_for_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = SinkFile::in_folder(folder.path());
+    let source = "sources:\n  in: {type: file, include: [/nowhere]}\nsinks:\n";
+    let gateway = Gateway::start(folder.path(), &format!("{source}{}", out.config()));
+    let connect = || UnixStream::connect(gateway.data().join("control")).unwrap();
+    let ask = |stream: &mut UnixStream| {
+        stream.set_read_timeout(Some(WITHIN)).unwrap();
+        stream.write_all(b"{}\n").unwrap();
+        let mut answer = String::new();
+        BufReader::new(stream).read_line(&mut answer).unwrap();
+        answer
+    };
+    let mut held: Vec<UnixStream> = (0..4).map(|_| connect()).collect();
+    held.iter_mut().for_each(|stream| assert!(ask(stream).contains("cannot be read")));
+    let mut fifth = connect();
+    let answer = std::thread::scope(|scope| {
+        let answer = scope.spawn(|| ask(&mut fifth));
+        // It came, and waits.
+        std::thread::sleep(Duration::from_millis(200));
+        held.pop();
+        answer.join().unwrap()
+    });
+    assert!(answer.contains("cannot be read"), "`{answer}`");
+    gateway.stop();
 }

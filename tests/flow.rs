@@ -13,8 +13,12 @@ mod hec_acks;
 mod http;
 #[path = "flow/policy.rs"]
 mod policy;
+#[path = "flow/receipts.rs"]
+mod receipts;
 #[path = "flow/recipes.rs"]
 mod recipes;
+#[path = "flow/redaction.rs"]
+mod redaction;
 #[path = "flow/relp.rs"]
 mod relp;
 #[cfg(feature = "s3")]
@@ -27,3 +31,5 @@ mod splunk_hec;
 mod support;
 #[path = "flow/syslog.rs"]
 mod syslog;
+#[path = "flow/ways.rs"]
+mod ways;

@@ -184,13 +184,13 @@ fn a_replay_that_is_killed_goes_on_and_loses_nothing() {
     let lines = || fs::read_to_string(&file).unwrap_or_default().lines().count();
     for _ in 0..3 {
         let before = lines();
-        let arguments = ["replay", "--to-sink", "again", "--rate", "1500/s"];
+        let arguments = ["replay", "--to-sink", "again", "--rate", "400/s"];
         let mut child = sealed.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         eventually("some hundred more events", WITHIN, || (lines() > before + 600).then_some(()));
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let report = sealed.text(&["replay", "--to-sink", "again", "--rate", "1500/s", "--json"]);
+    let report = sealed.text(&["replay", "--to-sink", "again", "--rate", "400/s", "--json"]);
     let report: Value = serde_json::from_str(&report).unwrap();
     assert!(report["delivered_before"].as_u64().unwrap() > 600, "{report}");
     let got = ids(&events(&fs::read_to_string(&file).unwrap()));
@@ -465,7 +465,7 @@ fn a_replay_that_was_stopped_goes_on_with_the_very_next_event() {
     let file = sealed.path("again.ndjson");
     fs::remove_file(&file).unwrap();
     let lines = || fs::read_to_string(&file).unwrap_or_default().lines().count();
-    let arguments = ["replay", "--to-sink", "again", "--rate", "1500/s"];
+    let arguments = ["replay", "--to-sink", "again", "--rate", "400/s"];
     let mut stops = 0;
     for _ in 0..3 {
         let before = lines();
@@ -478,4 +478,21 @@ fn a_replay_that_was_stopped_goes_on_with_the_very_next_event() {
     assert!(stops > 1, "{stops}");
     sealed.text(&arguments);
     assert_eq!(ids(&events(&fs::read_to_string(&file).unwrap())), expected);
+}
+
+#[test]
+fn what_a_sink_keeps_for_a_replay_is_not_the_gateways() {
+    let (sealed, silent) = (Sealed::of(5), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let (url, path) = (format!("http://{}", silent.local_addr().unwrap()), sealed.path("wharfinger.yaml"));
+    let sink = format!("  s3: {{type: s3, bucket: b, endpoint: '{url}', access_key_id: k, secret_access_key: k}}\n");
+    fs::write(&path, fs::read_to_string(&path).unwrap() + &sink).unwrap();
+    fs::create_dir(sealed.path("data/s3")).unwrap();
+    fs::write(sealed.path("data/s3/s3.cut"), "the gateway's").unwrap();
+    let mut child = sealed.command(&["replay", "--to-sink", "s3"]).spawn().unwrap();
+    let is_cut = |entry: fs::DirEntry| entry.path().join("s3/s3.cut").exists().then_some(());
+    let cut = || fs::read_dir(sealed.path("data/replay")).ok()?.flatten().find_map(is_cut);
+    eventually("the replay's own cut", WITHIN, cut);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(fs::read_to_string(sealed.path("data/s3/s3.cut")).unwrap(), "the gateway's");
 }

@@ -57,22 +57,28 @@ impl Gateway {
 
     /// What the source `in` says of itself: taken in, and lost.
     pub fn counts(&self) -> Result<(u64, u64)> {
+        let of = |name| self.metric(name, "\"source\"", "\"in\"");
+        Ok((of("wharfinger_component_received_events_total")?, of("wharfinger_component_discarded_events_total")?))
+    }
+
+    /// What the sink `out` has delivered.
+    pub fn delivered(&self) -> Result<u64> {
+        self.metric("wharfinger_component_sent_events_total", "\"sink\"", "\"out\"")
+    }
+
+    fn metric(&self, name: &str, kind: &str, id: &str) -> Result<u64> {
         let token = fs::read_to_string(self.dir.join("data/page-token")).unwrap_or_default();
         let mut stream = TcpStream::connect(self.admin)?;
         let head = format!("Host: {}\r\nAuthorization: Bearer {token}\r\nConnection: close", self.admin);
         write!(stream, "GET /metrics HTTP/1.1\r\n{head}\r\n\r\n")?;
         let mut page = String::new();
         stream.read_to_string(&mut page)?;
-        let of = |name: &str| {
-            let is_ours =
-                |line: &&str| line.starts_with(name) && line.contains("\"source\"") && line.contains("\"in\"");
-            page.lines().find(is_ours).and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
-        };
-        Ok((of("wharfinger_component_received_events_total"), of("wharfinger_component_discarded_events_total")))
+        let is_ours = |line: &&str| line.starts_with(name) && line.contains(kind) && line.contains(id);
+        Ok(page.lines().find(is_ours).and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0))
     }
 
     /// Waits until so many were taken in or lost.
-    fn wait_for(&self, events: u64) -> Result<(u64, u64)> {
+    pub fn wait_for(&self, events: u64) -> Result<(u64, u64)> {
         let begun = Instant::now();
         loop {
             let (taken, lost) = self.counts()?;
@@ -88,7 +94,7 @@ impl Gateway {
     }
 
     /// User and system time so far.
-    fn cpu(&self) -> Result<Duration> {
+    pub fn cpu(&self) -> Result<Duration> {
         let stat = self.stat("stat")?;
         let after_name = stat.rsplit_once(')').ok_or("no name in /proc/PID/stat")?.1;
         let words = after_name.split_ascii_whitespace().skip(11).take(2);
@@ -96,7 +102,7 @@ impl Gateway {
         Ok(Duration::from_millis(words.filter_map(|word| word.parse::<u64>().ok()).sum::<u64>() * 10))
     }
 
-    fn rss_mib(&self) -> Result<u64> {
+    pub fn rss_mib(&self) -> Result<u64> {
         let status = self.stat("status")?;
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.split_ascii_whitespace().nth(1).ok_or("no number")?.parse::<u64>()? / 1024)

@@ -79,7 +79,8 @@ impl Counter {
         Ok(self.clone())
     }
 
-    fn receive(&self, mut stream: impl Read) {
+    /// Counts what comes until it ends.
+    pub fn receive(&self, mut stream: impl Read) {
         let mut buffer = vec![0_u8; 1 << 20];
         let mut filled = 0;
         while let Ok(read) = stream.read(&mut buffer[filled..]) {

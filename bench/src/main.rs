@@ -13,6 +13,7 @@ mod crash;
 mod engine;
 mod ingest;
 mod load;
+mod sinks;
 mod target;
 mod volume;
 
@@ -24,11 +25,14 @@ use std::time::{Duration, Instant};
 
 use count::Counter;
 use crash::Fault;
+use sinks::Receiver;
 use target::{Kind, Queue, Site, Target};
 
 const USAGE: &str = "\
 usage: wharfinger-bench throughput|latency|idle|backlog|ingest [options] TARGET...
        wharfinger-bench crash kill|power [options] TARGET...     (power: as root)
+       wharfinger-bench drain hec|hec-gzip|tls|s3 [options]             (wharfinger alone)
+       wharfinger-bench connections [options]                           (the same; --events: how many)
        wharfinger-bench docker|alerts|files|stall|engine [options]      (wharfinger alone; engine: as root, with dockerd)
   TARGET          wharfinger | rsyslog | rsyslog-safe (crash) | syslog-ng
   --gateway PATH  the gateway's binary (target/release/wharfinger)
@@ -45,7 +49,8 @@ usage: wharfinger-bench throughput|latency|idle|backlog|ingest [options] TARGET.
   --turns N       engine: how often with and without the gateway (20)
   --runs N        repeat in turn (3)
   --json          the journal's events leave as JSON instead of CEF
-  --wazuh         alerts: they leave as they came";
+  --wazuh         alerts: they leave as they came
+  --redact        drain: the sink has all rules of `redact`";
 
 /// What the command line asks for.
 struct Options {
@@ -65,6 +70,8 @@ struct Options {
     journal_gib: u64,
     idle: Duration,
     fault: Option<Fault>,
+    receiver: Option<Receiver>,
+    redact: bool,
     runs: u64,
     format: &'static str,
 }
@@ -92,7 +99,11 @@ fn options() -> Result<Options> {
     let mut options = Options {
         targets: Vec::new(),
         gateway: "target/release/wharfinger".into(),
-        events: if scenario == "crash" { 5_000 } else { 2_000_000 },
+        events: match scenario.as_str() {
+            "crash" => 5_000,
+            "connections" => 10_000,
+            _ => 2_000_000,
+        },
         connections: 4,
         rate: 5_000,
         steady: false,
@@ -105,6 +116,8 @@ fn options() -> Result<Options> {
         journal_gib: 4,
         idle: Duration::from_secs(3),
         fault: None,
+        receiver: None,
+        redact: false,
         runs: 3,
         format: "cef",
         scenario,
@@ -125,9 +138,14 @@ fn options() -> Result<Options> {
             "--idle" => options.idle = Duration::from_secs(number()?),
             "--runs" => options.runs = number()?,
             "--json" => options.format = "json",
+            "--redact" => options.redact = true,
             "--wazuh" => options.format = "wazuh",
             "--gateway" => options.gateway = words.next().ok_or(USAGE)?.into(),
             "wharfinger" => options.targets.push(Kind::Wharfinger),
+            "hec" => options.receiver = Some(Receiver::Hec),
+            "hec-gzip" => options.receiver = Some(Receiver::HecGzip),
+            "tls" => options.receiver = Some(Receiver::Tls),
+            "s3" => options.receiver = Some(Receiver::S3),
             "kill" => options.fault = Some(Fault::Kill),
             "power" => options.fault = Some(Fault::Power),
             "rsyslog" => options.targets.push(Kind::Rsyslog),
@@ -154,6 +172,8 @@ fn measure(kind: Kind, options: &Options) -> Result<String> {
         "files" => containers::files(options),
         "stall" => containers::stall(options),
         "engine" => engine::engine(options),
+        "drain" => sinks::drain(options),
+        "connections" => sinks::connections(options),
         "crash" => crash::crash(kind, options, options.fault.ok_or(USAGE)?),
         _ => Err(USAGE.into()),
     }

@@ -223,6 +223,7 @@ mod tests {
             b"INFO[0001] text",
             b"<13>1 - - - - - - x",
             br#"{"event":"x","time":1,"sourcetype":"s"}"#,
+            br#"{"agentId":"a","text":"x"}"#,
             br#"{"rule":{"level":3},"agent":{"id":"1"}}"#,
             b"CEF:0|v|p|1|c|n|5|",
             br#"{"__CURSOR":"s","_BOOT_ID":"f"}"#,

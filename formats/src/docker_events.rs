@@ -165,17 +165,14 @@ impl DockerEvent {
         const ROUNDING: i64 = 128;
         let Some(rounded) = self.rounded_time(event) else { return };
         let log = event.str(log).as_bytes();
-        let of_micros =
-            [rounded.saturating_sub(ROUNDING), rounded.saturating_add(ROUNDING)].map(|end| end.div_euclid(1_000));
-        self.corrected = of_micros.into_iter().find_map(|micros| {
-            let mut digits = itoa::Buffer::new();
-            memchr::memmem::rfind_iter(log, digits.format(micros).as_bytes()).find_map(|at| {
-                // Only the Engine's own member: in a label its quote has a backslash, and its number is text.
-                let (before, number) = log.split_at_checked(at)?;
-                before.trim_ascii_end().strip_suffix(b"\"timeNano\":")?;
-                let nanos = std::str::from_utf8(number.get(..19)?).ok()?.parse::<i64>().ok()?;
-                (nanos.abs_diff(rounded) <= ROUNDING.unsigned_abs()).then_some(nanos)
-            })
+        // It is one of the last members, and hardly anything else has the letter.
+        self.corrected = memchr::memrchr_iter(b'N', log).find_map(|at| {
+            // Only the Engine's own member: in a label its quote has a backslash, and its number is text.
+            let (before, name) = log.split_at_checked(at)?;
+            let number = name.strip_prefix(b"Nano\":")?.trim_ascii_start();
+            before.strip_suffix(b"\"time")?;
+            let nanos = std::str::from_utf8(number.get(..19)?).ok()?.parse::<i64>().ok()?;
+            (nanos.abs_diff(rounded) <= ROUNDING.unsigned_abs()).then_some(nanos)
         });
     }
 

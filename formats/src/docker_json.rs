@@ -12,7 +12,7 @@ use memchr::memmem;
 use crate::event::{Cell, Span};
 use crate::json_members::Members;
 use crate::json_read::{self, JsonReader, Quoted};
-use crate::{Context, Event, Field, Format, ParseError, Time, Value};
+use crate::{Context, Event, Field, Format, ParseError, Time};
 
 /// The row of this format.
 pub(crate) const FORMAT: Format = Format {
@@ -104,7 +104,7 @@ fn parse_object<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<&'a [u8], 
         event.set_span(Field::Msg, Some(text));
     } else {
         let mut text = text.text().into_owned();
-        (rest, ended) = join(&mut reader, line.time, &mut text, event);
+        (rest, ended) = join(&mut reader, line.around, &mut text, event);
         event.set_text(Field::Msg, text);
     }
     set_time(line.time, event);
@@ -115,32 +115,28 @@ fn parse_object<'a>(input: &'a [u8], event: &mut Event<'a>) -> Result<&'a [u8], 
     Ok(rest)
 }
 
-/// Reads on while parts of the same line follow; answers what is left, and whether the line has ended.
+/// Reads on while parts of the same line follow, alike in all but their text; answers what is left, and whether the line has ended.
 fn join<'a>(
     reader: &mut JsonReader<'a>,
-    time: Option<Span>,
+    around: (&str, &str),
     text: &mut String,
     event: &mut Event<'a>,
 ) -> (&'a [u8], bool) {
     let (mut parts, mut ended) = (1_i64, false);
     let mut rest = reader.rest();
     while !ended && reader.at_object() {
-        let (mut log, mut stream, mut part_time) = (None, None, None);
+        let start = reader.used();
+        let (mut log, mut before, mut after) = (None, "", start);
         let read = reader.object(|reader, key| {
-            let slot = match key.body {
-                "log" => &mut log,
-                "stream" => &mut stream,
-                "time" => &mut part_time,
-                _ => return reader.skip().map(drop),
-            };
-            *slot = reader.try_string()?;
+            if key.body != "log" || log.is_some() {
+                return reader.skip().map(drop);
+            }
+            before = reader.since(start);
+            log = reader.try_string()?;
+            after = reader.used();
             Ok(())
         });
-        let said =
-            event.extras().find(|extra| extra.group == DOCKER && extra.name == "stream").map(|extra| extra.value);
-        let is_next = said == stream.map(Quoted::text).as_deref().map(Value::Str)
-            && time.map(|time| event.str(time)) == part_time.map(Quoted::text).as_deref();
-        let (Ok(()), true, Some(log)) = (read, is_next, log) else { break };
+        let (Ok(()), Some(log), true) = (read, log, (before, reader.since(after)) == around) else { break };
         let (more, is_last) = log.line();
         text.push_str(&more.text());
         ended = is_last;
@@ -169,6 +165,8 @@ fn set_time(time: Option<Span>, event: &mut Event<'_>) {
 #[derive(Default)]
 struct Line<'a> {
     log: Option<Quoted<'a>>,
+    /// What stands in the object before the text, and after it.
+    around: (&'a str, &'a str),
     time: Option<Span>,
 }
 
@@ -179,20 +177,25 @@ impl<'a> Line<'a> {
         event: &mut Event<'a>,
         members: &mut Members<'a>,
     ) -> Result<(), ParseError> {
+        reader.at_object();
+        let (start, mut after) = (reader.used(), 0);
         reader.object(|reader, key| match &*key.text() {
-            "log" if self.log.is_none() => match reader.try_string()? {
-                Some(text) => {
-                    self.log = Some(text);
-                    Ok(())
-                }
-                None => members.extra(reader, event, (DOCKER, key)),
-            },
+            "log" if self.log.is_none() => {
+                let before = reader.since(start);
+                let Some(text) = reader.try_string()? else {
+                    return members.extra(reader, event, (DOCKER, key));
+                };
+                (self.log, self.around.0, after) = (Some(text), before, reader.used());
+                Ok(())
+            }
             "log" => members.again(reader, event, (DOCKER, key)),
             "time" => members.text(reader, event, &mut self.time, (DOCKER, key)),
             "attrs" if reader.at_object() => reader.object(|reader, key| members.extra(reader, event, (ATTRS, key))),
             name if planted!("docker_json") && name != "stream" => reader.skip().map(drop),
             _ => members.extra(reader, event, (DOCKER, key)),
-        })
+        })?;
+        self.around.1 = reader.since(after);
+        Ok(())
     }
 }
 
@@ -206,7 +209,7 @@ fn without_nul(input: &[u8]) -> &[u8] {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::Offset;
+    use crate::{Offset, Value};
 
     const CONTEXT: Context = Context { received: Time(0), zone: Offset(0) };
 
@@ -248,6 +251,22 @@ mod tests {
         assert!(parse(br#"{"log":"half"#, &CONTEXT, &mut event).is_err());
         assert!(parse(br#"{"stream":"stdout"}"#, &CONTEXT, &mut event).is_err());
         assert_eq!(event, Event::new(b""));
+    }
+
+    #[test]
+    fn parts_of_a_line_differ_in_their_text_alone() {
+        let part = |log: &str, tag: &str| {
+            format!(r#"{{"log":"{log}","stream":"stdout","attrs":{{"tag":"{tag}"}},"time":"2026-11-21T09:05:25Z"}}"#)
+        };
+        let time = Some(1_795_251_925_000_000_000);
+        let extras = [("docker", "stream", "stdout".into()), ("attrs", "tag", "a".into())];
+        let parts = ("docker", "parts", Value::Int(2));
+        let joined = format!("{}\n{}", part("one ", "a"), part(r"two\n", "a"));
+        assert_eq!(check(&joined, Some("one two"), time, &[extras[0], extras[1], parts]), "");
+        let partial = ("docker", "partial", Value::Bool(true));
+        let apart = format!("{}\n{}", part("one ", "a"), part(r"two\n", "b"));
+        let said = check(&apart, Some("one "), time, &[extras[0], extras[1], partial]);
+        assert!(said.starts_with("expected the end at byte 83"), "{said}");
     }
 
     #[test]

@@ -80,6 +80,43 @@ pub(crate) fn word_of(bytes: &[u8]) -> u64 {
     }
 }
 
+/// Bytes that are gathered before they are appended: where an escape stands between any few of them, to append each
+/// few costs more than all else.
+pub(crate) struct Gathered {
+    bytes: [u8; GATHERED_BYTES],
+    len: usize,
+}
+
+const GATHERED_BYTES: usize = 256;
+
+impl Gathered {
+    pub(crate) fn new() -> Self {
+        Gathered { bytes: [0; GATHERED_BYTES], len: 0 }
+    }
+
+    /// Adds the first `len` of eight bytes; there is room unless it was full.
+    #[inline(always)]
+    pub(crate) fn put(&mut self, word: u64, len: usize) {
+        debug_assert!(len <= 8 && self.len.saturating_add(8) <= GATHERED_BYTES, "no room");
+        if let Some(room) = self.bytes.get_mut(self.len..).and_then(<[u8]>::first_chunk_mut) {
+            *room = word.to_le_bytes();
+            self.len = self.len.wrapping_add(len);
+        }
+    }
+
+    /// Whether it has to be emptied before more than one [`put`](Self::put).
+    #[inline(always)]
+    pub(crate) fn is_full(&self) -> bool {
+        self.len > GATHERED_BYTES.wrapping_sub(24)
+    }
+
+    /// Empties it and answers what was in it.
+    pub(crate) fn take(&mut self) -> &[u8] {
+        let len = std::mem::take(&mut self.len);
+        self.bytes.get(..len).unwrap_or_default()
+    }
+}
+
 impl<const N: usize> Specials<N> {
     /// Those `listed`, and all below 0x20.
     // Evaluated when the crate is compiled: an index out of bounds would be an error there.
@@ -123,7 +160,7 @@ impl<const N: usize> Specials<N> {
 
     /// Whether this byte is special.
     #[inline]
-    fn has(&self, byte: u8) -> bool {
+    pub(crate) fn has(&self, byte: u8) -> bool {
         self.table.get(usize::from(byte)).copied().unwrap_or(true)
     }
 

@@ -46,6 +46,8 @@ pub struct Event<'a> {
     raw: &'a [u8],
     /// The raw bytes as text, or empty when they are not UTF-8.
     text: &'a str,
+    /// The raw bytes were read to their end as JSON that every reader takes.
+    is_json: bool,
     /// Texts that are no piece of `text`, one after the other.
     own: String,
     /// Position in `known` plus one, by field number; 0 is absent.
@@ -63,6 +65,7 @@ impl<'a> Event<'a> {
         Event {
             raw,
             text: text_of(raw),
+            is_json: false,
             own: String::new(),
             index: [0; Field::COUNT],
             known: Vec::new(),
@@ -81,14 +84,14 @@ impl<'a> Event<'a> {
         own.clear();
         known.clear();
         extras.clear();
-        Event { raw, text, own, index: [0; Field::COUNT], known, extras }
+        Event { raw, text, is_json: false, own, index: [0; Field::COUNT], known, extras }
     }
 
     /// The same event over its raw bytes, when it was made without any: no text of it is a piece of them.
     pub(crate) fn over<'b>(self, raw: &'b [u8]) -> Event<'b> {
         debug_assert!(self.text.is_empty(), "a text may be a piece of other bytes");
         let Event { own, index, known, extras, .. } = self;
-        Event { raw, text: text_of(raw), own, index, known, extras }
+        Event { raw, text: text_of(raw), is_json: false, own, index, known, extras }
     }
 
     /// The bytes as they were received.
@@ -99,6 +102,15 @@ impl<'a> Event<'a> {
     /// The raw bytes as text, when they are UTF-8.
     pub(crate) fn raw_text(&self) -> Option<&'a str> {
         (self.text.len() == self.raw.len()).then_some(self.text)
+    }
+
+    /// The raw bytes, all of them, when whoever read them says that they are one JSON value.
+    pub(crate) fn raw_json(&self) -> Option<&'a str> {
+        self.raw_text().filter(|_| self.is_json)
+    }
+
+    pub(crate) fn mark_json(&mut self) {
+        self.is_json = true;
     }
 
     /// Sets a canonical field; a second value replaces the first.
@@ -276,6 +288,7 @@ impl<'a> Event<'a> {
         self.known.clear();
         self.extras.clear();
         self.index = [0; Field::COUNT];
+        self.is_json = false;
     }
 
     /// Canonical fields in the order they were set.

@@ -20,8 +20,8 @@ pub const TRACE_LINES_MAX: usize = 256;
 /// The same in bytes.
 pub const TRACE_BYTES_MAX: usize = 64 * 1024;
 
-/// Joins the parts of lines in a `json-file` log: those of one stream with one time, of which all but
-/// the last lack the line end. Lines of the other stream may stand between them.
+/// Joins the parts of lines in a `json-file` log: those that are alike in all but their text, of which
+/// all but the last lack the line end. Lines of the other stream may stand between them.
 #[derive(Debug)]
 pub struct JsonFileParts {
     frame_bytes_max: usize,
@@ -32,8 +32,10 @@ pub struct JsonFileParts {
 #[derive(Debug, Default)]
 struct Held {
     bytes: Vec<u8>,
-    /// Where in the first part its time stands: all parts have the same.
-    time: Range<usize>,
+    /// Where the first part ends.
+    first: usize,
+    /// Where its text stands: all parts have the same around it.
+    log: Range<usize>,
     since: Option<Time>,
 }
 
@@ -49,11 +51,11 @@ impl JsonFileParts {
         if self.held.iter().all(|held| held.bytes.is_empty()) && is_plainly_whole(line) {
             return deliver(line);
         }
-        let Some(Part { stream, time, is_whole }) = part(line) else { return deliver(line) };
+        let Some(Part { stream, log, is_whole }) = part(line) else { return deliver(line) };
         let max = self.frame_bytes_max;
         let Some(held) = self.held.get_mut(stream) else { return deliver(line) };
         // Another time is another line: a container ended in the middle of one.
-        let same = held.bytes.get(held.time.clone()) == line.get(time.clone());
+        let same = held.around() == around(line, &log);
         let fits = held.bytes.len().saturating_add(line.len()).saturating_add(1) <= max;
         if !(held.bytes.is_empty() || same && fits) {
             held.deliver(&mut deliver);
@@ -62,7 +64,7 @@ impl JsonFileParts {
             if is_whole || line.len() > max {
                 return deliver(line);
             }
-            (held.time, held.since) = (time, Some(now));
+            (held.first, held.log, held.since) = (line.len(), log, Some(now));
         } else {
             held.bytes.push(b'\n');
         }
@@ -86,6 +88,10 @@ impl JsonFileParts {
 }
 
 impl Held {
+    fn around(&self) -> (&[u8], &[u8]) {
+        around(self.bytes.get(..self.first).unwrap_or_default(), &self.log)
+    }
+
     fn deliver(&mut self, deliver: &mut impl FnMut(&[u8])) {
         if !self.bytes.is_empty() {
             deliver(&self.bytes);
@@ -98,8 +104,8 @@ impl Held {
 struct Part {
     /// 0 is stdout, 1 stderr.
     stream: usize,
-    /// Where the time stands.
-    time: Range<usize>,
+    /// Where the text stands, with its quotes.
+    log: Range<usize>,
     /// Its text has a line end.
     is_whole: bool,
 }
@@ -107,23 +113,28 @@ struct Part {
 /// A line of the driver; anything else is no part.
 fn part(line: &[u8]) -> Option<Part> {
     let text = std::str::from_utf8(line).ok()?;
-    let (mut is_whole, mut stream, mut time) = (None, None, None);
+    let (mut log, mut is_whole, mut stream, mut has_time) = (0..0, None, None, false);
     let mut reader = JsonReader::over(text);
     let read = reader.object(|reader, key| {
         let value = reader.skip()?;
         match key.body {
-            "log" => is_whole = Some(ends_line(value.as_bytes())),
-            "stream" => stream = ["\"stdout\"", "\"stderr\""].iter().position(|name| *name == value),
-            "time" => {
-                let start = value.as_ptr().addr().wrapping_sub(text.as_ptr().addr());
-                time = Some(start..start.saturating_add(value.len()));
+            "log" if is_whole.is_none() => {
+                log = reader.used().saturating_sub(value.len())..reader.used();
+                is_whole = Some(ends_line(value.as_bytes()));
             }
+            "stream" => stream = ["\"stdout\"", "\"stderr\""].iter().position(|name| *name == value),
+            "time" => has_time = true,
             _ => {}
         }
         Ok(())
     });
     read.and_then(|()| reader.end()).ok()?;
-    Some(Part { stream: stream?, time: time?, is_whole: is_whole? })
+    has_time.then_some(Part { stream: stream?, log, is_whole: is_whole? })
+}
+
+/// What stands in a line before its text, and after it.
+fn around<'a>(line: &'a [u8], log: &Range<usize>) -> (&'a [u8], &'a [u8]) {
+    (line.get(..log.start).unwrap_or_default(), line.get(log.end..).unwrap_or_default())
 }
 
 /// Nearly every line is whole, and the driver writes its text first: then the rest need not be read.

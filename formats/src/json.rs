@@ -11,7 +11,7 @@
 //! stand for a canonical field, no key occurs twice (later ones move to `_dup`), and control
 //! characters, C1 and the line separators of Unicode are escaped.
 
-use crate::escape::{Specials, all};
+use crate::escape::{Gathered, Specials, all, bytes_before};
 use crate::json_read::JsonReader;
 use crate::lead::{Lead, lead};
 use crate::repeats::{Seen, repeats};
@@ -181,9 +181,16 @@ pub(crate) fn write_json(out: &mut Vec<u8>, text: &str) {
     let mut reader = JsonReader::over(text);
     let is_json = reader.skip().and_then(|_| reader.end()).is_ok() && !reader.is_unportable();
     match is_json {
-        true if is_kept(text.as_bytes()) => out.extend_from_slice(text.as_bytes()),
-        true => write_odd(out, text, Outside::Keep),
+        true => write_checked_json(out, text),
         false => write_string(out, text),
+    }
+}
+
+/// The same of a text that was read as JSON before.
+pub(crate) fn write_checked_json(out: &mut Vec<u8>, text: &str) {
+    match is_kept(text.as_bytes()) {
+        true => out.extend_from_slice(text.as_bytes()),
+        false => write_odd(out, text, Outside::Keep),
     }
 }
 
@@ -208,25 +215,45 @@ enum Outside {
 
 fn write_odd(out: &mut Vec<u8>, text: &str, outside: Outside) {
     // In a text without characters beyond ASCII there is less to look for.
-    let is_ascii = text.is_ascii();
+    match text.is_ascii() {
+        true => write_each(out, text, outside, &ASCII_SPECIALS),
+        false => write_each(out, text, outside, &SPECIALS),
+    }
+}
+
+#[inline(always)]
+fn write_each<const N: usize>(out: &mut Vec<u8>, text: &str, outside: Outside, specials: &Specials<N>) {
+    let mut gathered = Gathered::new();
     let mut rest = text.as_bytes();
-    loop {
-        let plain_len = match is_ascii {
-            true => ASCII_SPECIALS.plain_len(rest),
-            false => SPECIALS.plain_len(rest),
-        };
-        let Some((plain, from_special)) = rest.split_at_checked(plain_len) else { return };
-        out.extend_from_slice(plain);
-        if let ([byte @ (b'"' | b'\\'), after @ ..], Outside::Escape) = (from_special, outside) {
-            out.extend_from_slice(&[b'\\', *byte]);
+    while let Some((word, after)) = rest.split_first_chunk() {
+        let word = u64::from_le_bytes(*word);
+        let plain = bytes_before(specials.marks(word));
+        gathered.put(word, plain);
+        if plain == 8 {
             rest = after;
-            continue;
+        } else {
+            let special = rest.get(plain..).unwrap_or_default();
+            if let ([byte @ (b'"' | b'\\'), after @ ..], Outside::Escape) = (special, outside) {
+                gathered.put(u64::from_le_bytes([b'\\', *byte, 0, 0, 0, 0, 0, 0]), 2);
+                rest = after;
+            } else {
+                out.extend_from_slice(gathered.take());
+                let taken = write_special(out, special, outside);
+                rest = special.get(taken..).unwrap_or_default();
+            }
         }
-        let taken = write_special(out, from_special, outside);
+        if gathered.is_full() {
+            out.extend_from_slice(gathered.take());
+        }
+    }
+    out.extend_from_slice(gathered.take());
+    while let Some((plain, special)) = rest.split_at_checked(specials.plain_len(rest)) {
+        out.extend_from_slice(plain);
+        let taken = write_special(out, special, outside);
         if taken == 0 {
             return;
         }
-        rest = from_special.get(taken..).unwrap_or_default();
+        rest = special.get(taken..).unwrap_or_default();
     }
 }
 

@@ -358,7 +358,7 @@ impl<'a> JsonReader<'a> {
         self.at = self.at.saturating_add(1);
     }
 
-    fn since(&self, from: usize) -> &'a str {
+    pub(crate) fn since(&self, from: usize) -> &'a str {
         self.text.get(from..self.at).unwrap_or_default()
     }
 

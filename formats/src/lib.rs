@@ -52,6 +52,7 @@ mod hec;
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("examples.md")]
 pub mod examples {}
+pub mod image;
 #[cfg(feature = "docker")]
 pub mod join;
 #[cfg(feature = "journald")]
@@ -64,6 +65,8 @@ mod lead;
 mod leef;
 #[cfg(feature = "lint")]
 pub mod lint;
+#[cfg(feature = "loginsight")]
+mod loginsight;
 mod marker;
 mod names;
 pub mod native;
@@ -80,6 +83,7 @@ pub mod stored;
 mod syslog;
 mod text;
 mod time;
+pub mod visible;
 #[cfg(feature = "wazuh")]
 mod wazuh;
 #[cfg(feature = "wazuh")]
@@ -195,4 +199,6 @@ pub const FORMATS: &[Format] = &[
     auditd::FORMAT,
     #[cfg(feature = "hec")]
     hec::FORMAT,
+    #[cfg(feature = "loginsight")]
+    loginsight::FORMAT,
 ];

@@ -15,6 +15,9 @@
 //!         3 whole number, 4 instant: which of the eight bytes  5 false  6 true
 //! ```
 //!
+//! Flag 4 says that the raw bytes were read as one JSON value when the event was made: an emitter that passes
+//! them on believes it, as it believes the rest of a record.
+//!
 //! A reader skips field numbers and kinds it does not know and what follows the extras, so that
 //! journals written by a later version can be read. The number of a [`Field`] never changes.
 //!
@@ -30,6 +33,8 @@ const VERSION: u8 = 1;
 const WIDE: u8 = 1;
 /// The raw bytes are not UTF-8: no text is a piece of them.
 const RAW_IS_NO_TEXT: u8 = 2;
+/// The raw bytes were read to their end as JSON: no emitter needs to look again.
+const RAW_IS_JSON: u8 = 4;
 
 const TEXT: u8 = 0;
 const JSON: u8 = 1;
@@ -78,7 +83,9 @@ impl<'o, const FIELD: usize> Writer<'o, FIELD> {
     fn write(mut self, event: &Event<'_>) {
         let raw = event.raw();
         let (own, fields, extras) = event.parts();
-        let flags = if Self::IS_WIDE { WIDE } else { 0 } | if event.raw_text().is_some() { 0 } else { RAW_IS_NO_TEXT };
+        let flags = if Self::IS_WIDE { WIDE } else { 0 }
+            | if event.raw_text().is_some() { 0 } else { RAW_IS_NO_TEXT }
+            | if event.raw_json().is_some() { RAW_IS_JSON } else { 0 };
         self.out.extend_from_slice(&[VERSION, flags]);
         let lengths = Self::pair(raw.len() as u32, own.len() as u32);
         let counts = Self::pair(fields.len() as u32, extras.len() as u32);
@@ -179,7 +186,11 @@ pub fn decode<'a>(bytes: &'a [u8], reuse: Event<'_>) -> Result<Event<'a>, ParseE
     } else {
         read::<{ FIELD[1] }, { EXTRA[1] }>(rest, raw_is_text, reuse)
     };
-    event.map_err(|(rest, expected)| ParseError::new(bytes.len().saturating_sub(rest), expected))
+    let mut event = event.map_err(|(rest, expected)| ParseError::new(bytes.len().saturating_sub(rest), expected))?;
+    if flags & RAW_IS_JSON != 0 {
+        event.mark_json();
+    }
+    Ok(event)
 }
 
 /// Two numbers, in the width of so many bytes.

@@ -63,6 +63,10 @@ fn parse<'a>(input: &'a [u8], _: &Context, event: &mut Event<'a>) -> Result<(), 
     if alert.rule_id.is_none() && alert.level.is_none() && !alert.is_version_5 && !alert.is_archived() {
         return Err(ParseError::new(0, "a `rule` with an `id` or a `level`, or `agent`, `manager` and `location`"));
     }
+    // What stands around it, as in a syslog message, is no JSON.
+    if input.len() == event.raw().len() && !reader.is_unportable() {
+        event.mark_json();
+    }
     alert.finish(event);
     members.finish(event);
     Ok(())
@@ -332,6 +336,38 @@ mod tests {
     }
 
     const DOCKER_3: &str = r#"{"timestamp": "2026-11-21T10:15:33.892+0200", "rule": {"level": 3, "description": "Container web started", "id": "87903", "mail": false, "groups": ["docker"]}, "agent": {"id": "002", "name": "node-2", "ip": "10.9.0.19"}, "manager": {"name": "mgr"}, "id": "1795248933.76076", "full_log": "{\"integration\": \"docker\", \"docker\": {\"status\": \"start\", \"id\": \"0182\", \"from\": \"httpd\", \"Type\": \"container\", \"Action\": \"start\", \"Actor\": {\"ID\": \"0182\", \"Attributes\": {\"image\": \"httpd\", \"name\": \"web\", \"x\": \"\\\"timeNano\\\": 1\"}}, \"time\": 1795248933, \"timeNano\": 1795248933877226210, \"y\": \"\\\"timeNano\\\": 1795248933877226333\", \"timeNanos\": 1795248933877226333}}", "decoder": {"name": "json"}, "data": {"integration": "docker", "docker": {"status": "start", "id": "0182", "from": "httpd", "Type": "container", "Action": "start", "Actor": {"ID": "0182", "Attributes": {"image": "httpd", "name": "web"}}, "time": "1795248933", "timeNano": "1795248933877226240.000000"}}, "location": "Wazuh-Docker"}"#;
+
+    #[test]
+    fn what_was_read_as_json_goes_out_unread_and_nothing_else() {
+        let emitted = |event: &Event<'_>| {
+            let mut record = Vec::new();
+            crate::stored::encode(event, &mut record);
+            let mut stored = crate::stored::decode(&record, Event::new(b"")).unwrap();
+            assert_eq!(stored.raw_json(), event.raw_json());
+            stored.set(Field::Format, "wazuh");
+            let mut out = Vec::new();
+            emit::emit(&stored, &crate::EmitContext::default(), &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let alert = r#"{"rule":{"id":"1"},"x":1e10}"#;
+        let mut event = parsed(alert);
+        assert_eq!((event.raw_json(), emitted(&event)), (Some(alert), alert.to_owned()));
+        event.clear();
+        assert_eq!(event.raw_json(), None);
+        // What strict readers refuse is a text, and so is what nobody has read.
+        for unportable in [r#"{"rule":{"id":"1"},"x":1e999}"#, r#"{"rule":{"id":"1"},"x":"\ud800"}"#] {
+            let event = parsed(unportable);
+            assert_eq!((event.raw_json(), emitted(&event).chars().next()), (None, Some('"')), "{unportable}");
+        }
+        let unread = Event::new(br#"{"rule":1},{"x":2}"#);
+        assert_eq!(emitted(&unread).chars().next(), Some('"'));
+        // A piece of the line is not the line.
+        let mut carried = Event::new(br#"<13>{"rule":{"id":"1"}}"#);
+        let context = Context { received: Time(0), zone: Offset(0) };
+        parse(br#"{"rule":{"id":"1"}}"#, &context, &mut carried).unwrap();
+        assert_eq!(carried.raw_json(), None);
+        assert_eq!(parsed(alert).reuse(b"").raw_json(), None);
+    }
 
     #[test]
     fn a_docker_alert_is_a_docker_event_with_a_rule() {

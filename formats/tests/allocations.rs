@@ -33,6 +33,10 @@ const LINES: &[(&str, &str)] = &[
         r#"{"time":1795251915.280330,"host":"web-1","source":"nginx","event":"GET /health 200","fields":{"region":"eu"}}"#,
     ),
     (
+        "loginsight",
+        r#"{"agentId":"4c4c4544-0037-5910-805a-c4c04f585831","text":"GET /health 200","timestamp":1795251915280,"fields":[{"name":"hostname","content":"web-1"},{"name":"filepath","content":"/var/log/nginx/access.log"}]}"#,
+    ),
+    (
         "cef",
         r"CEF:0|Example|Firewall|2.1|100|Connection denied|7|rt=1795251800158 dvchost=fw-1 src=192.0.2.77 spt=51922 dst=10.9.0.19 dpt=22 proto=TCP act=deny suser=admin cs1=ssh-in cs1Label=Rule in=1019 request=/a?b\=c msg=Connection denied by rule",
     ),

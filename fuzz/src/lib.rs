@@ -9,7 +9,10 @@ use wharfinger_formats::{
 pub mod archive;
 pub mod decompress;
 pub mod forward;
+pub mod loginsight;
 mod planted;
+pub mod proxy;
+pub mod redact;
 pub mod siem;
 pub mod streams;
 pub mod syslog;

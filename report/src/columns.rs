@@ -1,44 +1,125 @@
-//! The rows of one group, column by column, until they are written in the order of their times.
+//! The columns of Parquet: one table says what each holds, and the rows of a group wait here until they are written
+//! in the order of their times.
 //!
 //! Invariant: a text is kept once, in one area for each column; memory is about twice that of the lines.
+
+use std::borrow::Cow;
 
 use anyhow::Result;
 use bytes::Bytes;
 use parquet::data_type::{ByteArray, ByteArrayType, FixedLenByteArray, FixedLenByteArrayType, Int32Type, Int64Type};
 use parquet::file::writer::{SerializedColumnWriter, SerializedRowGroupWriter};
-use wharfinger_formats::{Event, Field, Value};
+use wharfinger_formats::{Event, Field, Value, image};
 
-/// Columns of text, each with the field it holds; they stand between the times and the line.
-pub const TEXTS: &[(&str, Field)] = &[
-    ("event_id", Field::EventId),
-    ("event_class", Field::EventClass),
-    ("name", Field::Name),
-    ("action", Field::Action),
-    ("outcome", Field::Outcome),
-    ("reason", Field::Reason),
-    ("msg", Field::Msg),
-    ("source", Field::Source),
-    ("host_name", Field::HostName),
-    ("vm_uuid", Field::VmUuid),
-    ("vm_name", Field::VmName),
-    ("vm_group", Field::VmGroup),
-    ("container_id", Field::ContainerId),
-    ("container_name", Field::ContainerName),
-    ("image", Field::ImageRef),
-    ("user_name", Field::UserName),
-    ("src_ip", Field::SrcIp),
-    ("rule_id", Field::RuleId),
-    ("format", Field::Format),
+use crate::classes::Classes;
+
+/// Which columns there are, and what stands in them: raised with every change here or in `Classes`' rules.
+pub const VERSION: u32 = 2;
+
+/// Where a column has its values from.
+enum Of {
+    Text(Field),
+    /// Of a group of what has no field of its own.
+    Extra(&'static str, &'static str),
+    Int(Field),
+    Time(Field),
+    Made(for<'e> fn(&'e Event<'_>) -> Option<&'e str>),
+    /// Its class of audit events.
+    Class,
+    /// Whole seconds that the source's clock is ahead of the gateway's.
+    Ahead,
+}
+
+/// Classes of which only the gateway's own events are.
+const OWN: [&str; 3] = ["C10", "C11", "X"];
+
+/// Between the times and the line.
+const COLUMNS: &[(&str, Of)] = &[
+    ("audit_class", Of::Class),
+    ("clock_ahead_seconds", Of::Ahead),
+    ("severity", Of::Int(Field::Severity)),
+    ("event_id", Of::Text(Field::EventId)),
+    ("event_class", Of::Text(Field::EventClass)),
+    ("name", Of::Text(Field::Name)),
+    ("action", Of::Text(Field::Action)),
+    ("outcome", Of::Text(Field::Outcome)),
+    ("reason", Of::Text(Field::Reason)),
+    ("msg", Of::Text(Field::Msg)),
+    ("source", Of::Text(Field::Source)),
+    ("peer", Of::Text(Field::Peer)),
+    ("machine_id", Of::Made(|event| first(event, &[Field::VmUuid, Field::InstanceId]).or_else(|| machine(event)))),
+    ("machine", Of::Made(machine)),
+    ("host_name", Of::Text(Field::HostName)),
+    ("vm_uuid", Of::Text(Field::VmUuid)),
+    ("vm_name", Of::Text(Field::VmName)),
+    ("vm_group", Of::Text(Field::VmGroup)),
+    ("vm_tags", Of::Text(Field::VmTags)),
+    ("vm_evidence", Of::Text(Field::VmEvidence)),
+    ("container_id", Of::Text(Field::ContainerId)),
+    ("container_name", Of::Text(Field::ContainerName)),
+    ("image", Of::Text(Field::ImageRef)),
+    ("image_digest", Of::Text(Field::ImageDigest)),
+    ("registry", Of::Made(|event| image::registry(event.text(Field::ImageRef)?))),
+    ("object", Of::Made(object)),
+    ("exec_command", Of::Text(Field::ExecCommand)),
+    ("exit_code", Of::Int(Field::ExitCode)),
+    ("who", Of::Made(|event| first(event, &[Field::UserName, Field::UserId]))),
+    ("user_name", Of::Text(Field::UserName)),
+    ("user_id", Of::Text(Field::UserId)),
+    ("target_user", Of::Text(Field::TargetUser)),
+    ("src_ip", Of::Text(Field::SrcIp)),
+    ("rule_id", Of::Text(Field::RuleId)),
+    ("rule_name", Of::Text(Field::RuleName)),
+    ("finding_id", Of::Extra("finding", "id")),
+    ("finding_state", Of::Extra("finding", "state")),
+    ("gap_source", Of::Extra("gap", "source")),
+    ("period_start", Of::Time(Field::Start)),
+    ("period_end", Of::Time(Field::End)),
+    ("event_count", Of::Int(Field::Count)),
+    ("parse_status", Of::Text(Field::ParseStatus)),
+    ("format", Of::Text(Field::Format)),
 ];
+
+fn first<'e>(event: &'e Event<'_>, fields: &[Field]) -> Option<&'e str> {
+    fields.iter().find_map(|field| event.text(*field).filter(|text| !text.is_empty()))
+}
+
+/// As people call it: by the inventory's name, or the one that the event has.
+fn machine<'e>(event: &'e Event<'_>) -> Option<&'e str> {
+    first(event, &[Field::VmName, Field::HostName, Field::VmUuid])
+}
+
+/// On what it was done: a container by its id, an image by its name; what has neither, by the id that the Engine
+/// gives it (a network, a volume), or a file by its path.
+fn object<'e>(event: &'e Event<'_>) -> Option<&'e str> {
+    let of_engine = || {
+        let mut extras = event.extras().filter(|extra| extra.group == "docker" && extra.name == "Actor.ID");
+        match extras.next()?.value {
+            Value::Str(text) => Some(text),
+            _ => None,
+        }
+    };
+    let image = || first(event, &[Field::ImageRef, Field::ImageDigest]);
+    let container = || first(event, &[Field::ContainerId, Field::ContainerName]);
+    match event.text(Field::EventClass).unwrap_or_default() {
+        class if class.starts_with("image.") => image().or_else(of_engine),
+        class if class.starts_with("container.") => container(),
+        _ => of_engine().or_else(container).or_else(image).or_else(|| first(event, &[Field::FilePath])),
+    }
+}
 
 /// The schema as Parquet has it, in the order in which columns are written.
 pub fn schema() -> String {
-    let texts: String = TEXTS.iter().map(|(name, _)| format!("optional binary {name} (STRING);\n")).collect();
+    let column = |(name, of): &(&str, Of)| match of {
+        Of::Int(_) | Of::Ahead => format!("optional int64 {name};\n"),
+        Of::Time(_) => format!("optional int64 {name} (TIMESTAMP(MICROS,true));\n"),
+        _ => format!("optional binary {name} (STRING);\n"),
+    };
+    let columns: String = COLUMNS.iter().map(column).collect();
     format!(
         "message event {{\n\
          required int64 event_time (TIMESTAMP(MICROS,true));\n\
-         required int64 observed_time (TIMESTAMP(MICROS,true));\n\
-         optional int32 severity;\n{texts}\
+         required int64 observed_time (TIMESTAMP(MICROS,true));\n{columns}\
          required binary line (STRING);\n\
          required binary stream (STRING);\n\
          required int64 seal;\n\
@@ -62,7 +143,7 @@ impl Texts {
         self.area.extend_from_slice(text.unwrap_or_default());
     }
 
-    fn write(self, order: &[usize], column: &mut SerializedColumnWriter<'_>) -> Result<()> {
+    fn write(self, order: &[usize], is_optional: bool, column: &mut SerializedColumnWriter<'_>) -> Result<()> {
         let area = Bytes::from(self.area);
         let mut values = Vec::with_capacity(order.len());
         let mut levels = Vec::with_capacity(order.len());
@@ -70,7 +151,28 @@ impl Texts {
             levels.push(i16::from(row.is_some()));
             values.extend(row.map(|(at, len)| ByteArray::from(area.slice(at..at + len))));
         }
-        column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
+        column.typed::<ByteArrayType>().write_batch(&values, is_optional.then_some(&levels), None)?;
+        Ok(())
+    }
+}
+
+/// The values of one column.
+#[derive(Debug)]
+enum Cells {
+    Texts(Texts),
+    Ints(Vec<Option<i64>>),
+}
+
+impl Cells {
+    fn write(self, order: &[usize], column: &mut SerializedColumnWriter<'_>) -> Result<()> {
+        let ints = match self {
+            Cells::Texts(texts) => return texts.write(order, true, column),
+            Cells::Ints(ints) => ints,
+        };
+        let picked = || order.iter().map(|row| ints.get(*row).copied().flatten());
+        let levels: Vec<i16> = picked().map(|value| i16::from(value.is_some())).collect();
+        let values: Vec<i64> = picked().flatten().collect();
+        column.typed::<Int64Type>().write_batch(&values, Some(&levels), None)?;
         Ok(())
     }
 }
@@ -79,8 +181,8 @@ impl Texts {
 #[derive(Debug)]
 pub struct Rows {
     times: Vec<(i64, i64)>,
-    severities: Vec<Option<i32>>,
-    texts: Vec<Texts>,
+    /// As `COLUMNS`.
+    columns: Vec<Cells>,
     lines: Texts,
     streams: Texts,
     places: Vec<(i64, i32)>,
@@ -90,10 +192,13 @@ pub struct Rows {
 
 impl Default for Rows {
     fn default() -> Rows {
-        let texts = TEXTS.iter().map(|_| Texts::default()).collect();
+        let cells = |(_, of): &(&str, Of)| match of {
+            Of::Int(_) | Of::Time(_) | Of::Ahead => Cells::Ints(Vec::new()),
+            _ => Cells::Texts(Texts::default()),
+        };
+        let (times, places, hashes) = (Vec::new(), Vec::new(), Vec::new());
         let (lines, streams) = (Texts::default(), Texts::default());
-        let (times, severities, places, hashes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Rows { times, severities, texts, lines, streams, places, hashes, bytes: 0 }
+        Rows { times, columns: COLUMNS.iter().map(cells).collect(), lines, streams, places, hashes, bytes: 0 }
     }
 }
 
@@ -108,19 +213,27 @@ impl Rows {
     }
 
     /// Adds the event of a line: which line of which object.
-    pub fn push(&mut self, event: &Event<'_>, line: &[u8], (stream, seal, number): (&str, i64, i32), hash: [u8; 32]) {
+    pub fn push(
+        &mut self,
+        event: &Event<'_>,
+        line: &[u8],
+        classes: &Classes,
+        (stream, seal, number): (&str, i64, i32),
+        hash: [u8; 32],
+    ) {
         let received = event.time(Field::ObservedTime).or_else(|| event.time(Field::Time));
         let received = received.map_or(0, |time| time.0.div_euclid(1_000));
         let time = event.time(Field::Time).map_or(received, |time| time.0.div_euclid(1_000));
         self.times.push((time, received));
-        let severity = event.int(Field::Severity).and_then(|severity| i32::try_from(severity).ok());
-        self.severities.push(severity);
-        for ((_, field), texts) in TEXTS.iter().zip(&mut self.texts) {
-            match event.get(*field) {
-                Some(Value::Str(text) | Value::Json(text)) => texts.push(Some(text.as_bytes())),
-                Some(Value::Int(number)) => texts.push(Some(number.to_string().as_bytes())),
-                Some(Value::Bool(truth)) => texts.push(Some(truth.to_string().as_bytes())),
-                Some(Value::Time(_)) | None => texts.push(None),
+        for ((_, of), cells) in COLUMNS.iter().zip(&mut self.columns) {
+            match (of, cells) {
+                (Of::Int(field), Cells::Ints(ints)) => ints.push(event.int(*field)),
+                (Of::Ahead, Cells::Ints(ints)) => ints.push(Some((time - received + 500_000).div_euclid(1_000_000))),
+                (Of::Time(field), Cells::Ints(ints)) => {
+                    ints.push(event.time(*field).map(|time| time.0.div_euclid(1_000)));
+                }
+                (of, Cells::Texts(texts)) => texts.push(text(of, event, classes).as_deref().map(str::as_bytes)),
+                (_, Cells::Ints(ints)) => ints.push(None),
             }
         }
         self.lines.push(Some(line));
@@ -153,17 +266,13 @@ impl Rows {
         };
         next(&mut numbers(order.iter().map(|row| pick(row).0).collect()))?;
         next(&mut numbers(order.iter().map(|row| pick(row).1).collect()))?;
-        let severities: Vec<Option<i32>> =
-            order.iter().map(|row| self.severities.get(*row).copied().flatten()).collect();
-        next(&mut |column| {
-            let levels: Vec<i16> = severities.iter().map(|severity| i16::from(severity.is_some())).collect();
-            let values: Vec<i32> = severities.iter().copied().flatten().collect();
-            column.typed::<Int32Type>().write_batch(&values, Some(&levels), None)?;
-            Ok(())
-        })?;
-        for texts in self.texts.into_iter().chain([self.lines, self.streams]) {
+        for cells in self.columns {
+            let mut cells = Some(cells);
+            next(&mut |column| cells.take().map_or(Ok(()), |cells| cells.write(&order, column)))?;
+        }
+        for texts in [self.lines, self.streams] {
             let mut texts = Some(texts);
-            next(&mut |column| texts.take().map_or(Ok(()), |texts| texts.write(&order, column)))?;
+            next(&mut |column| texts.take().map_or(Ok(()), |texts| texts.write(&order, false, column)))?;
         }
         next(&mut numbers(order.iter().map(|row| place(row).0).collect()))?;
         let lines: Vec<i32> = order.iter().map(|row| place(row).1).collect();
@@ -179,5 +288,26 @@ impl Rows {
         })?;
         group.close()?;
         Ok(())
+    }
+}
+
+fn text<'e>(of: &Of, event: &'e Event<'_>, classes: &'e Classes) -> Option<Cow<'e, str>> {
+    let value = match of {
+        Of::Text(field) => event.get(*field)?,
+        Of::Extra(group, name) => event.extras().find(|extra| extra.group == *group && extra.name == *name)?.value,
+        Of::Made(made) => return made(event).map(Cow::Borrowed),
+        Of::Class => {
+            // What was parsed has a format: nobody but the gateway speaks of itself, or finds.
+            let is_own = !event.has(Field::Format);
+            let class = classes.of(event.text(Field::EventClass)?)?;
+            return (is_own || !OWN.contains(&class)).then_some(Cow::Borrowed(class));
+        }
+        Of::Int(_) | Of::Time(_) | Of::Ahead => return None,
+    };
+    match value {
+        Value::Str(text) | Value::Json(text) => Some(Cow::Borrowed(text)),
+        Value::Int(number) => Some(Cow::Owned(number.to_string())),
+        Value::Bool(truth) => Some(Cow::Borrowed(if truth { "true" } else { "false" })),
+        Value::Time(_) => None,
     }
 }

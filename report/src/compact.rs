@@ -1,7 +1,7 @@
 //! Compact: lines of evidence become Parquet files, one folder for each hour of receipt.
 //!
-//! The input is what `wharfinger archive compact` writes: before the lines of an object a line of 0x1E and
-//! what its seal says, at the end 0x1E alone.
+//! The input is what `wharfinger` writes: before the lines of an object a line of 0x1E and what its seal says, at
+//! the end 0x1E alone.
 //!
 //! Invariant: a file appears whole, synced, with the hash of every object it was made of in the list beside
 //! it; without the end of the input nothing is listed.
@@ -22,7 +22,8 @@ use parquet::schema::types::ColumnPath;
 use sha2::{Digest as _, Sha256};
 use wharfinger_formats::{Event, native};
 
-use crate::columns::{Rows, schema};
+use crate::classes::Classes;
+use crate::columns::{Rows, VERSION, schema};
 use crate::parts::{Object, Report, Written};
 
 /// Lines of one row group, which is sorted in memory.
@@ -37,8 +38,9 @@ const ZSTD_LEVEL: i32 = 3;
 const UNIQUE: [&str; 3] = ["event_id", "line", "record_hash"];
 
 /// See above.
-pub struct Compact {
+pub struct Compact<'c> {
     folder: PathBuf,
+    classes: &'c Classes,
     report: Report,
     open: Option<Open>,
     rows: Rows,
@@ -61,9 +63,10 @@ enum Writer {
     Failed,
 }
 
-impl Compact {
-    pub fn new(folder: PathBuf) -> Compact {
-        Compact { folder, report: Report::default(), open: None, rows: Rows::default() }
+impl Compact<'_> {
+    pub fn new(folder: PathBuf, classes: &Classes) -> Compact<'_> {
+        let report = Report { columns: VERSION, classes: classes.version, ..Report::default() };
+        Compact { folder, classes, report, open: None, rows: Rows::default() }
     }
 
     /// Reads to the end of the input and lists what was written.
@@ -95,7 +98,7 @@ impl Compact {
             let event = event.map_err(|error| anyhow::anyhow!("`{}`: {}", from.object, error.describe(&line)))?;
             // The leaf of RFC 6962: with it a row leads to the root in the seal.
             let hash = Sha256::new().chain_update([0]).chain_update(&line).finalize().into();
-            self.rows.push(&event, &line, (&from.stream, i64::try_from(from.seal)?, number), hash);
+            self.rows.push(&event, &line, self.classes, (&from.stream, i64::try_from(from.seal)?, number), hash);
             memory = event.reuse(b"");
             number += 1;
             self.report.rows += 1;
@@ -154,7 +157,7 @@ impl Compact {
     fn list(&self) -> Result<()> {
         let objects = || self.report.files.iter().flat_map(|file| &file.objects);
         let (Some(first), Some(last)) = (objects().next(), objects().last()) else { return Ok(()) };
-        let name = format!("compact-{}-{:012}-{:012}.json", first.stream, first.seal, last.seal);
+        let name = format!("_compact-{}-{:012}-{:012}.json", first.stream, first.seal, last.seal);
         let text = serde_json::to_vec_pretty(&self.report)?;
         let (path, part) = (self.folder.join(&name), self.folder.join(format!(".part-{name}")));
         fs::write(&part, text)?;
@@ -238,11 +241,11 @@ mod tests {
         let input =
             [&object(0, "09", 2), late, early, &object(1, "09", 1), late, &object(2, "10", 1), early, "\u{1e}\n"]
                 .concat();
-        let report = Compact::new(folder.path().to_owned()).run(input.as_bytes()).unwrap();
+        let report = Compact::new(folder.path().to_owned(), &Classes::read().unwrap()).run(input.as_bytes()).unwrap();
         let rows: Vec<_> = report.files.iter().map(|file| (file.rows, file.objects.len())).collect();
         assert_eq!((rows, report.rows), (vec![(3, 2), (1, 1)], 4));
         assert_eq!(report.files[0].file, "dt=2026-11-21/hour=09/audit-000000000000-000000000001.zstd.parquet");
-        let listed = fs::read(folder.path().join("compact-audit-000000000000-000000000002.json")).unwrap();
+        let listed = fs::read(folder.path().join("_compact-audit-000000000000-000000000002.json")).unwrap();
         assert_eq!(serde_json::from_slice::<Report>(&listed).unwrap(), report);
     }
 
@@ -260,7 +263,7 @@ mod tests {
             &(object(0, "09", 1) + &object(1, "09", 0) + "\u{1e}\n"),
         ] {
             let folder = tempfile::tempdir().unwrap();
-            let done = Compact::new(folder.path().to_owned()).run(wrong.as_bytes());
+            let done = Compact::new(folder.path().to_owned(), &Classes::read().unwrap()).run(wrong.as_bytes());
             assert!(done.is_err() || wrong.starts_with("\u{1e}\n"), "{wrong}");
             let listed = fs::read_dir(folder.path())
                 .unwrap()

@@ -11,10 +11,11 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::status::{self, Page, SinkRow, SourceRow};
+use super::status::{self, DigestRow, Page, SinkRow, SourceRow};
 use super::{SinkView, SourceView, View};
 use crate::journal::Status;
 use crate::sinks::SinkState;
+use crate::sinks::redact::Rule;
 use crate::stats;
 
 /// The page's text.
@@ -47,13 +48,22 @@ impl Collector for Metrics {
         custody(&mut encoder, &status::page(&*self.0))?;
         let status = self.0.journal().status();
         sinks(&mut encoder, &self.0.sinks(), &status)?;
+        digests(&mut encoder, &self.0.digests())?;
         journal(&mut encoder, &status)
     }
 }
 
+fn digests(encoder: &mut DescriptorEncoder<'_>, rows: &[DigestRow]) -> fmt::Result {
+    let of = |row: &DigestRow| [("digest", row.name.clone())];
+    let failing = rows.iter().map(|row| (of(row), i64::from(row.state == "fails")));
+    gauges(encoder, "digest_failing", "1 while the digest of a day cannot be made", failing)?;
+    let last = rows.iter().filter(|row| row.last_end > 0).map(|row| (of(row), row.last_end));
+    gauges(encoder, "digest_last_day_end_seconds", "End of the last day that has a digest, Unix time", last)
+}
+
 fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceView]) -> fmt::Result {
     type Read = fn(&stats::SourceStats) -> u64;
-    let columns: [(&str, &str, Read); 6] = [
+    let columns: [(&str, &str, Read); 7] = [
         ("component_received_event_bytes", "Bytes of frames taken in", |stats| stats::read(&stats.received_bytes)),
         ("component_unparsed_events", "Events no parser accepted", |stats| stats::read(&stats.unparsed)),
         ("component_oversize_events", "Frames over the limit", |stats| stats::read(&stats.oversize)),
@@ -61,6 +71,9 @@ fn sources(encoder: &mut DescriptorEncoder<'_>, sources: &[SourceView]) -> fmt::
         ("component_panics", "Frames a parser panicked on", |stats| stats::read(&stats.panics)),
         ("component_refused_connections", "Connections refused before their first frame", |stats| {
             stats::read(&stats.refused_connections)
+        }),
+        ("component_refused_logins", "Requests and senders with wrong credentials", |stats| {
+            stats::read(&stats.refused_logins)
         }),
     ];
     for (name, help, read) in columns {
@@ -111,6 +124,13 @@ fn sinks(encoder: &mut DescriptorEncoder<'_>, sinks: &[SinkView], status: &Statu
             sinks.iter().map(|sink| (labels(&sink.name, sink.kind, "sink"), read(&sink.stats))),
         )?;
     }
+    let redacted = sinks.iter().flat_map(|sink| {
+        Rule::ALL.into_iter().map(|rule| {
+            let [name, kind, place] = labels(&sink.name, sink.kind, "sink");
+            ([name, kind, place, ("rule", rule.name().to_owned())], sink.stats.redacted_total(rule))
+        })
+    });
+    counters(encoder, "component_redacted_secrets", "Secrets taken out of what the peer has", redacted)?;
     let up = sinks
         .iter()
         .map(|sink| (labels(&sink.name, sink.kind, "sink"), i64::from(sink.stats.state() == SinkState::Working)));

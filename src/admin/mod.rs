@@ -7,11 +7,13 @@
 
 pub mod compliance;
 mod metrics;
+pub mod receipts;
 pub mod status;
 mod web;
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract::{Query, Request, State};
@@ -30,8 +32,9 @@ use wharfinger_formats::Time;
 use crate::identity::Snapshot;
 use crate::journal::Journal;
 use crate::policy::Judge;
+use crate::sinks::receipts::Keep;
 use crate::sinks::{SinkState, SinkStats};
-use crate::stats::SourceStats;
+use crate::stats::{self, SourceStats};
 
 /// One sink as the page shows it.
 #[derive(Debug, Clone)]
@@ -62,9 +65,13 @@ pub trait View: Send + Sync {
     fn machines(&self) -> Arc<Snapshot>;
     /// None where there is no policy.
     fn judge(&self) -> Option<Arc<Judge>>;
+    /// Where receipts are; none where none are kept.
+    fn receipts(&self) -> Option<&Keep>;
+    /// How the digests stand, by name.
+    fn digests(&self) -> Vec<status::DigestRow>;
 }
 
-/// Answers until `stop`; `/api` to who sends the token.
+/// Answers until `stop`; `/api` to who sends the token. How often a wrong one came is counted in `wrong_tokens`.
 ///
 /// # Errors
 /// The listener failed for good.
@@ -72,6 +79,7 @@ pub async fn serve(
     listener: TcpListener,
     view: Arc<dyn View>,
     token: &str,
+    wrong_tokens: Arc<AtomicU64>,
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let router = Router::new()
@@ -79,7 +87,8 @@ pub async fn serve(
         .route("/api/compliance", get(compliance_page))
         .route("/api/machine", get(machine_page))
         .route("/api/findings", get(findings_page))
-        .route_layer(from_fn_with_state(Digested::new(token), with_token))
+        .route("/api/event", get(event_page))
+        .route_layer(from_fn_with_state((Digested::new(token), wrong_tokens), with_token))
         .route("/health", get(|| async { Json(json!({"status": "ok"})) }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics_page))
@@ -133,6 +142,16 @@ async fn machine_page(State(view): State<Arc<dyn View>>, Query(Key { key }): Que
     }
 }
 
+async fn event_page(State(view): State<Arc<dyn View>>, Query(query): Query<receipts::Query>) -> Response {
+    // Logs are read from end to end.
+    let page = tokio::task::spawn_blocking(move || receipts::page(&*view, &query, now())).await;
+    match page {
+        Ok(Ok(page)) => Json(page).into_response(),
+        Ok(Err(error)) => (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
 async fn findings_page(
     State(view): State<Arc<dyn View>>,
     Query(query): Query<compliance::FindingQuery>,
@@ -166,10 +185,19 @@ impl Digested {
 
 /// Whoever is on this machine can reach the listener: the token shows that it is somebody who may read the data
 /// directory.
-async fn with_token(State(token): State<Digested>, request: Request, next: Next) -> Response {
-    let sent = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if sent.and_then(|value| value.strip_prefix("Bearer ")).is_some_and(|sent| Digested::new(sent) == token) {
+async fn with_token(
+    State((token, wrong_tokens)): State<(Digested, Arc<AtomicU64>)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let sent = request.headers().get(AUTHORIZATION);
+    let bearer = sent.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    if bearer.is_some_and(|sent| Digested::new(sent) == token) {
         return next.run(request).await;
+    }
+    // A browser that was not given it yet asks without.
+    if sent.is_some() {
+        stats::add(&wrong_tokens, 1);
     }
     let hint = "send `Authorization: Bearer TOKEN`; the token is in the file `page-token` of the data directory\n";
     (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], hint).into_response()

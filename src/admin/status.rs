@@ -4,11 +4,15 @@
 //! source, received = taken + lost; and what all sources took in is what the journal has numbered,
 //! but for `unattributed`. All of it is read in one moment.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{View, state_name};
 use crate::intake::{OWN_SOURCE, Tally};
 use crate::journal::Status;
+use crate::sinks::SinkStats;
+use crate::sinks::redact::Rule;
 use crate::stats;
 
 /// The page.
@@ -19,6 +23,23 @@ pub struct Page {
     pub journal: JournalRow,
     pub sources: Vec<SourceRow>,
     pub sinks: Vec<SinkRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub digests: Vec<DigestRow>,
+}
+
+/// A digest: the last that is there, and what keeps the next.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct DigestRow {
+    pub name: String,
+    /// `made`: none is owed; `waits` for its archive; `fails`, and is tried again.
+    pub state: String,
+    /// The last day that has one; empty: none is known yet.
+    pub last_day: String,
+    /// The end of that day, seconds since 1970.
+    pub last_end: i64,
+    pub result: String,
+    /// What went wrong last.
+    pub error: Option<String>,
 }
 
 /// The journal, in events and bytes.
@@ -83,6 +104,9 @@ pub struct SinkRow {
     /// Of the queued: the peer has taken them, and has not acknowledged or may still lose them.
     #[serde(default)]
     pub in_doubt: u64,
+    /// Secrets that were taken out of what the peer has, by rule, since the start of the gateway.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub redacted: BTreeMap<String, u64>,
     /// In none of the counts: always zero.
     pub unaccounted: i64,
 }
@@ -105,7 +129,7 @@ pub fn page(view: &dyn View) -> Page {
         damaged: status.damaged_total,
     };
     let (version, pid) = (env!("CARGO_PKG_VERSION").to_owned(), std::process::id());
-    Page { version, pid, journal, sources, sinks: sinks(view, &status) }
+    Page { version, pid, journal, sources, sinks: sinks(view, &status), digests: view.digests() }
 }
 
 /// Sources that are running, and those that left something behind.
@@ -153,8 +177,14 @@ fn sinks(view: &dyn View, status: &Status) -> Vec<SinkRow> {
             queued: cursor.lag_records,
             queued_bytes: cursor.lag_bytes,
             in_doubt: known.map_or(0, |sink| sink.stats.in_doubt()),
+            redacted: known.map(|sink| redacted(&sink.stats)).unwrap_or_default(),
             unaccounted: cursor.unaccounted(),
         }
     };
     status.cursors.iter().map(row).collect()
+}
+
+fn redacted(stats: &SinkStats) -> BTreeMap<String, u64> {
+    let counts = Rule::ALL.into_iter().map(|rule| (rule.name().to_owned(), stats.redacted_total(rule)));
+    counts.filter(|(_, count)| *count > 0).collect()
 }

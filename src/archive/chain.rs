@@ -97,8 +97,9 @@ impl Chain {
         open: OpenStore,
         now: Time,
     ) -> Result<Chain, ChainError> {
-        let (outbox, head) = Outbox::open(&state)?;
+        // First: another writer that is just ending changes what stands there.
         let lock = lock(&state)?;
+        let (outbox, head) = Outbox::open(&state)?;
         let given = first.clone();
         let head = match head {
             Some(head) => head,
@@ -145,6 +146,13 @@ impl Chain {
     pub fn standing(&self) -> Standing {
         let (store, key) = (Arc::clone(&self.store), self.key.verifying().clone());
         Standing { store, key, checkpoint: self.head.checkpoint_size }
+    }
+
+    /// The name of the seal that accounts for a number and all behind it, if it is the newest of an object.
+    pub fn seal_from(&self, incarnation: &str, number: u64) -> Option<String> {
+        let (seal, first) = self.head.object?;
+        (self.head.incarnation == incarnation && (first..self.head.ingest_next).contains(&number))
+            .then(|| seal_key(seal))
     }
 
     /// Puts what is staged.
@@ -224,6 +232,7 @@ impl Chain {
         };
         draft.items.push(Item { key, note: None });
         self.add(&mut draft, Body::Data(data), now, &[&self.key])?;
+        draft.head.object = draft.head.size().checked_sub(1).map(|seal| (seal, first));
         draft.head.ingest_next = object.last.saturating_add(1);
         draft.head.silent_since = now.millis();
         self.stage(draft, Some(&object.bytes))?;

@@ -38,6 +38,9 @@ pub(super) struct Head {
     /// Incarnations before this one, and the number each was accounted for up to.
     #[serde(default)]
     pub(super) earlier: Vec<(String, u64)>,
+    /// The last seal of an object, and the first number that it accounts for.
+    #[serde(default)]
+    pub(super) object: Option<(u64, u64)>,
 }
 
 /// Incarnations that are remembered.
@@ -89,6 +92,7 @@ impl Head {
             incarnation: String::new(),
             ingest_next: 0,
             earlier: Vec::new(),
+            object: None,
         }
     }
 

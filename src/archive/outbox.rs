@@ -163,7 +163,10 @@ fn write<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
 }
 
 /// Replaces a file: it holds the old text or the new one, whatever happens.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// It is not known to be on disk.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let part = path.with_extension("part");
     let mut file = File::create(&part)?;
     file.write_all(bytes)?;

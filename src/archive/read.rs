@@ -172,6 +172,15 @@ impl Reader {
         Ok(read_small(&*self.store, &seal_key(0), NOTE_BYTES_MAX)?.map(|seal| sha256(&seal)))
     }
 
+    /// When its first seal was made, as it says itself. None of an empty one, or one that cannot be read.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn began(&self) -> Result<Option<Time>, Unread> {
+        let note = read_small(&*self.store, &seal_key(0), NOTE_BYTES_MAX)?.unwrap_or_default();
+        Ok(Note::parse(&note).ok().and_then(|note| Seal::parse(note.text).ok()).map(|seal| seal.time))
+    }
+
     /// The key of a stream that says that it goes on from this one, if the key that signs there says so.
     fn key_of_next(&mut self, next: &Beginning, folder: &str) -> Result<Option<VerifyingKey>, Unread> {
         let Some(keys) = &mut self.keys else { return Ok(None) };

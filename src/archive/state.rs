@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::dir::make_folder;
 use super::error::ChainError;
 use super::head::Head;
 use super::keeper::Keeper;
@@ -49,6 +50,7 @@ pub(super) fn key_file(state: &Path, head: &Head, keeper: Option<&Arc<dyn Keeper
 
 /// Waits a moment for a writer that is just ending: a reload opens the sink again.
 pub(super) fn lock(state: &Path) -> io::Result<File> {
+    make_folder(state)?;
     let file = File::create(state.join("lock"))?;
     for _ in 0..LOCK_TRIES {
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {

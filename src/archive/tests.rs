@@ -77,10 +77,14 @@ fn object(first: u64, count: u64, received: Time) -> Object {
 
 impl Stream {
     fn begin(seed: u64) -> Stream {
+        Stream::begin_at(seed, Time(BEGIN))
+    }
+
+    fn begin_at(seed: u64, now: Time) -> Stream {
         let dir = scratch();
-        let chain = open(dir.path(), Time(BEGIN), stores(dir.path())).unwrap();
+        let chain = open(dir.path(), now, stores(dir.path())).unwrap();
         let key = chain.first_key().unwrap();
-        Stream { dir, chain, key, now: Time(BEGIN), next: 7, random: fastrand::Rng::with_seed(seed) }
+        Stream { dir, chain, key, now, next: 7, random: fastrand::Rng::with_seed(seed) }
     }
 
     /// The same stream and state in another place.

@@ -153,6 +153,19 @@ impl Token {
     }
 }
 
+impl Drop for Token {
+    /// A session is closed as everything is done in a module: while nobody else is in it. Where somebody is, it is
+    /// left to the end of the process, as is one of a module that was closed.
+    fn drop(&mut self) {
+        let held = self.session.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((before, session)) = held else { return };
+        match MODULES.try_lock() {
+            Ok(modules) if before == modules.closed(&self.module) => drop(session),
+            _ => mem::forget(session),
+        }
+    }
+}
+
 impl Modules {
     fn load(&mut self, path: &Path) -> Result<Pkcs11, Error> {
         if let Some(loaded) = self.0.get(path).and_then(|module| module.loaded.clone()) {

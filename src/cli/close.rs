@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     // A bucket is reached from here.
     let _entered = runtime.enter();
     let (name, data_dir) = (sink.clone(), config.data_dir.clone());
-    let context = PartContext { name, data_dir, hostname: String::new(), notices: None };
+    let context = PartContext { name, data_dir, hostname: String::new(), notices: None, is_replay: false };
     let Some(ended) = part.options.end(&context, reason, now()) else {
         let hint = "only an `archive` can be ended";
         return Err(usage(anyhow::anyhow!("the sink `{sink}` is of type `{}`", part.kind), hint));

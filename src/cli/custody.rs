@@ -42,9 +42,7 @@ pub(super) fn recorded(
     let done = work();
     let exit = match &done {
         Ok(exit) => *exit as u8,
-        Err(Failure::ClosedPipe) => Exit::Ok as u8,
-        Err(Failure::Error { exit, .. }) => *exit as u8,
-        Err(Failure::Config(_)) => Exit::Config as u8,
+        Err(failure) => failure.exit() as u8,
     };
     act.time = now().0;
     act.outcome = Some(if exit == 0 { "success" } else { "failure" }.to_owned());

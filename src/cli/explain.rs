@@ -9,11 +9,13 @@ use std::path::Path;
 use clap::builder::PossibleValuesParser;
 use wharfinger_formats::{Choice, EmitContext, Event, Extra, FORMATS, Field, Offset, Value};
 
+use super::config_file::ConfigFile;
 use super::convert::zone;
 use super::failure::{Exit, Failure};
 use super::input::{Input, Line};
 use super::output;
 use super::records::{Reading, Records, objects, readable};
+use super::route::{self, Assignment};
 use super::visible::{visible, visible_bytes};
 use crate::part::describe_io;
 
@@ -31,6 +33,17 @@ pub(super) struct Arguments {
     /// Zone of timestamps that name none: `+01:00`
     #[arg(long, value_name = "OFFSET", default_value = "Z", value_parser = zone, allow_hyphen_values = true)]
     zone: Offset,
+
+    /// Say instead which sinks of the configuration are sent it, and which part of their `when` decides
+    #[arg(long)]
+    route: bool,
+
+    /// With `--route`: a field that the gateway sets and the line does not say: `vm.name=web-1`
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = route::assignment, requires = "route")]
+    set: Vec<Assignment>,
+
+    #[command(flatten)]
+    file: ConfigFile,
 }
 
 /// A byte order mark is no part of a line.
@@ -49,7 +62,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     };
     let reading = Reading::new(&arguments.from, arguments.zone);
     let mut raw = Vec::new();
-    let event = reading.event(found, &line, &mut raw, Event::new(b""));
+    let mut event = reading.event(found, &line, &mut raw, Event::new(b""));
+    if arguments.route {
+        route::set(&mut event, &arguments.set);
+        output::write(route::routed(&arguments.file.load()?.config, &event)?.as_bytes())?;
+        return Ok(Exit::Ok);
+    }
     let choice = reading.choice;
     let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let text = Page { colour, text: String::new() }.write(&line, choice, &event);

@@ -81,10 +81,15 @@ impl Failure {
         if !text.is_empty() {
             eprintln!("{}", visible_lines(&text));
         }
+        self.exit().into()
+    }
+
+    /// The code it ends with.
+    pub(super) fn exit(&self) -> Exit {
         match self {
-            Failure::ClosedPipe => Exit::Ok.into(),
-            Failure::Error { exit, .. } => exit.into(),
-            Failure::Config(_) => Exit::Config.into(),
+            Failure::ClosedPipe => Exit::Ok,
+            Failure::Error { exit, .. } => *exit,
+            Failure::Config(_) => Exit::Config,
         }
     }
 

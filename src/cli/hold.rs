@@ -13,6 +13,7 @@ use super::custody::recorded;
 use super::failure::{Exit, Failure};
 use super::output;
 use super::place::{Reach, above};
+use super::reconcile::interval;
 use super::table::{Cell, count, size, table};
 use crate::archive::{Day, Hold, Period, Store, clear_hold, holds, retention, set_hold, streams};
 use crate::part::Interval;
@@ -79,10 +80,6 @@ pub(super) struct Retention {
 fn time(text: &str) -> Result<Time, String> {
     let read = Time::parse_rfc3339(text.as_bytes()).filter(|(_, used)| *used == text.len());
     read.map(|(time, _)| time).ok_or_else(|| "it is no time: write `2026-11-21T09:00:00Z`".to_owned())
-}
-
-fn interval(text: &str) -> Result<Interval, String> {
-    serde_json::from_value(json!(text)).map_err(|_| "it is no duration: write `400d`".to_owned())
 }
 
 fn failed(error: std::io::Error) -> Failure {

@@ -16,9 +16,11 @@ mod custody;
 mod demo;
 mod diff;
 mod dlq;
+mod engine;
 mod explain;
 mod failure;
 mod generate;
+mod graph;
 mod hold;
 pub(crate) mod input;
 mod inventory;
@@ -29,10 +31,13 @@ mod migrate;
 mod output;
 mod place;
 mod policy;
+mod query;
 mod queue;
 mod reconcile;
 mod records;
 mod replay;
+mod report;
+mod route;
 mod run;
 mod sealed;
 mod selftest;
@@ -73,12 +78,15 @@ enum Verb {
     Archive(archive::Arguments),
     Replay(replay::Arguments),
     Reconcile(reconcile::Arguments),
+    Report(report::Arguments),
+    Query(query::Arguments),
     Keygen(keygen::Arguments),
     Validate(validate::Arguments),
     Policy(policy::Arguments),
     Demo(demo::Arguments),
     Convert(convert::Arguments),
     Explain(explain::Arguments),
+    Graph(graph::Arguments),
     Lint(lint::Arguments),
     Diff(diff::Arguments),
     List(list::Arguments),
@@ -114,12 +122,16 @@ pub fn main() -> ExitCode {
         Verb::Verify(arguments) => custody::recorded(&arguments.file, "verify", || verify::run(&arguments)),
         Verb::Reconcile(arguments) => custody::recorded(&arguments.file, "reconcile", || reconcile::run(&arguments)),
         Verb::Replay(arguments) => custody::recorded(&arguments.file, "replay", || replay::run(&arguments)),
+        Verb::Report(arguments) => report::run(&arguments),
+        Verb::Query(arguments) if arguments.list => query::run(&arguments),
+        Verb::Query(arguments) => custody::recorded(&arguments.which.file, "read", || query::run(&arguments)),
         Verb::Keygen(arguments) => keygen::run(&arguments),
         Verb::Validate(arguments) => validate::run(&arguments),
         Verb::Policy(arguments) => policy::run(&arguments),
         Verb::Demo(arguments) => demo::run(&arguments),
         Verb::Convert(arguments) => convert::run(&arguments),
         Verb::Explain(arguments) => explain::run(&arguments),
+        Verb::Graph(arguments) => graph::run(&arguments),
         Verb::Lint(arguments) => lint::run(&arguments),
         Verb::Diff(arguments) => diff::run(&arguments),
         Verb::List(arguments) => list::run(&arguments),

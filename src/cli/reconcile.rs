@@ -56,7 +56,7 @@ pub(super) struct Arguments {
     pub file: ConfigFile,
 }
 
-fn interval(text: &str) -> Result<Interval, String> {
+pub(super) fn interval(text: &str) -> Result<Interval, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
 

@@ -42,6 +42,7 @@ const ROWS: &[Row] = &[
     Row { format: "docker_events", is_cut_so: |_, named| named, cut: |_| Cut::Objects },
     Row { format: "gelf", is_cut_so: |_, named| named, cut: |_| Cut::Objects },
     Row { format: "hec", is_cut_so: |_, named| named, cut: |_| Cut::Objects },
+    Row { format: "loginsight", is_cut_so: |_, named| named, cut: |_| Cut::Objects },
     Row { format: "journald", is_cut_so: |_, named| named, cut: |_| Cut::Objects },
     Row { format: "wazuh", is_cut_so: |_, named| named, cut: |_| Cut::Objects },
     Row { format: NATIVE, is_cut_so: |_, named| named, cut: |_| Cut::Objects },

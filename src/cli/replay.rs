@@ -101,10 +101,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         filter: arguments.events.filter(),
         rate: arguments.rate,
         sink: part.name.clone(),
+        redact: part.every.redact.open().map_err(|error| failed(error.into(), arguments))?,
         refused_dir: dir.join("refused"),
     };
     let hostname = Local::read(&Roots { dmi: config.identity.dmi.clone(), ..Roots::default() }).hostname;
-    let context = PartContext { name: part.name.clone(), data_dir: config.data_dir.clone(), hostname, notices: None };
+    let context =
+        PartContext { name: part.name.clone(), data_dir: state.folder(), hostname, notices: None, is_replay: true };
     let (stop, progress) = (CancellationToken::new(), Arc::new(Progress::default()));
     let began = Instant::now();
     let state = Arc::new(state);

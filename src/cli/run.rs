@@ -1,11 +1,16 @@
 //! `wharfinger run`: the gateway itself.
 
+use std::time::Duration;
+
 use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
 
 use super::config_file::{ConfigFile, Loaded};
 use super::failure::{Exit, Failure, print_mistakes};
 use crate::{config, gateway};
+
+/// How long the end of the process waits for threads that cannot be called off.
+const THREADS_MAX: Duration = Duration::from_millis(500);
 
 /// Take in, keep, hand on: run the gateway. SIGTERM drains and ends it, SIGHUP reads the
 /// configuration again
@@ -37,8 +42,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         || checked(&arguments.file).map(|loaded| loaded.config).map_err(|failure| anyhow!("{}", failure.text()));
     let left_out = built_in.then_some(loaded.left_out.as_slice());
     let done = runtime.block_on(gateway::run(loaded.config, left_out, again));
-    // Blocking reads of standard input cannot be called off.
-    runtime.shutdown_background();
+    // A library that was loaded (PKCS#11) cleans up when the process ends, and no thread may be in it then, not
+    // even to end. One that waits for a name server is left alone.
+    runtime.shutdown_timeout(THREADS_MAX);
     done.map(|()| Exit::Ok).map_err(unavailable)
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Which {
     #[command(flatten)]
     pub part: Part,
     #[command(flatten)]
-    reach: Reach,
+    pub reach: Reach,
     #[command(flatten)]
     pub file: ConfigFile,
 }

@@ -8,7 +8,9 @@ use super::failure::{Exit, Failure};
 use super::output;
 use super::table::{grouped, size, table, time};
 use super::visible::visible;
+use crate::admin::receipts;
 use crate::admin::status::{JournalRow, Page};
+use crate::sinks::EventId;
 
 /// Show what the running gateway received and what became of it: received = delivered + filtered +
 /// quarantined + lost + queued
@@ -21,6 +23,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ADDRESS:PORT")]
     address: Option<SocketAddr>,
 
+    /// What became of this event at each sink: when it was delivered and what the peer answered
+    #[arg(long, value_name = "ID", value_parser = event_id)]
+    event: Option<String>,
+
     /// As JSON, just as the gateway answers it
     #[arg(long)]
     json: bool,
@@ -28,6 +34,9 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let gateway = Gateway::named(arguments.address, &arguments.file)?;
+    if let Some(id) = &arguments.event {
+        return tell(&gateway, id, arguments.json);
+    }
     let answer = gateway.get("/api/status")?;
     let page: Page = gateway.read(&answer)?;
     let text = if arguments.json { format!("{}\n", String::from_utf8_lossy(&answer)) } else { describe(&page) };
@@ -35,9 +44,49 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+fn event_id(text: &str) -> Result<String, String> {
+    let is_one = EventId::read(text).is_some();
+    let wrong = "expected the `event_id` of an event: 16 hex digits, a dash, 16 digits";
+    is_one.then(|| text.to_owned()).ok_or_else(|| wrong.to_owned())
+}
+
+/// What became of one event.
+fn tell(gateway: &Gateway, id: &str, json: bool) -> Result<Exit, Failure> {
+    let answer = gateway.get(&format!("/api/event?id={id}"))?;
+    let page: receipts::Page = gateway.read(&answer)?;
+    if let Some(last) = &page.last {
+        let error = anyhow::anyhow!("no event has the number `{id}` yet: the last one is `{last}`");
+        return Err(Failure::new(Exit::NoInput, error, "is it an event of this gateway?"));
+    }
+    let text = if json { format!("{}\n", String::from_utf8_lossy(&answer)) } else { describe_event(&page) };
+    output::write(text.as_bytes())?;
+    Ok(Exit::Ok)
+}
+
+/// A line for each sink, and one for each delivery.
+fn describe_event(page: &receipts::Page) -> String {
+    let mut text = format!("event {}\n", visible(&page.event_id));
+    if page.sinks.is_empty() {
+        text.push_str("there are no sinks\n");
+    }
+    for row in &page.sinks {
+        let note = row.note.as_deref().map(|note| format!(": {}", visible(note))).unwrap_or_default();
+        text.push_str(&format!("{} ({}) {}{note}\n", visible(&row.name), visible(&row.kind), visible(&row.became)));
+        for receipt in &row.receipts {
+            let answer: Vec<_> = receipt.answer.iter().map(|(name, said)| format!("{name} {said}")).collect();
+            let confirmed = match receipt.confirmed == receipt.answered {
+                true => String::new(),
+                false => format!(", confirmed {}", visible(&receipt.confirmed)),
+            };
+            text.push_str(&format!("  {}{confirmed}  {}\n", visible(&receipt.answered), visible(&answer.join(", "))));
+        }
+    }
+    text
+}
+
 /// The page for people.
 fn describe(page: &Page) -> String {
-    let Page { version, pid, journal, sources, sinks } = page;
+    let Page { version, pid, journal, sources, sinks, digests } = page;
     let mut text = format!("gateway  version {}, process {pid}\n{}\n", visible(version), describe_journal(journal));
     let rows: Vec<_> = sources
         .iter()
@@ -70,6 +119,15 @@ fn describe(page: &Page) -> String {
             let count = grouped(row.in_doubt);
             text.push_str(&format!("  {}: {count} of the queued are sent and not acknowledged\n", visible(&row.name)));
         }
+        if !row.redacted.is_empty() {
+            let counts: Vec<_> =
+                row.redacted.iter().map(|(rule, count)| format!("{rule} {}", grouped(*count))).collect();
+            text.push_str(&format!(
+                "  {}: redacted since the start: {}\n",
+                visible(&row.name),
+                visible(&counts.join(", "))
+            ));
+        }
         if row.undeclared > 0 {
             let count = grouped(row.undeclared);
             text.push_str(&format!("  {}: gave up {count} events, a gap record follows\n", visible(&row.name)));
@@ -78,6 +136,18 @@ fn describe(page: &Page) -> String {
             let count = row.unaccounted;
             text.push_str(&format!("  {}: {count} events are unaccounted for: please report it\n", visible(&row.name)));
         }
+    }
+    if digests.is_empty() {
+        return text;
+    }
+    text.push('\n');
+    let rows: Vec<_> = digests
+        .iter()
+        .map(|row| [&row.name, &row.state, &row.last_day, &row.result].map(|word| word.as_str().into()))
+        .collect();
+    text.push_str(&table(["digest", "state", "last day", "result"], &rows));
+    for (row, error) in digests.iter().filter_map(|row| Some((row, row.error.as_ref()?))) {
+        text.push_str(&format!("  {}: {}\n", visible(&row.name), visible(error)));
     }
     text
 }

@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         (None, None) => now(),
     };
     let others = others(arguments)?;
-    let (stores, folder) = streams(arguments, path, &key)?;
+    let (stores, folder) = streams(&arguments.reach, path, &key)?;
     if let Some(object) = &arguments.object {
         return check_object(arguments, &stores, &folder, object, key);
     }
@@ -117,7 +117,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let reports = reports.map_err(unreadable)?;
     let text = if arguments.json { format!("{:#}\n", json(&reports)) } else { text(&reports) };
     output::write(text.as_bytes())?;
-    if let Some(state) = watch.state {
+    if let Some(state) = watch.state.take() {
         state.finish()?;
     }
     Ok(exit(&reports))
@@ -131,9 +131,22 @@ fn asked(question: &Question, period: Period, path: &Path, endpoint: Option<&str
 }
 
 /// The way, on the terminal and in a file.
-struct Shown {
+pub(super) struct Shown {
     bar: ProgressBar,
     state: Option<State>,
+}
+
+impl Shown {
+    /// On the terminal alone.
+    pub(super) fn bar() -> Shown {
+        Shown { bar: bar(), state: None }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
 }
 
 impl Watch for Shown {
@@ -218,7 +231,7 @@ fn check_proof(path: &Path, key: &VerifyingKey, as_json: bool) -> Result<Exit, F
     Ok(exit)
 }
 
-fn exit(reports: &[Report]) -> Exit {
+pub(super) fn exit(reports: &[Report]) -> Exit {
     let fault = reports.iter().find_map(|report| match report.verdict() {
         Verdict::Good => None,
         Verdict::Bad(fault) => Some(fault),
@@ -244,7 +257,7 @@ pub(super) fn key(text: &str) -> Result<VerifyingKey, Failure> {
 }
 
 /// A checkpoint in a file: as it was written, or from a SIEM, where `\n` stands for its line ends.
-fn anchor(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn anchor(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |cause: String| {
         let error = anyhow::anyhow!(cause).context(format!("the anchor `{}` cannot be used", path.display()));
         usage(error, "the message of an `archive.checkpoint` event, or a file from `checkpoint/`")
@@ -282,15 +295,15 @@ fn time(text: &str) -> Result<Time, Failure> {
 }
 
 /// The folders of the archive and the name of the first.
-fn streams(arguments: &Arguments, path: &Path, key: &VerifyingKey) -> Result<(OpenStore, String), Failure> {
+pub(super) fn streams(reach: &Reach, path: &Path, key: &VerifyingKey) -> Result<(OpenStore, String), Failure> {
     let name = key.name().rsplit('/').next().unwrap_or_default().to_owned();
-    let stores = arguments.reach.stores(path).map_err(Failure::of_verify)?;
+    let stores = reach.stores(path).map_err(Failure::of_verify)?;
     if has_seals(&stores, &name)? {
         return Ok((stores, name));
     }
     match above(path) {
         Some((above, folder)) if has_seals(&stores, "")? => {
-            Ok((arguments.reach.stores(&above).map_err(Failure::of_verify)?, folder))
+            Ok((reach.stores(&above).map_err(Failure::of_verify)?, folder))
         }
         _ => {
             let error = anyhow::anyhow!("there is no archive of `{}` in `{}`", key.name(), path.display());

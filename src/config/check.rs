@@ -5,6 +5,7 @@ use super::{Config, Part, sections};
 use crate::document::{Entry, Mistake, Mistakes, Place, Value};
 use crate::identity::inventory;
 use crate::part::{Listening, Problem, Transport};
+use crate::sinks::SinkConfig;
 
 impl Config {
     /// Checks options against each other and against this machine: files, addresses, certificates.
@@ -20,7 +21,8 @@ impl Config {
         }
         for sink in &self.sinks {
             let problems = sink.options.check();
-            errors.extend(problems.into_iter().map(|problem| sink.mistake("sinks", problem)));
+            let redaction = sink.redaction_problems();
+            errors.extend(problems.into_iter().chain(redaction).map(|problem| sink.mistake("sinks", problem)));
         }
         for provider in &self.providers {
             let problems = provider.options.check();
@@ -28,10 +30,16 @@ impl Config {
         }
         self.check_inventories(&mut errors);
         self.check_addresses(&mut errors);
+        self.check_digests(&mut errors);
         if self.journal.bytes_max < sections::JOURNAL_BYTES_MIN {
             let cause = format!("`journal.bytes_max`: {} is too little", self.journal.bytes_max);
             let hint = format!("give it at least {}", sections::JOURNAL_BYTES_MIN);
             errors.push(Mistake::new(self.place("journal.bytes_max"), cause, hint));
+        }
+        if self.receipts.bytes_max < sections::RECEIPTS_BYTES_MIN {
+            let cause = format!("`receipts.bytes_max`: {} is too little", self.receipts.bytes_max);
+            let hint = format!("give it at least {}, or write `keep: false`", sections::RECEIPTS_BYTES_MIN);
+            errors.push(Mistake::new(self.place("receipts.bytes_max"), cause, hint));
         }
         if !errors.is_empty() {
             return Err(Mistakes::new(&self.file, errors));
@@ -106,7 +114,7 @@ impl Config {
         warnings
     }
 
-    fn place(&self, option: &str) -> Option<Place> {
+    pub(super) fn place(&self, option: &str) -> Option<Place> {
         self.root.find(option).map(value_place)
     }
 }
@@ -120,6 +128,18 @@ impl<T: ?Sized> Part<T> {
     fn mistake(&self, section: &str, problem: Problem) -> Mistake {
         let cause = format!("`{section}.{}.{}`: {}", self.name, problem.option, problem.message);
         Mistake::new(self.place_of(problem.option), cause, problem.hint)
+    }
+}
+
+impl Part<dyn SinkConfig> {
+    fn redaction_problems(&self) -> Vec<Problem> {
+        if self.every.redact.is_empty() || !self.options.is_evidence() {
+            return self.every.redact.problems();
+        }
+        let message = "what is sealed is evidence: nothing of it is redacted".to_owned();
+        let hint =
+            "leave it out: an archive masks passwords and tokens, unless it says `keep_original: true`".to_owned();
+        vec![Problem { option: "redact", message, hint }]
     }
 }
 

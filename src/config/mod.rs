@@ -7,6 +7,7 @@
 //! Invariant: a [`Config`] exists only when the whole file was understood.
 
 mod check;
+mod digests;
 mod embedded;
 mod every_sink;
 mod reference;
@@ -21,10 +22,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+pub use digests::{Digest as DigestOptions, FRAMEWORKS, NamedDigest, report_program};
 pub use embedded::{Embedded, LeftOut};
 pub use every_sink::EverySink;
 pub use reference::reference;
-pub use sections::{Admin, Identity, Journal, Sync, default_data_dir};
+pub use sections::{Admin, Identity, Journal, Receipts, Sync, default_data_dir};
 
 use crate::document::{
     self, Entry, Language, Mistake, Mistakes, Node, Place, Table, Value, hint_for_name, list, read_options,
@@ -53,7 +55,10 @@ pub struct Config {
     /// What is allowed on which machines; finds nothing where there is no section `policy`.
     pub policy: Arc<Policy>,
     pub journal: Journal,
+    pub receipts: Receipts,
     pub admin: Admin,
+    /// What is looked through every day, in the order of the file.
+    pub digests: Vec<NamedDigest>,
     root: Node,
     file: PathBuf,
 }
@@ -139,13 +144,30 @@ impl Config {
         let policy = root.entry("policy").map_or_else(|| Ok(Policy::default()), policy::read);
         let policy = policy.map_err(|found| errors.extend(found)).ok().map(Arc::new);
         let journal: Option<Journal> = section(&root, "journal", &mut errors);
+        let receipts = section(&root, "receipts", &mut errors);
         let admin = section(&root, "admin", &mut errors);
         let sources = read_parts(root.entry("sources"), "sources", SOURCES, &mut errors);
         let sinks = read_parts(root.entry("sinks"), "sinks", SINKS, &mut errors);
-        match (data_dir, identity, policy, journal, admin) {
-            (Some(data_dir), Some(identity), Some(policy), Some(journal), Some(admin)) if errors.is_empty() => {
+        let digests = digests::read(&root, &mut errors);
+        match (data_dir, identity, policy, journal, receipts, admin) {
+            (Some(data_dir), Some(identity), Some(policy), Some(journal), Some(receipts), Some(admin))
+                if errors.is_empty() =>
+            {
                 let file = file.to_owned();
-                Ok(Config { data_dir, sources, sinks, identity, providers, policy, journal, admin, root, file })
+                Ok(Config {
+                    data_dir,
+                    sources,
+                    sinks,
+                    identity,
+                    providers,
+                    policy,
+                    journal,
+                    receipts,
+                    admin,
+                    digests,
+                    root,
+                    file,
+                })
             }
             _ => Err(errors),
         }
@@ -157,6 +179,11 @@ impl Config {
         let mut hash = Sha256::new();
         self.root.hash_into(&mut hash);
         hash.finalize().into()
+    }
+
+    /// Where it was read from, as it was named.
+    pub fn file(&self) -> &Path {
+        &self.file
     }
 
     /// Changes when a provider does.

@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use schemars::{Schema, schema_for};
 use serde_json::Value;
 
-use super::sections::{Admin, Identity, Journal};
+use super::digests::Digest;
+use super::sections::{Admin, Identity, Journal, Receipts};
 use crate::identity::PROVIDERS;
 use crate::part::Kind;
 use crate::policy::{ExceptionOptions, GroupOptions, PolicyOptions, RULE_SETS, RuleOptions};
@@ -30,6 +31,7 @@ ends with a message, and `$$` is a dollar sign.
 |---|---|
 | size | `64MiB`: a whole number and `B`, `KiB`, `MiB`, `GiB`, `TiB` (1024) or `KB`, `MB`, `GB`, `TB` (1000) |
 | duration | `5s`: a whole number and `ms`, `s`, `m`, `h` or `d`; `1h30m` |
+| time of day | `06:00`: hours and minutes, UTC |
 | address:port | `127.0.0.1:5514`, `[::1]:5514`, `0.0.0.0:5514` |
 | secret | `{file: path}`, `{env: NAME}`, `{credential: NAME}` (systemd), or the secret itself |
 
@@ -48,7 +50,10 @@ is lost, and all sources wait. The sink that is furthest ahead never loses any: 
 | `when` | expression | every event | Which events the sink is sent; the others are counted as `filtered`. A part of \
 CEL: canonical fields (`wharfinger list fields`) or `fields[\"group.name\"]`; `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, \
 `&&`, `\\|\\|`, `!`, `has()`, `.startsWith()`, `.endsWith()`, `.contains()`, `timestamp(\"…\")`, `true`, `false`; at most 16 \
-KiB. A field that an event does not have is equal to nothing. Gap records come always: no loss is silent. |";
+KiB. A field that an event does not have is equal to nothing. Gap records come always: no loss is silent. |
+| `redact` | list of `env`, `tokens`, `passwords`, `cards`, `emails` | none | What is taken out of texts and raw bytes \
+before they leave by this sink, and counted: `[masked/RULE]` stands in its place. `{rule: emails, hash: {file: …}}` \
+puts a hash with that key there instead. Not for `archive`, which seals evidence. See docs/redaction.md. |";
 
 /// The whole reference.
 pub fn reference() -> String {
@@ -65,7 +70,9 @@ pub fn reference() -> String {
     section("### `policy.exceptions: [{…}]`", &schema_for!(ExceptionOptions), &mut out);
     rule_sets(&mut out);
     section("## `journal`", &schema_for!(Journal), &mut out);
+    section("## `receipts`", &schema_for!(Receipts), &mut out);
     section("## `admin`", &schema_for!(Admin), &mut out);
+    section("## `digests: {name: {…}}`", &schema_for!(Digest), &mut out);
     parts(&mut out, "sources", "Where events come from: `sources: {name: {type: …}}`.", SOURCES);
     parts(&mut out, "sinks", SINKS_HEAD, SINKS);
     out

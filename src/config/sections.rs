@@ -1,4 +1,4 @@
-//! The sections of fixed options: `data_dir`, `identity`, `journal`, `admin`.
+//! The sections of fixed options: `data_dir`, `identity`, `journal`, `receipts`, `admin`.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +11,8 @@ use crate::document::{Mistake, Node, Place, Table, hint_for_name, read_options};
 use crate::part::{ByteSize, Interval, Listen};
 
 /// What stands at the top level.
-pub(super) const NAMES: &[&str] = &["data_dir", "sources", "sinks", "identity", "policy", "journal", "admin"];
+pub(super) const NAMES: &[&str] =
+    &["data_dir", "sources", "sinks", "identity", "policy", "journal", "receipts", "admin", "digests"];
 
 /// How the gateway knows on which virtual machine something happened.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -22,7 +23,8 @@ pub struct Identity {
     pub inventory: Vec<PathBuf>,
     /// Credentials that belong to machines, by their name or UUID: the name in a client's certificate, `uid 1001` for
     /// the user at a unix socket, `token NAME` for whoever has that one of the `tokens` of a source `hec`, `source NAME`
-    /// for whoever has any token of that source. A certificate that names a machine needs no entry. Default: none.
+    /// for whoever has any token of that source, `agent ID` for the agent that a relay calls so. A certificate that
+    /// names a machine needs no entry. Default: none.
     pub senders: BTreeMap<String, String>,
     /// Where this machine's DMI files are. Default: /sys/class/dmi/id.
     pub dmi: PathBuf,
@@ -60,6 +62,19 @@ pub enum Sync {
     Never,
 }
 
+/// What is written down of each delivery: which events a sink's peer has, since when, and what it answered.
+/// `wharfinger status --event ID` tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receipts {
+    /// Whether they are kept, in the folder `receipts` of the data directory. Default: true.
+    pub keep: bool,
+    /// The most they may take on disk for each sink; the oldest go first. At least 64KiB. Default: 64MiB.
+    pub bytes_max: ByteSize,
+    /// How long they are kept. Default: 30d.
+    pub age_max: Interval,
+}
+
 /// The web page, health, readiness, metrics and accounts over HTTP.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -75,6 +90,15 @@ pub(super) const JOURNAL_BYTES_MIN: ByteSize = ByteSize::mib(16);
 impl Default for Journal {
     fn default() -> Self {
         Journal { bytes_max: ByteSize::mib(1024), sync: Sync::Always, sync_interval: Interval::seconds(1) }
+    }
+}
+
+/// Less does not hold an entry beside the file before.
+pub(super) const RECEIPTS_BYTES_MIN: ByteSize = ByteSize::bytes(64 * 1024);
+
+impl Default for Receipts {
+    fn default() -> Self {
+        Receipts { keep: true, bytes_max: ByteSize::mib(64), age_max: Interval::seconds(30 * 24 * 3600) }
     }
 }
 

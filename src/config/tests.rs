@@ -177,7 +177,7 @@ fn hostile_files_end_in_one_message() {
         (
             "- a\n",
             Language::Yaml,
-            "expected a table with `data_dir`, `sources`, `sinks`, `identity`, `policy`, `journal`, `admin`, found a list",
+            "expected a table with `data_dir`, `sources`, `sinks`, `identity`, `policy`, `journal`, `receipts`, `admin`, `digests`, found a list",
         ),
         ("admin: {listen: 99999999999999999999}\n", Language::Yaml, "the number `99999999999999999999` is too large"),
         ("journal: {bytes_max: -1}", Language::Yaml, "`journal.bytes_max`: expected a size, found `-1`"),
@@ -197,4 +197,35 @@ fn the_defaults_are_a_configuration() {
     // What listens is never left out.
     let names: Vec<&str> = embedded.config.sources.iter().map(|source| source.name.as_str()).collect();
     assert!(names.starts_with(&["syslog_tcp", "syslog_udp", "hec"]), "{names:?}");
+}
+
+#[test]
+fn rules_of_redaction() {
+    let config = |redact: &str| {
+        let text = format!("sinks:\n  out: {{type: stdout, redact: {redact}}}\n");
+        Config::parse(&text, Path::new("x"), Language::Yaml, &|_| None)
+    };
+    let right = config("[cards, {rule: emails, hash: 0123456789abcdef}]").unwrap();
+    let rules: Vec<_> = right.sinks[0].every.redact.0.iter().map(|(rule, key)| (rule.name(), key.is_some())).collect();
+    assert_eq!(rules, [("cards", false), ("emails", true)]);
+    assert!(right.check().is_ok());
+    for (redact, cause, hint) in [
+        ("tokens", "`sinks.out.redact`: expected a list of rules, found a string", "any of `env`, "),
+        ("[crads]", "`sinks.out.redact`: unknown rule `crads`", "did you mean `cards`?"),
+        ("[cards, cards]", "`sinks.out.redact`: `cards` stands there twice", "leave one"),
+        ("[4]", "`sinks.out.redact`: expected the name of a rule, found a number", "any of `env`, "),
+        ("[{rule: cards}]", "`sinks.out.redact` lacks the option `hash`", "add `hash: …`"),
+    ] {
+        let mistakes = config(redact).unwrap_err();
+        let [mistake] = mistakes.list() else { panic!("{redact}: {mistakes:?}") };
+        assert!(mistake.cause.starts_with(cause) && mistake.hint.starts_with(hint), "{redact}: {mistake:?}");
+    }
+    let check = |text: &str| {
+        let config = Config::parse(text, Path::new("x"), Language::Yaml, &|_| None).unwrap();
+        config.check().unwrap_err().list().first().unwrap().cause.clone()
+    };
+    let sealed = check("sinks: {a: {type: archive, path: /tmp, redact: [cards]}}");
+    assert_eq!(sealed, "`sinks.a.redact`: what is sealed is evidence: nothing of it is redacted");
+    let short = check("sinks: {a: {type: stdout, redact: [{rule: cards, hash: short}]}}");
+    assert_eq!(short, "`sinks.a.redact`: rule `cards`: a key of 5 bytes can be guessed");
 }

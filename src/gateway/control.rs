@@ -24,8 +24,14 @@ use crate::intake::{Act, Intake};
 /// A record as base64 and what is around it.
 const LINE_BYTES_MAX: u64 = 96 << 20;
 const CONNECTIONS_MAX: usize = 4;
+/// Those that wait for a place among them,
+const WAITING_MAX: usize = 64;
+/// and how long: less than the one who asks waits for the answer.
+const PLACE_MAX: Duration = Duration::from_secs(5);
 /// How long a peer may say nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long a stop waits for what was asked for before.
+const END_MAX: Duration = Duration::from_millis(500);
 
 /// What can be asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +95,7 @@ pub(super) fn bind(data_dir: &Path) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Until `stop`.
+/// Until `stop`. What it is at then is done and answered first.
 pub(super) async fn serve(listener: UnixListener, own: Intake, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -99,8 +105,8 @@ pub(super) async fn serve(listener: UnixListener, own: Intake, stop: Cancellatio
             () = stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
-        let (Ok((stream, _)), Ok(place)) = (accepted, Arc::clone(&room).try_acquire_owned()) else {
-            // Too many at once, or no more file descriptors: who asks comes again.
+        let Some((stream, _)) = accepted.ok().filter(|_| connections.len() < WAITING_MAX) else {
+            // Far too many at once, or no more file descriptors: who asks comes again.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -108,15 +114,17 @@ pub(super) async fn serve(listener: UnixListener, own: Intake, stop: Cancellatio
             tracing::warn!("somebody else's request on the control socket was refused");
             continue;
         }
-        let own = own.clone();
+        let (own, stop, room) = (own.clone(), stop.clone(), Arc::clone(&room));
         connections.spawn(async move {
+            // Nothing is read before: who finds none asked for nothing.
+            let Ok(Ok(_place)) = tokio::time::timeout(PLACE_MAX, room.acquire()).await else { return };
             let peer = stream.peer_cred().ok();
-            if let Err(error) = converse(stream, &own, peer).await {
+            if let Err(error) = converse(stream, &own, peer, &stop).await {
                 tracing::debug!(%error, "control socket");
             }
-            drop(place);
         });
     }
+    let _ = tokio::time::timeout(END_MAX, connections.join_all()).await;
 }
 
 /// The gateway's own user, or root.
@@ -125,14 +133,21 @@ fn is_trusted(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == own || peer.uid() == 0)
 }
 
-async fn converse(stream: UnixStream, own: &Intake, peer: Option<UCred>) -> std::io::Result<()> {
+async fn converse(
+    stream: UnixStream,
+    own: &Intake,
+    peer: Option<UCred>,
+    stop: &CancellationToken,
+) -> std::io::Result<()> {
     let (read, mut write) = stream.into_split();
     let mut read = BufReader::new(read);
     let mut line = Vec::new();
     loop {
         line.clear();
         let mut limited = (&mut read).take(LINE_BYTES_MAX);
-        let count = tokio::time::timeout(SILENCE_MAX, limited.read_until(b'\n', &mut line)).await??;
+        let request = tokio::time::timeout(SILENCE_MAX, limited.read_until(b'\n', &mut line));
+        let Some(count) = stop.run_until_cancelled(request).await else { return Ok(()) };
+        let count = count??;
         if count == 0 || !line.ends_with(b"\n") {
             return Ok(());
         }
@@ -142,7 +157,7 @@ async fn converse(stream: UnixStream, own: &Intake, peer: Option<UCred>) -> std:
         };
         let mut text = serde_json::to_vec(&answer)?;
         text.push(b'\n');
-        write.write_all(&text).await?;
+        tokio::time::timeout(SILENCE_MAX, write.write_all(&text)).await??;
     }
 }
 

@@ -6,6 +6,7 @@ pub mod acts;
 mod asking;
 pub mod control;
 mod custody;
+mod digests;
 mod findings;
 mod greeting;
 mod inventory;
@@ -13,9 +14,11 @@ mod known;
 mod news;
 mod parts;
 mod token;
+mod trail;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -27,17 +30,19 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin;
-use crate::config::{self, Config, LeftOut};
+use crate::config::{self, Config, LeftOut, Receipts};
 use crate::identity::{Local, Roots};
 use crate::intake::{Intake, OWN_SOURCE};
 use crate::journal::{self, Journal, storage::Disk};
 use crate::policy::{self, Judge};
+use crate::sinks::receipts::Keep;
 use crate::stats;
 
 pub use inventory::known_machines;
 pub use token::{page_token, page_token_file};
 
 use custody::Custody;
+use digests::{Board, Digests};
 use parts::{Parts, Yard};
 
 /// A power loss brings again what sinks delivered in so long a time, and no more.
@@ -73,20 +78,23 @@ pub async fn run(
     own.restore_register();
     let custody = Arc::new(Custody::new(own.clone(), journal.clone()));
     let (notices, noticed) = mpsc::channel(NOTICES_MAX);
+    let board = Board::default();
     let mut parts = Parts::new(Yard {
         custody: Arc::clone(&custody),
         journal: journal.clone(),
         identity: Arc::clone(&identity),
         judge,
         data_dir: config.data_dir.clone(),
+        receipts: receipts(&config),
         hostname: local.hostname.clone(),
         source_stats,
         notices,
+        digests: Arc::clone(&board),
     });
     forget_old_cursors(&journal, &config);
     custody.begin().await?;
     // From the first event on, every end is an orderly one.
-    let signals = Signals::watch()?;
+    let mut signals = Signals::watch()?;
     for part in std::mem::take(&mut config.sinks) {
         parts.start_sink(Arc::new(part))?;
     }
@@ -97,7 +105,8 @@ pub async fn run(
     }
     let stop = CancellationToken::new();
     let control_path = control::path(&config.data_dir);
-    let page = serve_admin(&config, &parts, stop.clone()).await?;
+    let wrong_tokens = Arc::new(AtomicU64::new(0));
+    let page = serve_admin(&config, &parts, Arc::clone(&wrong_tokens), stop.clone()).await?;
     let watch = tokio::spawn(inventory.run(identity, own.clone(), stop.clone()));
     let control = match control::bind(&config.data_dir) {
         Ok(listener) => Some(tokio::spawn(control::serve(listener, own.clone(), stop.clone()))),
@@ -110,26 +119,37 @@ pub async fn run(
     let custody = tokio::spawn(async move { custody.watch(custody_stop, noticed).await });
     let places = tokio::spawn(keep_places(journal.clone(), stop.clone()));
     let findings = tokio::spawn(findings::tell(own.clone(), stop.clone()));
+    let trail = tokio::spawn(trail::tell(own.clone(), parts.view(), wrong_tokens, stop.clone()));
     own.report("gateway.start", 2, &format!("started with configuration {}", hex(&config.hash()))).await?;
     acts::take_in(&config.data_dir, &own).await?;
     greeting::print(&config, left_out, &local);
 
-    let outcome = serve(&mut parts, &own, config, load, signals).await;
-
-    own.report("gateway.stop", 2, "stopped").await.ok();
-    parts.stop_sources().await;
-    parts.drain_sinks().await;
-    stop.cancel();
-    let _ = watch.await;
-    let _ = custody.await;
-    let _ = places.await;
-    let _ = findings.await;
-    if let Some(control) = control {
-        let _ = control.await;
+    let mut digests = Digests::new(own.clone(), board);
+    digests.replace(&config).await;
+    let outcome = serve(&mut parts, &mut digests, &own, config, load, &mut signals).await;
+    let end = async {
+        digests.stop().await;
+        own.report("gateway.stop", 2, "stopped").await.ok();
+        parts.stop_sources().await;
+        parts.drain_sinks().await;
+        stop.cancel();
+        let _ = watch.await;
+        let _ = custody.await;
+        let _ = places.await;
+        let _ = findings.await;
+        let _ = trail.await;
+        if let Some(control) = control {
+            let _ = control.await;
+        }
+        let _ = std::fs::remove_file(&control_path);
+        page.abort();
+        journal.close().await;
+    };
+    tokio::select! {
+        () = end => {}
+        // A second signal means: now. What is appended is synced, and what is not delivered stays in the journal.
+        () = signals.end() => {}
     }
-    let _ = std::fs::remove_file(&control_path);
-    page.abort();
-    journal.close().await;
     outcome
 }
 
@@ -164,6 +184,14 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
         })
     }
+
+    /// Until the gateway is to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Makes the places of the sinks durable again and again, beside the journal's own thread: so a power
@@ -180,16 +208,17 @@ async fn keep_places(journal: Journal, stop: CancellationToken) {
 /// The time between start and stop.
 async fn serve(
     parts: &mut Parts,
+    digests: &mut Digests,
     own: &Intake,
     mut config: Config,
     load: impl Fn() -> anyhow::Result<Config>,
-    mut signals: Signals,
+    signals: &mut Signals,
 ) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
-            _ = signals.hangup.recv() => reload(parts, own, &mut config, &load).await?,
+            _ = signals.hangup.recv() => reload(parts, digests, own, &mut config, &load).await?,
             (name, why) = parts.ended() => {
                 let last = parts.forget_source(&name);
                 why.with_context(|| format!("source `{name}` ended"))?;
@@ -200,13 +229,13 @@ async fn serve(
             }
         }
     }
-    tokio::spawn(second_signal_ends(signals.terminate, signals.interrupt));
     Ok(())
 }
 
 /// The new configuration is checked whole before anything changes; a wrong one changes nothing.
 async fn reload(
     parts: &mut Parts,
+    digests: &mut Digests,
     own: &Intake,
     config: &mut Config,
     load: impl Fn() -> anyhow::Result<Config>,
@@ -219,16 +248,21 @@ async fn reload(
             return Ok(());
         }
     };
-    let fixed = (&new.data_dir, &new.journal, &new.identity, &new.policy, &new.admin, new.providers_hash());
-    let before = (&config.data_dir, &config.journal, &config.identity, &config.policy, &config.admin);
+    let fixed =
+        (&new.data_dir, &new.journal, &new.identity, &new.policy, (&new.admin, &new.receipts), new.providers_hash());
+    let before =
+        (&config.data_dir, &config.journal, &config.identity, &config.policy, (&config.admin, &config.receipts));
     if fixed != (before.0, before.1, before.2, before.3, before.4, config.providers_hash()) {
-        tracing::warn!("`data_dir`, `journal`, `identity`, `policy` and `admin` change only with a restart");
+        tracing::warn!(
+            "`data_dir`, `journal`, `identity`, `policy`, `receipts` and `admin` change only with a restart"
+        );
     }
     let shared = |parts: &mut Vec<_>| std::mem::take(parts).into_iter().map(Arc::new).collect();
     for error in parts.replace(shared(&mut new.sources), new.sinks.drain(..).map(Arc::new).collect()).await {
         tracing::error!("{error}");
         own.report("gateway.reload", 8, &error.to_string()).await?;
     }
+    digests.replace(&new).await;
     let (after, before) = (hex(&new.hash()), hex(&config.hash()));
     own.report("gateway.reload", 3, &format!("configuration {after} replaces {before}")).await?;
     tracing::info!(hash = after, "the new configuration is in force");
@@ -236,24 +270,19 @@ async fn reload(
     Ok(())
 }
 
-/// A second signal while draining means: now.
-async fn second_signal_ends(mut terminate: Signal, mut interrupt: Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    // What is appended is synced, and what is not delivered stays in the journal.
-    std::process::exit(0);
-}
-
-async fn serve_admin(config: &Config, parts: &Parts, stop: CancellationToken) -> anyhow::Result<JoinHandle<()>> {
+async fn serve_admin(
+    config: &Config,
+    parts: &Parts,
+    wrong_tokens: Arc<AtomicU64>,
+    stop: CancellationToken,
+) -> anyhow::Result<JoinHandle<()>> {
     let address = config.admin.listen.get();
     let listener =
         TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address} for the admin page"))?;
     eprintln!("listening on admin page http {}", listener.local_addr()?);
     let (view, token) = (parts.view(), page_token(&config.data_dir)?);
     Ok(tokio::spawn(async move {
-        if let Err(error) = admin::serve(listener, view, &token, stop).await {
+        if let Err(error) = admin::serve(listener, view, &token, wrong_tokens, stop).await {
             tracing::error!("the admin page ended: {error}");
         }
     }))
@@ -273,6 +302,12 @@ fn forget_old_cursors(journal: &Journal, config: &Config) {
             }
         }
     }
+}
+
+fn receipts(config: &Config) -> Option<Keep> {
+    let Receipts { keep, bytes_max, age_max } = config.receipts;
+    let dir = config.data_dir.join("receipts");
+    keep.then(|| Keep { dir, bytes_max: bytes_max.get(), age_max: age_max.get() })
 }
 
 fn journal_settings(config: &Config) -> journal::Settings {

@@ -10,10 +10,12 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::custody::Custody;
+use super::digests::Board;
+use crate::admin::status::DigestRow;
 use crate::admin::{SinkView, SourceView, View};
 use crate::config::Part;
 use crate::identity::Snapshot;
@@ -21,14 +23,17 @@ use crate::intake::Intake;
 use crate::journal::Journal;
 use crate::part::{Notice, PartContext, SetupError};
 use crate::policy::Judge;
+use crate::sinks::receipts::Keep;
 use crate::sinks::{self, Declare, SinkConfig, SinkStats, drive};
 use crate::sources::SourceConfig;
 use crate::stats;
 
-/// How long a source may take to append what it has already framed.
+/// How long sources may take to append what they have already framed, all that are stopped together.
 const SOURCE_STOP_MAX: Duration = Duration::from_secs(2);
-/// How long sinks may go on delivering after a stop; with the sources' time under 10 s in all.
-pub(super) const DRAIN_MAX: Duration = Duration::from_secs(7);
+/// How much longer those are waited for that did not end by then and are broken off: as long as a step takes.
+const BREAK_OFF_MAX: Duration = Duration::from_millis(500);
+/// How long sinks may go on delivering after a stop; with the time of the sources and of closing under 10 s in all.
+pub(super) const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// One running part.
 struct Running<T: ?Sized> {
@@ -45,9 +50,12 @@ pub(super) struct Yard {
     /// None where there is no policy.
     pub(super) judge: Option<Arc<Judge>>,
     pub(super) data_dir: std::path::PathBuf,
+    /// None where none are kept.
+    pub(super) receipts: Option<Keep>,
     pub(super) hostname: String,
     pub(super) source_stats: stats::Sources,
     pub(super) notices: mpsc::Sender<Notice>,
+    pub(super) digests: Board,
 }
 
 /// All running parts.
@@ -65,6 +73,8 @@ pub(super) struct Shown {
     custody: Arc<Custody>,
     identity: Arc<ArcSwap<Snapshot>>,
     judge: Option<Arc<Judge>>,
+    receipts: Option<Keep>,
+    digests: Board,
     sources: Mutex<Vec<SourceView>>,
     sinks: Mutex<Vec<SinkView>>,
 }
@@ -93,6 +103,14 @@ impl View for Shown {
     fn judge(&self) -> Option<Arc<Judge>> {
         self.judge.clone()
     }
+
+    fn receipts(&self) -> Option<&Keep> {
+        self.receipts.as_ref()
+    }
+
+    fn digests(&self) -> Vec<DigestRow> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
 }
 
 impl Parts {
@@ -102,6 +120,8 @@ impl Parts {
             custody: Arc::clone(&yard.custody),
             identity: Arc::clone(&yard.identity),
             judge: yard.judge.clone(),
+            receipts: yard.receipts.clone(),
+            digests: Arc::clone(&yard.digests),
             sources: Mutex::default(),
             sinks: Mutex::default(),
         };
@@ -118,6 +138,7 @@ impl Parts {
             data_dir: self.yard.data_dir.clone(),
             hostname: self.yard.hostname.clone(),
             notices: Some(self.yard.notices.clone()),
+            is_replay: false,
         }
     }
 
@@ -155,6 +176,8 @@ impl Parts {
         settings.drain_max = DRAIN_MAX;
         settings.declare = Some(Arc::clone(&self.yard.custody) as Arc<dyn Declare>);
         settings.when = part.every.when.clone();
+        settings.receipts = self.yard.receipts.clone();
+        settings.redact = part.every.redact.open()?;
         cursor.set_on_full(part.every.on_full);
         let stats = Arc::new(SinkStats::default());
         let stop = CancellationToken::new();
@@ -209,8 +232,11 @@ impl Parts {
     async fn stop_source(&mut self, name: &str) -> Option<Arc<Part<dyn SourceConfig>>> {
         let mut running = self.sources.remove(name)?;
         running.stop.cancel();
-        if timeout(SOURCE_STOP_MAX, &mut running.task).await.is_err() {
+        let by = Instant::now() + SOURCE_STOP_MAX;
+        if timeout_at(by, &mut running.task).await.is_err() {
             running.task.abort();
+            // Its successor reads on where it got to.
+            let _ = timeout_at(by + BREAK_OFF_MAX, running.task).await;
         }
         Some(running.part)
     }
@@ -247,11 +273,17 @@ impl Parts {
 
     /// Stops taking in, appends what is framed.
     pub(super) async fn stop_sources(&mut self) {
-        for running in self.sources.values() {
-            running.stop.cancel();
+        self.sources.values().for_each(|running| running.stop.cancel());
+        let by = Instant::now() + SOURCE_STOP_MAX;
+        let mut broken_off = Vec::new();
+        for mut running in std::mem::take(&mut self.sources).into_values() {
+            if timeout_at(by, &mut running.task).await.is_err() {
+                running.task.abort();
+                broken_off.push(running.task);
+            }
         }
-        for name in self.sources.keys().cloned().collect::<Vec<_>>() {
-            self.stop_source(&name).await;
+        for task in broken_off {
+            let _ = timeout_at(by + BREAK_OFF_MAX, task).await;
         }
     }
 

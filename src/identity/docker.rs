@@ -39,13 +39,13 @@ struct Container {
 }
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Moment {
     /// When it was received, in nanoseconds since 1970.
     pub at: i64,
-    pub class: Box<str>,
+    pub class: String,
     /// The container or image.
-    pub what: Box<str>,
+    pub what: String,
 }
 
 /// Whether an event of that class is about containers or images, or a sign of life of the daemon.
@@ -72,14 +72,23 @@ impl Docker {
         }
         // What is asked all the time would leave no room for what happens.
         if !matches!(action, "exec_start" | "exec_die" | "health_status" | "top" | "resize" | "inspect" | "log") {
-            self.recent.truncate(RECENT_MAX - 1);
-            let what = cut(name.or(id).or(image).unwrap_or_default()).into();
-            self.recent.push_front(Moment { at: now.0, class: cut(class).into(), what });
+            // The oldest lends its memory.
+            let mut moment = Moment::default();
+            while self.recent.len() >= RECENT_MAX {
+                moment = self.recent.pop_back().unwrap_or_default();
+            }
+            moment.at = now.0;
+            cut(class).clone_into(&mut moment.class);
+            cut(name.or(id).or(image).unwrap_or_default()).clone_into(&mut moment.what);
+            self.recent.push_front(moment);
         }
     }
 
     /// A pull names its image without the tag that the container has: that is no other image.
     fn image(&mut self, image: &str) {
+        if self.images.contains(image) {
+            return;
+        }
         let (start, tagged) = (format!("{image}:"), image.rsplit_once(':').filter(|(_, tag)| !tag.contains('/')));
         if self.images.range(start.into_boxed_str()..).next().is_some_and(|known| is_tag_of(known, image)) {
             return;
@@ -87,14 +96,14 @@ impl Docker {
         if let Some((name, _)) = tagged {
             self.images.remove(name);
         }
-        if self.images.len() < IMAGES_MAX && !self.images.contains(image) {
+        if self.images.len() < IMAGES_MAX {
             self.images.insert(image.into());
         }
     }
 
     fn container(&mut self, id: &str, action: &str, now: Time) {
         let key = super::hash(id.as_bytes());
-        if !self.containers.contains_key(&key) && self.containers.len() >= CONTAINERS_MAX {
+        if self.containers.len() >= CONTAINERS_MAX && !self.containers.contains_key(&key) {
             // The one that stopped the longest ago makes room; one that runs never does.
             let gone = self.containers.iter().filter(|(_, known)| !known.runs).min_by_key(|(_, known)| known.last);
             let Some(gone) = gone.map(|(key, _)| *key) else { return };

@@ -310,6 +310,26 @@ mod tests {
         assert_eq!(find_local(&entries[..1], &local("other", "")), Some(0));
         let named = Entry { name: "web".to_owned(), ..Entry::default() };
         assert_eq!(find_local(&[named], &local("WEB", "")), Some(0));
+        // What a guest reports makes it neither the gateway's machine nor a rival of that.
+        let reported = |name: &str, mac: &str| Entry {
+            name: name.to_owned(),
+            reported: Reported {
+                host_names: vec!["web".to_owned()],
+                macs: Mac::parse(mac).into_iter().collect(),
+                ..Reported::default()
+            },
+            ..Entry::default()
+        };
+        let ours = Local { uuid: None, ..local("web", "00:50:56:00:00:01") };
+        let named = Entry { name: "web".to_owned(), ..Entry::default() };
+        assert_eq!(find_local(&[reported("x", "00:50:56:00:00:01"), named], &ours), Some(1));
+        assert_eq!(find_local(&[reported("x", "00:50:56:00:00:01")], &ours), None);
+        // Of copies it decides where nothing else does.
+        let copy = |mac: &str| Entry { uuid, ..reported("copy", mac) };
+        let copies = [copy("00:50:56:00:00:01"), copy("00:50:56:00:00:02")];
+        assert_eq!(find_local(&copies, &local("other", "00:50:56:00:00:02")), Some(1));
+        let told = [copy("00:50:56:00:00:01"), entry("web", "00:50:56:00:00:01")];
+        assert_eq!(find_local(&told, &local("other", "00:50:56:00:00:01")), Some(1));
         let another = Entry { uuid: Uuid::parse("00000001-0002-0003-6af6-a46351ced0eb"), ..entry("web", "") };
         assert_eq!(find_local(&[another], &local("web", "")), None, "another UUID is another machine");
     }

@@ -105,8 +105,12 @@ impl Builder {
 
 impl Keys {
     pub(super) fn get(&self, key: Key<'_>) -> Option<Slot> {
+        let buckets = self.starts.len().checked_sub(1)?;
+        if self.marks.is_empty() {
+            return None;
+        }
         let [bucket, mark] = self.hashes(key);
-        let bucket = place(bucket, self.starts.len().checked_sub(1)?);
+        let bucket = place(bucket, buckets);
         let (start, end) = (*self.starts.get(bucket)?, *self.starts.get(bucket + 1)?);
         let marks = self.marks.get(start as usize..end as usize)?;
         let wanted = [(mark >> 32) as u32, mark as u32];

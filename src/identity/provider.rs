@@ -12,11 +12,21 @@ use async_trait::async_trait;
 
 use super::inventory::Inventory;
 use super::{Entry, aws, azure, gce, guestinfo, libvirt, proxmox, vcenter};
-use crate::part::{Kind, Problem, SetupError};
+use crate::part::{Interval, Kind, Problem, SetupError};
 
 /// Every type of provider.
 pub const PROVIDERS: &[Kind<dyn ProviderConfig>] =
     &[aws::KIND, azure::KIND, gce::KIND, guestinfo::KIND, libvirt::KIND, proxmox::KIND, vcenter::KIND];
+
+/// How often a server is asked, unless it is written.
+pub(super) fn every() -> Interval {
+    Interval::seconds(300)
+}
+
+/// How long an answer of a server may take, unless it is written.
+pub(super) fn timeout() -> Interval {
+    Interval::seconds(120)
+}
 
 /// What users write of a provider.
 pub trait ProviderConfig: std::fmt::Debug + Send + Sync {

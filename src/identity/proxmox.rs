@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 use super::http::{self, ANSWER_BYTES_MAX};
 use super::inventory::{Inventory, Note};
-use super::provider::{Provider, ProviderConfig, ProviderError, Told};
+use super::provider::{self, Provider, ProviderConfig, ProviderError, Told};
 use super::{Entry, Mac, Uuid, spreadsheet};
 use crate::part::{Interval, Kind, Problem, Secret, SetupError};
 use crate::tls::ClientTls;
@@ -47,19 +47,11 @@ struct Options {
     #[serde(default)]
     tls: ClientTls,
     /// How often it is asked.
-    #[serde(default = "every")]
+    #[serde(default = "provider::every")]
     every: Interval,
     /// How long an answer may take, with the configuration of every machine.
-    #[serde(default = "timeout")]
+    #[serde(default = "provider::timeout")]
     timeout: Interval,
-}
-
-fn every() -> Interval {
-    Interval::seconds(300)
-}
-
-fn timeout() -> Interval {
-    Interval::seconds(120)
 }
 
 impl ProviderConfig for Options {
@@ -262,8 +254,8 @@ mod tests {
             token_id: "wharf@pve!read".to_owned(),
             secret: Secret::inline(secret),
             tls: ClientTls::default(),
-            every: every(),
-            timeout: timeout(),
+            every: provider::every(),
+            timeout: provider::timeout(),
         }
     }
 

@@ -152,7 +152,8 @@ impl Snapshot {
             Trust::Local => Some((&self.local, Evidence::Local)),
             Trust::Relay => {
                 // Its manager gives an agent the id; the name is the agent's own choice, and no id.
-                let by_id = who.claimed_id.and_then(|id| self.machine(self.slot_of_key(id)));
+                let by_id =
+                    who.claimed_id.and_then(|id| self.of_agent(id).or_else(|| self.machine(self.slot_of_key(id))));
                 let claims = [who.claimed_host, who.claimed_address].into_iter().flatten();
                 let found = by_id.or_else(|| claims.into_iter().find_map(|claim| self.named(claim)));
                 found.map(|identity| (identity, Evidence::Relayed))
@@ -198,6 +199,14 @@ impl Snapshot {
             return None;
         }
         self.machines.get(*self.by_sender.get(format!("source {source}").as_str())?)
+    }
+
+    /// By the id of an agent that is told to be on it.
+    fn of_agent(&self, id: &str) -> Option<&Identity> {
+        if self.by_sender.is_empty() {
+            return None;
+        }
+        self.machines.get(*self.by_sender.get(format!("agent {id}").as_str())?)
     }
 
     /// The machine of an address.

@@ -104,6 +104,7 @@ fn a_credential_comes_before_the_address() {
         ("uid 1001", "db"),
         ("token db-1", "db"),
         ("source hec_db", "192.0.2.8"),
+        ("agent a-1", "db"),
         ("collector.example", WEB),
         ("x", "gone"),
     ]
@@ -127,6 +128,11 @@ fn a_credential_comes_before_the_address() {
     ] {
         assert_eq!(name_of(snapshot.resolve(with(credential))), Some(expected), "{credential}");
     }
+    let agent = |id| Who { claimed_id: Some(id), ..relayed("web-01") };
+    assert_eq!(name_of(snapshot.resolve(agent("a-1"))), Some(("db", Evidence::Relayed)));
+    assert_eq!(name_of(snapshot.resolve(agent("a-2"))), Some(("web", Evidence::Relayed)), "the host that it names");
+    let claimed = Who { claimed_id: Some("a-1"), ..peer("192.0.2.7") };
+    assert_eq!(name_of(snapshot.resolve(claimed)), Some(("web", Evidence::Address)), "no relay, no word on it");
     let token = Who { source: "hec_db", ..peer("192.0.2.7") };
     assert_eq!(name_of(snapshot.resolve(token)), Some(("db", Evidence::Token)));
     let other = Who { source: "hec", ..peer("192.0.2.7") };

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::http::{self, ANSWER_BYTES_MAX};
 use super::inventory::{Inventory, Note};
-use super::provider::{Provider, ProviderConfig, ProviderError, Told};
+use super::provider::{self, Provider, ProviderConfig, ProviderError, Told};
 use super::xml::{self, Element};
 use super::{Entry, Mac, Reported, Uuid, spreadsheet, vcenter_tags};
 use crate::part::{Interval, Kind, Problem, Secret, SetupError};
@@ -79,10 +79,10 @@ struct Options {
     #[serde(default = "page")]
     page: u32,
     /// How often it is asked.
-    #[serde(default = "every")]
+    #[serde(default = "provider::every")]
     every: Interval,
     /// How long an answer may take, with all its pages.
-    #[serde(default = "timeout")]
+    #[serde(default = "provider::timeout")]
     timeout: Interval,
 }
 
@@ -92,14 +92,6 @@ fn tags() -> bool {
 
 fn page() -> u32 {
     500
-}
-
-fn every() -> Interval {
-    Interval::seconds(300)
-}
-
-fn timeout() -> Interval {
-    Interval::seconds(120)
 }
 
 impl ProviderConfig for Options {

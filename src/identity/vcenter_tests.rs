@@ -115,8 +115,8 @@ fn options(url: String, password: &str) -> Options {
         tls: ClientTls::default(),
         tags: true,
         page: page(),
-        every: every(),
-        timeout: timeout(),
+        every: provider::every(),
+        timeout: provider::timeout(),
     }
 }
 

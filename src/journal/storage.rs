@@ -13,6 +13,10 @@ use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
+/// How long a lock that somebody has is waited for.
+const LOCK_TRIES: u32 = 10;
+const LOCK_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// A folder tree that can be made durable.
 pub trait Storage: Send + Sync + Debug {
     /// Makes the folder, and those above it, for this user alone (0700), durable in the folder
@@ -143,7 +147,15 @@ impl Storage for Disk {
 impl Disk {
     /// Locks the open file; says who has it.
     pub(super) fn take_lock(mut file: fs::File, operation: FlockOperation) -> Result<DiskLock, LockError> {
-        match rustix::fs::flock(&file, operation) {
+        let mut locked = rustix::fs::flock(&file, operation);
+        for _ in 0..LOCK_TRIES {
+            // A child that is just being started has what this process held before, until it is another program.
+            if locked == Err(rustix::io::Errno::WOULDBLOCK) {
+                std::thread::sleep(LOCK_WAIT);
+                locked = rustix::fs::flock(&file, operation);
+            }
+        }
+        match locked {
             Ok(()) => Ok(DiskLock { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let mut text = String::new();

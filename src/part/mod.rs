@@ -154,4 +154,6 @@ pub struct PartContext {
     pub hostname: String,
     /// Takes what the part has to say to every sink.
     pub notices: Option<mpsc::Sender<Notice>>,
+    /// For a replay: the gateway's own part of that name may be at work beside it.
+    pub is_replay: bool,
 }

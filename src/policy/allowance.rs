@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use wharfinger_formats::image::registry;
 use wharfinger_formats::{Event, Field, Time, Value};
 
 use super::hours::Hours;
@@ -295,20 +296,6 @@ pub(super) fn time(event: &Event<'_>) -> Option<Time> {
     event.time(Field::Time).or_else(|| event.time(Field::ObservedTime))
 }
 
-/// The registry an image belongs to: that of Docker when its name has none. An id names no registry.
-pub(super) fn registry(image: &str) -> Option<&str> {
-    let hex = image.strip_prefix("sha256:").unwrap_or(image);
-    let is_id = (image.starts_with("sha256:") || matches!(hex.len(), 12 | 64))
-        && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
-    if image.is_empty() || is_id {
-        return None;
-    }
-    match image.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => Some(first),
-        _ => Some("docker.io"),
-    }
-}
-
 /// A name with `*` for any letters and `?` for one; capital letters make no difference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Glob(String);
@@ -368,21 +355,6 @@ mod tests {
         }
         let long = "a".repeat(10_000);
         assert!(!Glob::new(&"a*".repeat(50)).has(&format!("b{long}")));
-    }
-
-    #[test]
-    fn registries_of_images() {
-        for (image, expected) in [
-            ("nginx", Some("docker.io")),
-            ("library/nginx:1", Some("docker.io")),
-            ("registry.example:5000/team/app:1@sha256:17", Some("registry.example:5000")),
-            ("localhost/app", Some("localhost")),
-            ("sha256:17", None),
-            ("c0668cbbb4f2", None),
-            ("", None),
-        ] {
-            assert_eq!(registry(image), expected, "{image}");
-        }
     }
 
     #[test]

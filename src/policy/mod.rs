@@ -23,6 +23,7 @@ mod watch;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use wharfinger_formats::image::registry;
 use wharfinger_formats::{Event, Field, Time};
 
 use crate::facts::Facts;
@@ -150,7 +151,7 @@ impl Policy {
     pub fn refused_registry<'i>(&self, group: Option<&str>, image: &'i str) -> Option<&'i str> {
         let group = group.and_then(|name| self.groups.get(*self.by_name.get(name)?));
         let allowances = group.map_or(&self.default, |group| &group.allowances);
-        let registry = allowance::registry(image)?;
+        let registry = registry(image)?;
         let is_refused = allowances.registries.as_ref().is_some_and(|list| !list.iter().any(|glob| glob.has(registry)));
         is_refused.then_some(registry)
     }

@@ -83,6 +83,10 @@ impl StateFile {
         if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(StateError::Held { path });
         }
+        if again && let Err(error) = fs::remove_dir_all(path.with_extension("sink")) {
+            // What a sink kept of a replay that was stopped is of no use to one that begins anew.
+            (error.kind() == io::ErrorKind::NotFound).then_some(()).ok_or_else(|| failed(error))?;
+        }
         let state = match fs::read(&path) {
             Ok(bytes) if !again => serde_json::from_slice(&bytes).map_err(|error| failed(io::Error::other(error)))?,
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
@@ -137,17 +141,26 @@ impl StateFile {
         }
     }
 
+    /// What a sink keeps for this replay alone; it is there once the sink has made it.
+    pub fn folder(&self) -> PathBuf {
+        self.path.with_extension("sink")
+    }
+
     /// All is done: the same replay begins at the beginning again.
     ///
     /// # Errors
-    /// The file cannot be removed.
+    /// The file or the sink's folder cannot be removed.
     pub fn finish(&self) -> Result<(), StateError> {
-        match fs::remove_file(&self.path) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                Err(StateError::Io { path: self.path.clone(), cause })
+        let folder = self.folder();
+        for (path, removed) in [(&folder, fs::remove_dir_all(&folder)), (&self.path, fs::remove_file(&self.path))] {
+            match removed {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                    return Err(StateError::Io { path: path.clone(), cause });
+                }
+                _ => {}
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     fn write(&self, inner: &mut Inner) -> io::Result<()> {

@@ -9,9 +9,7 @@
 //! goes on with; a silence is never sealed while an event waits.
 
 mod lines;
-mod masker;
-mod names;
-mod secrets;
+mod masking;
 mod timestamps;
 #[cfg(feature = "pkcs11")]
 mod tokens;
@@ -27,15 +25,17 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use wharfinger_formats::{Event, Time};
 
 use self::lines::Lines;
-use self::masker::Masker;
+use self::masking::Masking;
 use self::timestamps::TimestampConfig;
 use self::vouchers::{Voucher, Vouchers};
 use self::witnesses::WitnessConfig;
 use super::compress::Compression;
 use super::drain::now;
+use super::receipts::Answer;
 #[cfg(feature = "s3")]
 use super::s3::{Bucket, BucketConfig};
 use super::{Absent, Ended, Limits, Outcome, Push, Refused, Sink, SinkConfig};
@@ -157,15 +157,20 @@ impl SinkConfig for ArchiveConfig {
         let stream = Arc::new(Stream { chain: Mutex::new(chain), reached, pushed: Mutex::new(None) });
         let vouchers = Vouchers::spawn(self.vouchers(context)?, &context.name, context.notices.as_ref());
         let watch = watch(Arc::clone(&stream), vouchers, context.notices.clone());
-        let masker = (!self.keep_original).then(|| Masker::open(&state(context).join("salt"))).transpose();
+        let masker = (!self.keep_original).then(|| Masking::open(&state(context).join("salt"))).transpose();
         let masker = masker.map_err(|error| failed(error.to_string()))?;
         let lines = Lines::new(self.compression, masker).map_err(|error| failed(error.to_string()))?;
         let notices = context.notices.clone();
-        Ok(Box::new(Archive { config: self.clone(), lines, stream, begun_at: None, notices, watch }))
+        let (begun_at, first, seal) = (None, None, None);
+        Ok(Box::new(Archive { config: self.clone(), lines, stream, begun_at, first, seal, notices, watch }))
     }
 
     fn archive(&self) -> Option<Result<OpenStore, SetupError>> {
         Some(self.stores())
+    }
+
+    fn is_evidence(&self) -> bool {
+        true
     }
 
     fn end(&self, context: &PartContext, reason: &str, now: Time) -> Option<Result<Ended, SetupError>> {
@@ -305,17 +310,28 @@ struct Archive {
     stream: Arc<Stream>,
     /// Where the chain stood when the request under construction began: what it passed over depends on it.
     begun_at: Option<Reached>,
+    /// The incarnation and number of its first event, sealed or not.
+    first: Option<(String, u64)>,
+    /// The seal of the last request.
+    seal: Option<String>,
     notices: Option<mpsc::Sender<Notice>>,
-    watch: Option<JoinHandle<()>>,
+    watch: Option<Watch>,
 }
 
-/// Does what time asks for, every second, until it is aborted.
-fn watch(stream: Arc<Stream>, mut vouchers: Vouchers, notices: Option<mpsc::Sender<Notice>>) -> Option<JoinHandle<()>> {
+/// The watch ends behind what it is at, whether it is stopped or forgotten.
+struct Watch {
+    stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+/// Does what time asks for, every second.
+fn watch(stream: Arc<Stream>, mut vouchers: Vouchers, notices: Option<mpsc::Sender<Notice>>) -> Option<Watch> {
     let runtime = tokio::runtime::Handle::try_current().ok()?;
-    Some(runtime.spawn(async move {
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let task = runtime.spawn(async move {
         let mut failed = false;
-        loop {
-            tokio::time::sleep(WATCH_INTERVAL).await;
+        while stopped.run_until_cancelled(tokio::time::sleep(WATCH_INTERVAL)).await.is_some() {
             let asked = Arc::clone(&stream);
             let tick = move |chain: &mut Chain| Ok((chain.tick(now(), asked.is_silent(chain))?, chain.standing()));
             match on_chain(&stream, tick).await {
@@ -331,7 +347,8 @@ fn watch(stream: Arc<Stream>, mut vouchers: Vouchers, notices: Option<mpsc::Send
                 Err(_) => {}
             }
         }
-    }))
+    });
+    Some(Watch { stop: stop.drop_guard(), task })
 }
 
 /// A checkpoint goes to every sink: where it arrives, it is an anchor.
@@ -378,6 +395,9 @@ impl Sink for Archive {
     fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
         let reached = self.begun_at.get_or_insert_with(|| self.stream.reached());
         let taken = self.lines.push(event, reached)?;
+        if self.first.is_none() {
+            self.first = lines::number(event).map(|(incarnation, number)| (incarnation.to_owned(), number));
+        }
         if let Some((incarnation, number)) = self.lines.last() {
             match &mut *self.stream.pushed() {
                 Some((same, last)) if same == incarnation => *last = number,
@@ -395,7 +415,7 @@ impl Sink for Archive {
 
     async fn deliver(&mut self) -> Outcome {
         let lines = self.lines.take();
-        let begun_at = self.begun_at.take();
+        let (begun_at, first) = (self.begun_at.take(), self.first.clone());
         let sealed = on_chain(&self.stream, move |chain| {
             chain.flush()?;
             if begun_at.is_some_and(|begun_at| begun_at != chain.reached()) {
@@ -403,23 +423,33 @@ impl Sink for Archive {
                 return Err(std::io::Error::other("the stream goes on from another place").into());
             }
             // Without a line, all of it was staged by an earlier try.
-            lines.finish()?.map_or(Ok(()), |(object, gaps)| chain.seal(&object, gaps, now()))
+            lines.finish()?.map_or(Ok(()), |(object, gaps)| chain.seal(&object, gaps, now()))?;
+            Ok(first.and_then(|(incarnation, number)| chain.seal_from(&incarnation, number)))
         });
         match sealed.await {
-            Ok(()) => Outcome::Delivered,
+            Ok(seal) => {
+                (self.seal, self.first) = (seal, None);
+                Outcome::Delivered
+            }
             Err(Failed(reason, false)) => Outcome::Retry { after: None, reason },
             Err(Failed(reason, true)) => Outcome::Fatal { reason },
         }
     }
 
+    fn answer(&mut self) -> Answer {
+        self.seal.take().into_iter().map(|seal| ("seal", seal)).collect()
+    }
+
     fn clear(&mut self) {
         self.lines.clear();
-        self.begun_at = None;
+        (self.begun_at, self.first) = (None, None);
     }
 
     async fn close(&mut self) -> bool {
-        if let Some(watch) = self.watch.take() {
-            watch.abort();
+        if let Some(Watch { stop, task }) = self.watch.take() {
+            drop(stop);
+            // What it is at may be a checkpoint, which is to be announced.
+            let _ = task.await;
         }
         let asked = Arc::clone(&self.stream);
         match on_chain(&self.stream, move |chain| chain.pause(now(), asked.is_silent(chain))).await {
@@ -427,14 +457,6 @@ impl Sink for Archive {
             Err(Failed(reason, _)) => tracing::warn!(reason, "no last checkpoint of the archive"),
         }
         true
-    }
-}
-
-impl Drop for Archive {
-    fn drop(&mut self) {
-        if let Some(watch) = self.watch.take() {
-            watch.abort();
-        }
     }
 }
 

@@ -6,23 +6,29 @@
 //! Invariants: the cursor moves only past events that were delivered, are in quarantine, synced,
 //! or were declared lost. Nothing that a peer answers ends the loop. No allocation for an ordinary event.
 
+mod receipt;
+mod refuse;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wharfinger_formats::{Event, Field, stored};
+use wharfinger_formats::{Event, stored};
 
-use super::drain::{Drain, jitter, now_text, sleep_until};
+use self::receipt::Noting;
+use super::drain::{Drain, jitter, sleep_until};
 use super::event_id::EventId;
 use super::feed::Feed;
 use super::loss::{Loss, LossCause};
 use super::missing::Missing;
-use super::quarantine::{Entry, Quarantine};
+use super::quarantine::Quarantine;
+use super::receipts::Log;
+use super::redact::Counts;
 use super::request::{Delivered, Doubtful, More, Request, Taken, Went};
 use super::settings::Declared;
 use super::{Absent, Limits, Outcome, Push, Settings, Sink, SinkState, SinkStats};
-use crate::journal::{Chunk, Passed, Position, ReadError, Record};
+use crate::journal::{Chunk, Incarnation, Passed, Position, ReadError, Record};
 
 /// Bytes read from the journal at once.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -47,10 +53,22 @@ pub async fn drive(
     let quarantine = Quarantine::new(&settings.quarantine_dir, &settings.name, settings.quarantine_bytes_max);
     let first = cursor.committed();
     stats.pass(&cursor.passed());
+    let log = settings.receipts.clone().map(|keep| Log::new(keep, &settings.name));
+    let noting = match log {
+        Some(log) => Noting::open(log, first).await,
+        None => None,
+    };
     let drive = Drive {
         limits: sink.limits(),
         drain: Drain::new(stop, settings.drain_max),
-        request: Request { first, next: first, positions: Vec::new(), bytes: 0, since: None },
+        request: Request {
+            first,
+            next: first,
+            positions: Vec::new(),
+            bytes: 0,
+            since: None,
+            redacted: Counts::default(),
+        },
         reuse: Some(Event::new(b"")),
         skip: Vec::new(),
         unsynced: Vec::new(),
@@ -62,6 +80,7 @@ pub async fn drive(
         suspects: 0,
         doubtful: Doubtful::default(),
         is_lossy: false,
+        noting,
         failures: 0,
         cursor,
         sink,
@@ -104,6 +123,8 @@ struct Drive<F> {
     doubtful: Doubtful,
     /// The peer lost what it had taken, and nothing has passed since.
     is_lossy: bool,
+    /// None where no receipts are kept.
+    noting: Option<Noting>,
     /// Failures in a row: the exponent of the backoff.
     failures: u32,
 }
@@ -168,6 +189,7 @@ impl<F: Feed> Drive<F> {
         if !self.note_missing(chunk).await {
             return;
         }
+        self.noting.iter_mut().for_each(|noting| noting.read(chunk));
         for record in chunk.records() {
             // A record past the end of a request that is made again belongs to the next one.
             if let Some(end) = self.redo.filter(|end| record.position >= *end) {
@@ -212,7 +234,8 @@ impl<F: Feed> Drive<F> {
                 self.given_up.add(damage.missing);
             } else if !self.missing.has(damage.missing) {
                 let count = last.0 - first.0 + 1;
-                if let Err(reason) = self.declare(LossCause::Damaged, (first, last), count).await {
+                let life = chunk.incarnation().unwrap_or_else(|| self.cursor.incarnation());
+                if let Err(reason) = self.declare(LossCause::Damaged, life, (first, last), count).await {
                     self.again(None, format!("damage of the journal cannot be declared: {reason}")).await;
                     return false;
                 }
@@ -226,8 +249,14 @@ impl<F: Feed> Drive<F> {
         true
     }
 
-    fn declare(&self, cause: LossCause, (first, last): (Position, Position), count: u64) -> Declared {
-        let id = |position| EventId::new(self.cursor.incarnation(), position);
+    fn declare(
+        &self,
+        cause: LossCause,
+        life: Incarnation,
+        (first, last): (Position, Position),
+        count: u64,
+    ) -> Declared {
+        let id = |position| EventId::new(life, position);
         let sink = self.settings.name.to_string();
         self.settings.declare(Loss { sink, first: id(first), last: id(last), count, cause })
     }
@@ -252,7 +281,8 @@ impl<F: Feed> Drive<F> {
                     self.request.next = record.position.next();
                     return taken;
                 }
-                let pushed = self.sink.push(&event).map_err(|refused| refused.0);
+                let pushed = self.settings.push(&mut *self.sink, &event, &mut request.redacted);
+                let pushed = pushed.map_err(|refused| refused.0);
                 self.reuse = Some(event.reuse(b""));
                 pushed
             }
@@ -316,24 +346,31 @@ impl<F: Feed> Drive<F> {
     /// The request is delivered, or held nothing but refused events.
     async fn went_on(&mut self, pause: Option<Duration>) -> Went {
         let request = &self.request;
-        let delivered = Delivered { next: request.next, events: request.positions.len(), bytes: request.bytes };
-        if self.redo.is_some_and(|end| request.next >= end) {
+        let (next, events, bytes) = (request.next, request.positions.len(), request.bytes);
+        if self.redo.is_some_and(|end| next >= end) {
             self.redo = None;
             self.suspects = 0;
         }
-        if delivered.events > 0 {
+        if events > 0 {
             // This half was good, so the other holds what was refused.
-            self.suspects = self.suspects.saturating_sub(delivered.events);
+            self.suspects = self.suspects.saturating_sub(events);
             SinkStats::add(&self.stats.requests, 1);
+            self.stats.redact(&self.request.redacted);
             self.works();
         }
-        match self.doubtful.last_mut() {
-            // Refused events need no receipt: they ride along with the request before them.
-            Some(last) if delivered.events == 0 => last.next = delivered.next,
-            _ if delivered.next == self.request.first => {}
-            // Nothing was delivered, so the peer is not back: what is given up may become more.
-            None if delivered.events == 0 && self.given_up.before(delivered.next) > 0 => {}
-            _ => self.doubtful.push(delivered),
+        let is_nothing = next == self.request.first;
+        // Nothing was delivered, so the peer is not back: what is given up may become more.
+        let waits = events == 0 && self.doubtful.is_empty() && self.given_up.before(next) > 0;
+        if !is_nothing && !waits {
+            let note = self.note();
+            match self.doubtful.last_mut().filter(|_| events == 0) {
+                // Refused events need no answer: they ride along with the request before them.
+                Some(last) => {
+                    last.next = next;
+                    last.receipts.extend(note);
+                }
+                None => self.doubtful.push(Delivered { next, events, bytes, receipts: note }),
+            }
         }
         self.begin(self.request.next);
         match self.sink.in_doubt() {
@@ -360,7 +397,7 @@ impl<F: Feed> Drive<F> {
         if let Some(span) = self.given_up.span_before(next) {
             // The sink is back: now it is known how much it has lost, and one record says so.
             let count = self.given_up.before(next);
-            if let Err(reason) = self.declare(LossCause::GivenUp, span, count).await {
+            if let Err(reason) = self.declare(LossCause::GivenUp, self.cursor.incarnation(), span, count).await {
                 tracing::error!(sink = &*self.settings.name, reason, "what was given up cannot be declared yet");
                 return;
             }
@@ -371,6 +408,7 @@ impl<F: Feed> Drive<F> {
             quarantined: self.skip.partition_point(|position| *position < next) as u64,
             lost: self.missing.before(next),
         };
+        self.write_receipts();
         if let Err(error) = self.cursor.commit_passed(next, passed) {
             // The events are delivered; a later commit covers this one. A crash before it repeats them.
             tracing::error!(sink = &*self.settings.name, %error, "the cursor cannot be stored");
@@ -431,50 +469,6 @@ impl<F: Feed> Drive<F> {
         self.stats.doubt(0);
     }
 
-    /// The peer refused the request: the event it named goes to quarantine, or it is halved until one stands alone.
-    async fn refused(&mut self, which: Option<usize>, reason: &str) -> Went {
-        self.redo = self.redo.or(Some(self.request.next));
-        let (first, count) = (self.request.first, self.request.positions.len());
-        let alone = if count == 1 || planted!(NeighbourRefused) { Some(0) } else { which };
-        match alone.and_then(|which| self.request.positions.get(which).copied()) {
-            Some(position) if !self.set_aside(position, reason).await => {
-                return self.again(None, format!("the journal cannot be read at {}", position.0)).await;
-            }
-            // The rest of the refused range may well be good: it is tried whole.
-            Some(_) => self.suspects = 0,
-            None => self.suspects = count,
-        }
-        self.back_to(first);
-        Went::Back
-    }
-
-    /// Reads one record again and puts it into quarantine.
-    async fn set_aside(&mut self, position: Position, reason: &str) -> bool {
-        self.cursor.rewind(position);
-        let mut chunk = Chunk::new();
-        let read = self.cursor.try_read(&mut chunk, 1).await.unwrap_or(false);
-        let found = chunk.records().find(|record| read && record.position == position);
-        found.map(|record| self.quarantine(&record, reason)).is_some()
-    }
-
-    fn quarantine(&mut self, record: &Record<'_>, reason: &str) {
-        let id = EventId::new(record.incarnation, record.position);
-        let event = stored::decode(record.payload, Event::new(b"")).ok();
-        self.quarantine.add(&Entry {
-            time: &now_text(),
-            sink: &self.settings.name,
-            event_id: event.as_ref().and_then(|event| event.text(Field::EventId)).unwrap_or(id.text()),
-            reason,
-            raw: event.as_ref().map(Event::raw),
-            record: record.payload,
-        });
-        self.unsynced.push(record.position);
-        self.sink.passed_over((record.position, record.position), Absent::Quarantined);
-        if let Err(at) = self.skip.binary_search(&record.position) {
-            self.skip.insert(at, record.position);
-        }
-    }
-
     async fn journal_failed(&mut self, error: ReadError) -> More {
         if matches!(error, ReadError::Closed) {
             return if self.request.is_empty() { More::End } else { More::Nothing };
@@ -484,6 +478,7 @@ impl<F: Feed> Drive<F> {
     }
 
     fn back_to(&mut self, position: Position) {
+        self.noting.iter_mut().for_each(|noting| noting.back_to(position));
         self.cursor.rewind(position);
         self.sink.clear();
         self.begin(position);
@@ -495,6 +490,7 @@ impl<F: Feed> Drive<F> {
         self.request.first = first;
         self.request.next = first;
         self.request.bytes = 0;
+        self.request.redacted = Counts::default();
         self.request.since = None;
     }
 }

@@ -26,6 +26,15 @@ impl EventId {
         EventId(id)
     }
 
+    /// Incarnation and position of an id; none if it is none.
+    pub fn read(text: &str) -> Option<(Incarnation, Position)> {
+        let (incarnation, position) = text.split_once('-').filter(|(a, b)| (a.len(), b.len()) == (16, 16))?;
+        let is_number = position.bytes().all(|byte| byte.is_ascii_digit());
+        let incarnation = Some(incarnation).filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        let incarnation = u64::from_str_radix(incarnation, 16).ok()?;
+        is_number.then(|| Some((Incarnation(incarnation), Position(position.parse().ok()?)))).flatten()
+    }
+
     /// The position in it.
     pub fn position(&self) -> Position {
         Position(self.text().get(17..).and_then(|digits| digits.parse().ok()).unwrap_or(0))
@@ -65,6 +74,10 @@ mod tests {
     #[test]
     fn has_its_parts() {
         let id = EventId::new(Incarnation(7), Position(42));
+        assert_eq!(EventId::read(id.text()), Some((Incarnation(7), Position(42))));
+        for wrong in ["", "7-42", "000000000000000x-0000000000000042", "0000000000000007-+000000000000042"] {
+            assert_eq!(EventId::read(wrong), None, "{wrong}");
+        }
         assert_eq!((id.position(), id.at(43)), (Position(42), EventId::new(Incarnation(7), Position(43))));
     }
 

@@ -15,6 +15,7 @@ use wharfinger_formats::{Event, Field, Time};
 use self::output::Output;
 use super::compress::Compression;
 use super::emitter::Emitter;
+use super::receipts::Answer;
 use super::{Limits, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, SetupError, describe_io};
 
@@ -161,6 +162,10 @@ impl Sink for Files {
         }
     }
 
+    fn answer(&mut self) -> Answer {
+        vec![("file", self.path.display().to_string())]
+    }
+
     fn clear(&mut self) {
         self.request.clear();
         self.hour = None;
@@ -217,6 +222,7 @@ mod tests {
             data_dir: dir.path().to_owned(),
             hostname: "gateway".to_owned(),
             notices: None,
+            is_replay: false,
         };
         let mut sink = config.open(&context).unwrap();
         for (raw, time, pushed) in [("a", NOON, true), ("b", NOON + 1, true), ("c", NOON + HOUR_NANOS, false)] {

@@ -10,6 +10,8 @@ mod answer;
 mod body;
 mod config;
 mod credentials;
+#[cfg(feature = "s3")]
+mod sigv4;
 
 use std::time::Duration;
 
@@ -22,7 +24,8 @@ use self::answer::{Verdict, judge};
 use self::body::Body;
 use self::credentials::Credentials;
 use super::compress::{Compress, Compression};
-use super::web::{Reply, Web};
+use super::receipts::Answer as Said;
+use super::web::{Reply, Way, Web};
 use super::{Limits, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::part::{Kind, PartContext, Problem, SetupError, describe_http};
 
@@ -53,7 +56,12 @@ impl SinkConfig for HttpConfig {
         // The scheme may change with the URL, the settings do not.
         let tls = (credentials.url.scheme() == "https" || self.tls.files().next().is_some()).then(|| self.tls.clone());
         Ok(Box::new(Http {
-            web: Web::new(tls, self.timeout.get())?,
+            web: Web::new(Way {
+                tls,
+                timeout: self.timeout.get(),
+                proxy: self.proxy.clone(),
+                allow_link_local: self.allow_link_local,
+            })?,
             body,
             secret: credentials.secret.clone(),
             credentials: Some(credentials),
@@ -61,6 +69,7 @@ impl SinkConfig for HttpConfig {
             refused: 0,
             request: Vec::new(),
             events: 0,
+            answered: None,
             config: self.clone(),
         }))
     }
@@ -80,6 +89,8 @@ struct Http {
     refused: u32,
     request: Vec<u8>,
     events: usize,
+    /// Who answered the last request, and with which status.
+    answered: Option<(String, u16)>,
 }
 
 impl Http {
@@ -124,7 +135,8 @@ impl Http {
         if credentials.secret != in_body {
             return again_with_renewed();
         }
-        let mut request = client.request(method, credentials.url.clone()).headers(credentials.headers(&body));
+        let headers = credentials.headers(method.as_str(), &body);
+        let mut request = client.request(method, credentials.url.clone()).headers(headers);
         if is_gzip {
             request = request.header(CONTENT_ENCODING, "gzip");
         }
@@ -135,6 +147,7 @@ impl Http {
         };
         match reply {
             Ok(reply) => {
+                self.answered = Some((peer, reply.status));
                 let expect = self.config.expect.as_deref();
                 self.judged(judge(&reply, self.events, self.config.answer, expect, &secrets))
             }
@@ -224,6 +237,11 @@ impl Sink for Http {
         let outcome = self.send().await;
         self.clear();
         outcome
+    }
+
+    fn answer(&mut self) -> Said {
+        let answered = self.answered.take().into_iter();
+        answered.flat_map(|(peer, status)| [("peer", peer), ("status", status.to_string())]).collect()
     }
 
     fn clear(&mut self) {

@@ -53,6 +53,16 @@ impl Missing {
         self.ranges.iter().map(|(first, last)| next.0.min(last + 1).saturating_sub(*first)).sum()
     }
 
+    /// Whether a position is missing, and the next one of which the other is true.
+    pub(super) fn turn(&self, at: Position) -> (bool, Position) {
+        let range = self.ranges.get(self.ranges.partition_point(|range| range.1 < at.0));
+        match range {
+            Some((first, last)) if *first <= at.0 => (true, Position(last + 1)),
+            Some((first, _)) => (false, Position(*first)),
+            None => (false, Position(u64::MAX)),
+        }
+    }
+
     /// The cursor has passed everything before `next`.
     pub(super) fn forget_before(&mut self, next: Position) {
         self.ranges.retain(|(_, last)| *last >= next.0);

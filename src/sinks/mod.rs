@@ -18,6 +18,8 @@ mod loss;
 mod missing;
 pub mod quarantine;
 pub mod quarantined;
+pub mod receipts;
+pub mod redact;
 mod request;
 #[cfg(feature = "s3")]
 pub mod s3;
@@ -118,6 +120,11 @@ pub trait SinkConfig: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether what it has is evidence: no rule of `redact` takes anything out of that.
+    fn is_evidence(&self) -> bool {
+        false
+    }
+
     /// Ends for good what this sink has written while no gateway runs; none if its kind knows no end.
     fn end(&self, _context: &PartContext, _reason: &str, _now: Time) -> Option<Result<Ended, SetupError>> {
         None
@@ -148,6 +155,11 @@ pub trait Sink: Send {
     /// Delivers the request and forgets it, whatever the outcome: `drive` pushes again what is to
     /// be tried again. May be dropped before it ends.
     async fn deliver(&mut self) -> Outcome;
+
+    /// What the peer answered to the request that was just delivered, for the receipts.
+    fn answer(&mut self) -> receipts::Answer {
+        Vec::new()
+    }
 
     /// Forgets the request under construction.
     fn clear(&mut self);

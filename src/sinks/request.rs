@@ -6,6 +6,8 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
+use super::receipts::Entry;
+use super::redact::Counts;
 use crate::journal::Position;
 
 /// The request under construction.
@@ -18,6 +20,8 @@ pub(super) struct Request {
     /// The events in it.
     pub(super) positions: Vec<Position>,
     pub(super) bytes: usize,
+    /// Secrets that were taken out of them.
+    pub(super) redacted: Counts,
     /// When its first event came.
     pub(super) since: Option<Instant>,
 }
@@ -29,6 +33,8 @@ pub(super) struct Taken {
     pub(super) bytes: usize,
     /// Up to where, until the cursor has passed it.
     pub(super) next: Option<Position>,
+    /// What is to be written down of it.
+    pub(super) receipts: Vec<Entry>,
 }
 
 #[derive(Debug)]
@@ -36,6 +42,7 @@ pub(super) struct Delivered {
     pub(super) next: Position,
     pub(super) events: usize,
     pub(super) bytes: usize,
+    pub(super) receipts: Vec<Entry>,
 }
 
 /// Delivered requests the cursor has not passed, oldest first.
@@ -61,6 +68,7 @@ impl Doubtful {
         for delivered in self.0.drain(..passed) {
             taken.events += delivered.events;
             taken.bytes += delivered.bytes;
+            taken.receipts.extend(delivered.receipts);
             taken.next = Some(delivered.next);
         }
     }

@@ -3,31 +3,47 @@
 //! One request holds the events of one batch window, split by source and hour; each part becomes one
 //! object, finished and written once. The cursor waits for all of them.
 //!
-//! Invariant: writing a request again writes nothing twice: names hold the hash of the content.
+//! Invariant: writing a request again writes nothing twice, also after a kill: names hold the hash of the content, and
+//! where the request ends is on disk before the first object is written.
 
 mod body;
 mod bucket;
 mod bucket_config;
 mod client;
+mod credentials;
+mod cut;
+mod folder;
 mod object;
+mod options;
+mod parts;
 #[cfg(test)]
 mod played;
 mod store;
+mod terms;
 
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use wharfinger_formats::Event;
+use wharfinger_formats::{Event, Field};
 
 pub use self::bucket::Bucket;
-pub use self::bucket_config::{BucketConfig, Lock};
+pub use self::bucket_config::BucketConfig;
 use self::client::Access;
+use self::credentials::CredentialOptions;
+use self::cut::Cut;
+use self::folder::Folder;
 use self::object::{Layout, Object, Objects};
+pub use self::options::{Checksum, CredentialSource, Encryption, Lock, S3Tls};
+use self::options::{part_bytes, region, timeout};
 use self::store::Store;
+use self::terms::Terms;
 use super::compress::Compression;
 use super::emitter::Emitter;
+use super::receipts::Answer;
 use super::{Limits, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, Secret, SetupError};
 
@@ -57,6 +73,12 @@ pub struct S3Config {
     /// Whether the bucket stands in the path instead of the host name. Default: with `endpoint`.
     #[serde(default)]
     pub path_style: Option<bool>,
+    /// Where credentials come from.
+    #[serde(default)]
+    pub credentials: CredentialSource,
+    /// The profile, with `credentials: profile`; `AWS_PROFILE` or `default` unless it is written.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// The access key id; unless it is written, the environment's `AWS_ACCESS_KEY_ID`.
     #[serde(default)]
     pub access_key_id: Option<Secret>,
@@ -72,9 +94,33 @@ pub struct S3Config {
     /// How objects are compressed.
     #[serde(default = "gzip")]
     pub compression: Compression,
-    /// The checksum the store is to verify. Older stores know none: `none`.
+    /// The folder of an object below `prefix`. In braces stands what an event says (places of docs/http.md), and
+    /// `{time.date}` and `{time.hour}`, both in UTC; events that say other things go into other objects.
+    #[serde(default = "folder")]
+    pub folder: String,
+    /// The checksum the store is to verify. Older stores know none: `when_required`.
     #[serde(default)]
     pub checksum: Checksum,
+    /// How the store is to encrypt objects; what it does not confirm does not count as stored. Default: as the
+    /// bucket says.
+    #[serde(default)]
+    pub encryption: Option<Encryption>,
+    /// The key of `encryption: kms`: its id, ARN or alias. Default: the account's own for S3.
+    #[serde(default)]
+    pub kms_key: Option<String>,
+    /// Objects larger than this are uploaded in parts of this size.
+    #[serde(default = "part_bytes")]
+    pub part_bytes: ByteSize,
+    /// Object Lock of every object, for as long as `keep` says. The bucket must have been made with Object
+    /// Lock; where it was not, nothing is written.
+    #[serde(default)]
+    pub lock: Option<Lock>,
+    /// How long objects are locked, from when they are written.
+    #[serde(default)]
+    pub keep: Option<Interval>,
+    /// Every object is put under legal hold as it is written.
+    #[serde(default)]
+    pub legal_hold: bool,
     /// How an object that is already there is found.
     #[serde(default)]
     pub exclusive: Exclusive,
@@ -93,26 +139,6 @@ pub struct S3Config {
     pub timeout: Interval,
 }
 
-/// Certificates of the store.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct S3Tls {
-    /// PEM file of the authorities to trust, instead of those of the operating system.
-    pub ca: Option<PathBuf>,
-}
-
-/// The checksum sent with an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Checksum {
-    #[default]
-    Sha256,
-    Crc32c,
-    /// Only where the protocol requires one.
-    #[serde(alias = "when_required")]
-    None,
-}
-
 /// How an object that is already there is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -124,8 +150,8 @@ pub enum Exclusive {
     Head,
 }
 
-fn region() -> String {
-    "us-east-1".to_owned()
+fn folder() -> String {
+    folder::DEFAULT.to_owned()
 }
 const fn gzip() -> Compression {
     Compression::Gzip
@@ -136,9 +162,8 @@ const fn max_age() -> Interval {
 const fn max_bytes() -> ByteSize {
     ByteSize::mib(64)
 }
-const fn timeout() -> Interval {
-    Interval::seconds(300)
-}
+/// How long a request that is cut again may take to be read.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl S3Config {
     fn access(&self) -> Access<'_> {
@@ -148,11 +173,29 @@ impl S3Config {
             region: &self.region,
             endpoint: self.endpoint.as_deref(),
             path_style: self.path_style,
-            access_key_id: self.access_key_id.as_ref(),
-            secret_access_key: self.secret_access_key.as_ref(),
-            session_token: self.session_token.as_ref(),
+            credentials: CredentialOptions {
+                source: self.credentials,
+                profile: self.profile.as_deref(),
+                access_key_id: self.access_key_id.as_ref(),
+                secret_access_key: self.secret_access_key.as_ref(),
+                session_token: self.session_token.as_ref(),
+            },
             ca: self.tls.ca.as_deref(),
             timeout: self.timeout.get(),
+        }
+    }
+
+    fn terms(&self) -> Terms {
+        Terms {
+            bucket: self.bucket.clone(),
+            checksum: self.checksum,
+            encryption: self.encryption,
+            kms_key: self.kms_key.clone(),
+            lock: self.lock,
+            keep: self.keep.map(Interval::get),
+            legal_hold: self.legal_hold,
+            part_bytes: self.part_bytes.get(),
+            locks: AtomicBool::new(false),
         }
     }
 }
@@ -160,22 +203,44 @@ impl S3Config {
 impl SinkConfig for S3Config {
     fn check(&self) -> Vec<Problem> {
         let mut problems = self.access().problems();
+        problems.extend(self.terms().problems());
+        let mut problem = |option, message: &str, hint: &str| {
+            problems.push(Problem { option, message: message.to_owned(), hint: hint.to_owned() });
+        };
         if self.max_bytes.get() == 0 {
-            let (message, hint) = ("an object must be able to hold an event", "leave it out for 64MiB");
-            problems.push(Problem { option: "max_bytes", message: message.to_owned(), hint: hint.to_owned() });
+            problem("max_bytes", "an object must be able to hold an event", "leave it out for 64MiB");
+        }
+        if let Err(message) = Folder::parse(&self.folder) {
+            problem("folder", &message, "write a folder such as `vm={vm.name}/dt={time.date}`");
+        }
+        if self.lock.is_some() != self.keep.is_some() {
+            problem(
+                "keep",
+                "a lock has a mode and a time",
+                "write both `lock: governance` and `keep: 365d`, or neither",
+            );
         }
         problems
     }
 
     fn open(&self, context: &PartContext) -> Result<Box<dyn Sink>, SetupError> {
-        let layout = Layout::new(&self.prefix, &context.hostname, self.format.name(), self.compression);
+        let folder = Folder::parse(&self.folder).map_err(|cause| SetupError::new("`folder` is none", cause))?;
+        let layout = Layout::new(&self.prefix, folder, &context.hostname, self.format.name(), self.compression);
+        let cut_path = context.data_dir.join("s3").join(format!("{}.cut", context.name));
         Ok(Box::new(S3 {
             store: Some(Store::new(self)?),
+            layout: layout.clone(),
             config: self.clone(),
             objects: Objects::new(layout),
             record: Vec::new(),
+            last_id: String::new(),
+            cut: Some(Cut::open(cut_path.clone())),
+            cut_path,
+            // Beside a replay the gateway may have an upload under way, which looks like one of ours.
+            is_swept: context.is_replay,
             // What was under way when the gateway last ended may be there.
             unsure: true,
+            answer: Answer::new(),
         }))
     }
 }
@@ -184,32 +249,55 @@ struct S3 {
     config: S3Config,
     /// Absent after the store refused us: credentials are read again.
     store: Option<Store>,
+    layout: Layout,
     objects: Objects,
     record: Vec<u8>,
+    /// The id of the last event of the request.
+    last_id: String,
+    /// Absent only while it is written.
+    cut: Option<Cut>,
+    cut_path: PathBuf,
+    /// What earlier runs left unfinished is aborted; credentials that are read again change nothing of that.
+    is_swept: bool,
     /// An earlier try may have stored some of the objects.
     unsure: bool,
+    /// Keys and hashes of the objects of the last request.
+    answer: Answer,
 }
 
 #[async_trait]
 impl Sink for S3 {
     fn limits(&self) -> Limits {
         let config = &self.config;
-        Limits { events_max: usize::MAX, bytes_max: config.max_bytes.as_usize(), age_max: config.max_age.get() }
+        let mut age_max = config.max_age.get();
+        // What is to end there again is in the journal: time does not end it before.
+        if self.cut.as_ref().is_some_and(Cut::is_due) {
+            age_max = age_max.max(AGAIN);
+        }
+        Limits { events_max: usize::MAX, bytes_max: config.max_bytes.as_usize(), age_max }
     }
 
     fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
         self.record.clear();
         self.config.format.emit(event, &mut self.record);
         self.record.push(b'\n');
-        self.objects.push(event, &self.record).map_err(|error| Refused(format!("cannot be compressed: {error}")))
+        let id = event.text(Field::EventId).unwrap_or_default();
+        if self.cut.as_mut().is_some_and(|cut| cut.is_before(id, self.objects.is_empty())) {
+            return Ok(Push::Full);
+        }
+        let push = self.objects.push(event, &self.record);
+        let push = push.map_err(|error| Refused(format!("cannot be compressed: {error}")))?;
+        if push != Push::Full {
+            self.last_id.clear();
+            self.last_id.push_str(id);
+        }
+        Ok(push)
     }
 
     async fn deliver(&mut self) -> Outcome {
-        let objects = self.objects.take();
-        let finished = match tokio::task::spawn_blocking(move || objects.finish()).await {
-            Ok(Ok(finished)) => finished,
-            Ok(Err(error)) => return Outcome::Retry { after: None, reason: format!("cannot be compressed: {error}") },
-            Err(error) => return Outcome::Retry { after: None, reason: error.to_string() },
+        let finished = match self.finish().await {
+            Ok(finished) => finished,
+            Err(error) => return Outcome::Retry { after: None, reason: format!("cannot be written: {error}") },
         };
         let store = match &mut self.store {
             Some(store) => store,
@@ -218,8 +306,18 @@ impl Sink for S3 {
                 Err(error) => return Outcome::Fatal { reason: error.to_string() },
             },
         };
+        let pieces = finished.iter().flat_map(|object| [("key", object.key.clone()), ("sha256", object.sha256_hex())]);
+        self.answer = std::iter::once(("bucket", self.config.bucket.clone())).chain(pieces).collect();
         let unsure = std::mem::replace(&mut self.unsure, true);
-        let outcome = put_all(store, finished, unsure).await;
+        let outcome = match store.ready().await {
+            Ok(()) => {
+                if !std::mem::replace(&mut self.is_swept, true) {
+                    store.sweep(&self.layout).await;
+                }
+                put_all(store, finished, unsure).await
+            }
+            Err(outcome) => outcome,
+        };
         match outcome {
             Outcome::Delivered => self.unsure = false,
             Outcome::Fatal { .. } => self.store = None,
@@ -228,8 +326,28 @@ impl Sink for S3 {
         outcome
     }
 
+    fn answer(&mut self) -> Answer {
+        std::mem::take(&mut self.answer)
+    }
+
     fn clear(&mut self) {
         self.objects.clear();
+    }
+}
+
+impl S3 {
+    /// The objects of the request, of which it is on disk where they end.
+    async fn finish(&mut self) -> std::io::Result<Vec<Object>> {
+        let (objects, last_id) = (self.objects.take(), self.last_id.clone());
+        let path = self.cut_path.clone();
+        let mut cut = self.cut.take().unwrap_or_else(|| Cut::open(path));
+        let done = tokio::task::spawn_blocking(move || {
+            let set = cut.set(&last_id);
+            (set.and_then(|()| objects.finish()), cut)
+        });
+        let (finished, cut) = done.await.map_err(std::io::Error::other)?;
+        self.cut = Some(cut);
+        finished
     }
 }
 
@@ -256,7 +374,15 @@ mod tests {
             (serde_json::json!({ "bucket": "a", "prefix": "x/../y" }), "prefix"),
             (serde_json::json!({ "bucket": "a", "prefix": "ä" }), "prefix"),
             (serde_json::json!({ "bucket": "a", "endpoint": "minio:9000" }), "endpoint"),
+            (serde_json::json!({ "bucket": "a", "endpoint": "http://169.254.169.254" }), "endpoint"),
             (serde_json::json!({ "bucket": "a", "max_bytes": 0 }), "max_bytes"),
+            (serde_json::json!({ "bucket": "a", "part_bytes": "1MiB" }), "part_bytes"),
+            (serde_json::json!({ "bucket": "a", "kms_key": "k", "encryption": "s3" }), "kms_key"),
+            (serde_json::json!({ "bucket": "a", "lock": "governance" }), "keep"),
+            (serde_json::json!({ "bucket": "a", "keep": "1d" }), "keep"),
+            (serde_json::json!({ "bucket": "a", "folder": "../{vm.name}" }), "folder"),
+            (serde_json::json!({ "bucket": "a", "profile": "p" }), "profile"),
+            (serde_json::json!({ "bucket": "a", "credentials": "instance", "access_key_id": "k" }), "access_key_id"),
             (serde_json::json!({ "bucket": "a", "tls": { "ca": "/nowhere/ca.pem" } }), "tls.ca"),
         ] {
             let config: S3Config = serde_json::from_value(options).unwrap();

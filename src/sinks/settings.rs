@@ -11,6 +11,9 @@ use std::time::Duration;
 use wharfinger_formats::{Event, Field};
 
 use super::loss::{Declare, Loss};
+use super::receipts::Keep;
+use super::redact::{Counts, Redactor};
+use super::{Push, Refused, Sink};
 use crate::filter::Filter;
 
 /// Ends when a loss is declared, or says why it is not.
@@ -27,6 +30,10 @@ pub struct Settings {
     pub quarantine_bytes_max: u64,
     /// Which events it is sent; see [`Settings::wants`].
     pub when: Filter,
+    /// What takes secrets out of events before the sink has them.
+    pub redact: Option<Arc<Redactor>>,
+    /// Where what the peer answers is written down.
+    pub receipts: Option<Keep>,
     /// Who declares what this sink loses; without one it is only counted and logged.
     pub declare: Option<Arc<dyn Declare>>,
     /// How long what is left is delivered after `stop`.
@@ -45,6 +52,8 @@ impl Settings {
             quarantine_dir,
             quarantine_bytes_max: super::quarantine::BYTES_MAX,
             when: Filter::all(),
+            redact: None,
+            receipts: None,
             declare: None,
             drain_max: Duration::from_secs(8),
             backoff_min: Duration::from_millis(500),
@@ -61,6 +70,14 @@ impl Settings {
                 None => Ok(()),
             }
         })
+    }
+
+    /// Pushes an event as this sink may have it.
+    pub(super) fn push(&self, sink: &mut dyn Sink, event: &Event<'_>, redacted: &mut Counts) -> Result<Push, Refused> {
+        match &self.redact {
+            Some(redactor) => redactor.push(sink, event, redacted),
+            None => sink.push(event),
+        }
     }
 
     /// Whether the event is for this sink.

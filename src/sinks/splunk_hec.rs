@@ -8,6 +8,7 @@ mod answer;
 mod collector;
 mod config;
 mod envelope;
+mod raw;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,13 +24,15 @@ use self::acks::{Acks, PENDING_MAX, Question};
 use self::answer::{Verdict, is_ack_disabled, judge, why_not};
 use self::collector::{Access, Collector, NoReply};
 use self::envelope::Envelope;
+use self::raw::Lines;
 use super::compress::{Compress, Compression};
+use super::receipts::Answer;
 use super::turns::Turns;
-use super::web::Web;
+use super::web::{Way, Web, refused};
 use super::{Limits, Lost, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::part::{Kind, PartContext, Problem, SetupError};
 
-pub use self::config::{Ack, SplunkHecConfig};
+pub use self::config::{Ack, Mode, SplunkHecConfig};
 
 /// The row of this sink.
 pub const KIND: Kind<dyn SinkConfig> = Kind {
@@ -55,7 +58,15 @@ impl SinkConfig for SplunkHecConfig {
             urls.push(url.map_err(|cause| SetupError::new(format!("cannot use `{option}`"), cause))?);
         }
         let needs_tls = urls.iter().any(|url| url.scheme() == "https");
-        let web = Web::new(needs_tls.then(|| self.tls.clone()), self.timeout.get())?;
+        if let Some(cause) = urls.iter().find_map(refused).filter(|_| !self.allow_link_local) {
+            return Err(SetupError::new("cannot use `endpoint`", cause));
+        }
+        let web = Web::new(Way {
+            tls: needs_tls.then(|| self.tls.clone()),
+            timeout: self.timeout.get(),
+            proxy: self.proxy.clone(),
+            allow_link_local: self.allow_link_local,
+        })?;
         let acks = Acks::new(urls.len(), self.ack_timeout.get());
         let peers = Arc::new(Peers {
             name: context.name.clone(),
@@ -65,7 +76,10 @@ impl SinkConfig for SplunkHecConfig {
         });
         let names = self.names().map_err(|(option, cause)| SetupError::new(format!("cannot use `{option}`"), cause))?;
         Ok(Box::new(SplunkHec {
-            envelope: Envelope::new(self.format, &context.hostname, names),
+            shape: match self.mode {
+                Mode::Event => Shape::Envelopes(Box::new(Envelope::new(self.format, &context.hostname, names))),
+                Mode::Raw => Shape::Lines(Box::new(Lines::new(self.format, &context.hostname, names))),
+            },
             bytes_max: self.max_bytes.as_usize(),
             turns: Turns::new(&context.name, peers.collectors.len()),
             knows_acks: vec![false; peers.collectors.len()],
@@ -75,6 +89,7 @@ impl SinkConfig for SplunkHecConfig {
             config: self.clone(),
             request: Vec::new(),
             events: 0,
+            answer: Answer::new(),
         }))
     }
 }
@@ -88,9 +103,15 @@ struct Peers {
     acks: Acks,
 }
 
+/// What requests hold.
+enum Shape {
+    Envelopes(Box<Envelope>),
+    Lines(Box<Lines>),
+}
+
 struct SplunkHec {
     config: SplunkHecConfig,
-    envelope: Envelope,
+    shape: Shape,
     peers: Arc<Peers>,
     turns: Turns,
     /// With `ack: on`: that the collector acknowledges is known.
@@ -101,9 +122,11 @@ struct SplunkHec {
     asking: Option<AbortOnDropHandle<()>>,
     /// Lowered when the peer finds requests too large.
     bytes_max: usize,
-    /// Envelopes, one after the other.
+    /// Envelopes or lines, one after the other.
     request: Vec<u8>,
     events: usize,
+    /// What was answered to the last one that was accepted.
+    answer: Answer,
 }
 
 impl SplunkHec {
@@ -160,8 +183,13 @@ impl SplunkHec {
             }
         }
         let is_gzip = self.config.compression == Compress::Gzip;
-        let channel = (self.config.ack != Ack::Off).then(|| self.peers.acks.channel(at));
-        match self.peers.collectors[at].send(&self.peers.access, channel, is_gzip, body).await {
+        // Lines have a channel also where nothing is acknowledged: collectors of old want one.
+        let (has_channel, query) = match &self.shape {
+            Shape::Envelopes(_) => (self.config.ack != Ack::Off, Vec::new()),
+            Shape::Lines(lines) => (true, lines.query()),
+        };
+        let channel = has_channel.then(|| self.peers.acks.channel(at));
+        match self.peers.collectors[at].send(&self.peers.access, channel, is_gzip, &query, body).await {
             Ok(reply) => judge(reply.status, reply.after, &reply.body),
             Err(NoReply::Token(reason)) => Verdict::TokenRefused(Outcome::Fatal { reason }),
             Err(NoReply::Peer(reason)) => Verdict::Outcome(Outcome::Retry { after: None, reason }),
@@ -175,6 +203,11 @@ impl SplunkHec {
             let reason = format!("{collector} gives no numbers to ask about: nothing more is sent; see `ack`");
             self.liar = Some(reason.clone());
             return Outcome::Fatal { reason };
+        }
+        self.answer = vec![("endpoint", self.peers.collectors[at].name())];
+        if let Some(number) = number {
+            self.answer.push(("channel", self.peers.acks.channel(at)));
+            self.answer.push(("ack_id", number.to_string()));
         }
         self.peers.acks.accept(at, number);
         if number.is_some() && self.asking.is_none() {
@@ -250,7 +283,14 @@ impl Sink for SplunkHec {
 
     fn push(&mut self, event: &Event<'_>) -> Result<Push, Refused> {
         let before = self.request.len();
-        self.envelope.write(event, &mut self.request);
+        match &mut self.shape {
+            Shape::Envelopes(envelope) => envelope.write(event, &mut self.request),
+            Shape::Lines(lines) => {
+                if !lines.write(event, self.events == 0, &mut self.request) {
+                    return Ok(Push::Full);
+                }
+            }
+        }
         if before > 0 && self.request.len() > self.bytes_max {
             self.request.truncate(before);
             return Ok(Push::Full);
@@ -271,6 +311,10 @@ impl Sink for SplunkHec {
         };
         self.clear();
         outcome
+    }
+
+    fn answer(&mut self) -> Answer {
+        std::mem::take(&mut self.answer)
     }
 
     fn clear(&mut self) {

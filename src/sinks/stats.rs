@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::redact::{Counts, Rule};
 use crate::journal::Passed;
 
 /// How a sink is doing.
@@ -31,6 +32,7 @@ pub struct SinkStats {
     pub(super) quarantine_full: AtomicU64,
     pub(super) retries: AtomicU64,
     pub(super) damaged: AtomicU64,
+    redacted: [AtomicU64; Rule::COUNT],
     in_doubt: AtomicU64,
     state: AtomicU8,
     last_error: Mutex<Option<String>>,
@@ -82,6 +84,11 @@ impl SinkStats {
         self.damaged.load(Ordering::Relaxed)
     }
 
+    /// Secrets of a rule that were taken out of requests the peer has.
+    pub fn redacted_total(&self, rule: Rule) -> u64 {
+        self.redacted[rule as usize].load(Ordering::Relaxed)
+    }
+
     /// Events the peer has taken and may still lose: not acknowledged by an indexer, or in the resend
     /// window. They count as delivered when that is over.
     pub fn in_doubt(&self) -> u64 {
@@ -109,6 +116,12 @@ impl SinkStats {
         self.filtered.fetch_add(passed.filtered, Ordering::Relaxed);
         self.quarantined.fetch_add(passed.quarantined, Ordering::Relaxed);
         self.lost.fetch_add(passed.lost, Ordering::Relaxed);
+    }
+
+    pub(super) fn redact(&self, counts: &Counts) {
+        for rule in Rule::ALL.into_iter().filter(|rule| counts.of(*rule) > 0) {
+            self.redacted[rule as usize].fetch_add(u64::from(counts.of(rule)), Ordering::Relaxed);
+        }
     }
 
     pub(super) fn doubt(&self, events: u64) {

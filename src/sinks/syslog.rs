@@ -1,7 +1,8 @@
 //! Sink `syslog`: records over TCP, TLS, RELP or UDP to any syslog receiver.
 //!
-//! RELP answers each record (see [`relp`]). Plain syslog has no receipt. What the kernel took may still be lost with the connection, so the
-//! cursor stays behind the resend window (see [`window`]), and after a reset the window is sent again.
+//! RELP answers each record (see [`relp`]). Plain syslog has no receipt: what the kernel took may still be lost with
+//! the connection, so the cursor stays behind the resend window (see [`window`]), and after a reset the window is sent
+//! again.
 //!
 //! Invariant: a connection that broke in the middle of a frame is never written to again.
 
@@ -9,6 +10,8 @@ mod connection;
 mod header;
 mod relp;
 mod targets;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::future::ready;
@@ -26,6 +29,7 @@ use self::relp::RelpSink;
 use self::targets::Targets;
 use self::window::Window;
 use super::emitter::Emitter;
+use super::receipts::{Answer, UNANSWERED};
 use super::{Limits, Lost, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::part::{ByteSize, Interval, Kind, PartContext, Problem, SetupError};
 use crate::tls::ClientTls;
@@ -300,18 +304,18 @@ impl Syslog {
             State::Open => return,
             State::Closed { all_read: true } => self.window.clear(),
             State::Closed { all_read: false } => self.broke("the receiver closed the connection".to_owned()),
-            State::Broken(error) => {
-                let reason = error.to_string();
-                self.broke(reason);
-            }
+            State::Broken(error) => self.broke(error.to_string()),
         }
         self.connection = None;
     }
 
-    /// The connection is gone, and with it what is in the window.
+    /// The connection is gone, and with it what is in the window. Who takes something and loses it is left out.
     fn broke(&mut self, reason: String) {
+        let reason = format!("{}: {reason}", self.targets.current());
+        self.targets.leave_out_current(&reason);
+        // What an earlier connection had is still owed when this one had nothing.
         if !self.window.is_empty() {
-            self.lost = Some(format!("{}: {reason}", self.targets.current()));
+            self.lost = Some(reason);
         }
         self.window.clear();
     }
@@ -355,7 +359,9 @@ impl Syslog {
         };
         if let Some(before) = self.connection.replace(connection) {
             // Until it says so, and also if nobody waits for that: the new connection says nothing of the window.
-            self.broke("it did not say that it has everything when it was left".to_owned());
+            let left = format!("{} did not say that it has everything when it was left", self.targets.current());
+            self.lost = (!self.window.is_empty()).then_some(left);
+            self.window.clear();
             if timeout(CLOSE_MAX, before.close()).await == Ok(true) {
                 self.lost = None;
             }
@@ -401,16 +407,16 @@ impl Sink for Syslog {
                 match connection.write(&self.request, &self.ends, self.config.stall_timeout.get()).await {
                     Ok(()) => {
                         self.connection = Some(connection);
-                        self.targets.delivered();
-                        if !self.is_udp() {
-                            self.window.add(self.request.len());
+                        match self.is_udp() {
+                            // There is no window that says more.
+                            true => self.targets.delivered(),
+                            false => self.window.add(self.request.len()),
                         }
                         Outcome::Delivered
                     }
                     Err(error) => {
                         self.broke(error.to_string());
                         let reason = format!("{} broke off: {error}", self.targets.current());
-                        self.targets.leave_out_current(&reason);
                         Outcome::Retry { after: None, reason }
                     }
                 }
@@ -418,6 +424,14 @@ impl Sink for Syslog {
         };
         self.clear();
         outcome
+    }
+
+    fn answer(&mut self) -> Answer {
+        let peer = ("peer", self.targets.current().to_string());
+        match self.is_udp() {
+            true => vec![peer, (UNANSWERED, "UDP".to_owned())],
+            false => vec![peer],
+        }
     }
 
     fn clear(&mut self) {
@@ -431,7 +445,13 @@ impl Sink for Syslog {
             return Err(Lost(reason));
         }
         let connection = &self.connection;
-        Ok(self.window.in_doubt(|| connection.as_ref().and_then(Connection::unacknowledged)))
+        let before = self.window.count();
+        let in_doubt = self.window.in_doubt(|| connection.as_ref().and_then(Connection::unacknowledged));
+        // What was written says nothing: it stands once it has kept something.
+        if in_doubt < before {
+            self.targets.delivered();
+        }
+        Ok(in_doubt)
     }
 
     async fn close(&mut self) -> bool {
@@ -439,54 +459,5 @@ impl Sink for Syslog {
             Some(connection) => connection.close().await && self.lost.is_none(),
             None => self.window.is_empty() && self.lost.is_none(),
         }
-    }
-}
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    fn sink(yaml: &str) -> Syslog {
-        let config: SyslogConfig = serde_json::from_str(yaml).unwrap();
-        let targets = config.targets().map(|(_, target)| target.unwrap()).collect();
-        Syslog {
-            framing: config.framing(),
-            header: config.header,
-            hostname: "gateway".to_owned(),
-            targets: Targets::new("siem", targets, ClientTls::default()),
-            connection: None,
-            window: Window::new(1, Duration::ZERO),
-            lost: None,
-            request: Vec::new(),
-            ends: Vec::new(),
-            record: Vec::new(),
-            config,
-        }
-    }
-
-    #[test]
-    fn frames_as_rfc_6587_says() {
-        let mut event = Event::new(b"two\nlines");
-        event.set(wharfinger_formats::Field::HostName, "h");
-        let mut counted = sink(r#"{"address": "a:1", "format": "raw", "framing": "octet_counting", "header": "none"}"#);
-        counted.push(&event).unwrap();
-        counted.push(&event).unwrap();
-        assert_eq!(counted.request, b"10 two\\nlines10 two\\nlines");
-        let mut lines = sink(r#"{"address": "a:1", "format": "raw", "header": "none"}"#);
-        assert_eq!(lines.push(&event).unwrap(), Push::Taken { bytes: 11 });
-        assert_eq!(lines.request, b"two\\nlines\n");
-    }
-
-    #[test]
-    fn a_datagram_is_cut_at_a_character_or_refused() {
-        let mut event = Event::new("aéb".as_bytes());
-        event.set(wharfinger_formats::Field::HostName, "h");
-        let options = r#"{"address": "a:1", "mode": "udp", "format": "raw", "header": "none", "datagram_max": 2"#;
-        let mut cut = sink(&format!("{options}}}"));
-        cut.push(&event).unwrap();
-        assert_eq!(cut.request, b"a");
-        let mut refusing = sink(&format!("{options}, \"oversize\": \"refuse\"}}"));
-        assert!(refusing.push(&event).is_err());
     }
 }

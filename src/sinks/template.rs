@@ -35,14 +35,18 @@ enum Place {
     Field(Field),
     /// `{time.millis}`: milliseconds since 1970, of any field that is a time.
     Millis(Field),
+    /// `{time.date}`: `2026-11-21` in UTC, of any field that is a time.
+    Date(Field),
+    /// `{time.hour}`: `09` in UTC.
+    Hour(Field),
     /// `{severity.word}`: `info`, `warning`, `error`, `critical`.
     SeverityWord,
     /// `{fields.group.name}`.
     Extra(String),
 }
 
-const HINT: &str = "a field such as `{vm.name}`, `{fields.group.name}`, `{record}`, `{secret}`, `{time.millis}` or \
-                    `{severity.word}`; `wharfinger list fields` names all fields";
+const HINT: &str = "a field such as `{vm.name}`, `{fields.group.name}`, `{record}`, `{secret}`, `{time.millis}`, \
+                    `{time.date}`, `{time.hour}` or `{severity.word}`; `wharfinger list fields` names all fields";
 
 /// What stands around a place.
 pub(super) struct Filling<'f> {
@@ -150,6 +154,8 @@ impl Place {
             Place::Record | Place::Secret => return None,
             Place::SeverityWord => return Some(severity_word(event).to_owned()),
             Place::Millis(field) => return Some(time(event, *field)?.millis().to_string()),
+            Place::Date(field) => return Some(date(time(event, *field)?)),
+            Place::Hour(field) => return Some(hour(time(event, *field)?)),
             Place::Field(Field::Time) => Value::Time(time(event, Field::Time)?),
             Place::Field(field) => event.get(*field)?,
             Place::Extra(name) => extra(event, name)?,
@@ -180,6 +186,10 @@ impl Place {
             Place::SeverityWord => string(severity_word(event), out),
             Place::Millis(field) => match time(event, *field) {
                 Some(time) => out.extend_from_slice(itoa::Buffer::new().format(time.millis()).as_bytes()),
+                None => out.extend_from_slice(b"null"),
+            },
+            Place::Date(_) | Place::Hour(_) => match self.text(event) {
+                Some(of_time) => text(&of_time, out),
                 None => out.extend_from_slice(b"null"),
             },
             Place::Field(Field::Time) => value(time(event, Field::Time).map(Value::Time), text, out),
@@ -240,13 +250,33 @@ fn place(name: &str) -> Option<(Place, usize)> {
         "record" => Place::Record,
         "secret" => Place::Secret,
         "severity.word" => Place::SeverityWord,
-        _ => match (name.strip_prefix("fields."), name.strip_suffix(".millis").and_then(Field::from_name)) {
+        _ => match (name.strip_prefix("fields."), name.rsplit_once('.').and_then(of_time)) {
             (Some(extra), _) if !extra.is_empty() => Place::Extra(extra.to_owned()),
-            (_, Some(field)) if field.kind() == Kind::Time => Place::Millis(field),
+            (_, Some(place)) => place,
             _ => Place::Field(Field::from_name(name)?),
         },
     };
     Some((place, chars_max))
+}
+
+/// What is made of a time.
+fn of_time((field, what): (&str, &str)) -> Option<Place> {
+    let field = Field::from_name(field).filter(|field| field.kind() == Kind::Time)?;
+    match what {
+        "millis" => Some(Place::Millis(field)),
+        "date" => Some(Place::Date(field)),
+        "hour" => Some(Place::Hour(field)),
+        _ => None,
+    }
+}
+
+fn date(time: Time) -> String {
+    let civil = time.civil();
+    format!("{:04}-{:02}-{:02}", civil.year, civil.month, civil.day)
+}
+
+fn hour(time: Time) -> String {
+    format!("{:02}", time.civil().hour)
 }
 
 /// Whether the text behind `text` stands within quotes, if `text` did or did not.

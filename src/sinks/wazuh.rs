@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use wharfinger_formats::Event;
 
 use super::emitter::Emitter;
+use super::receipts::Answer;
 use super::{Limits, Outcome, Push, Refused, Sink, SinkConfig};
 use crate::part::{Interval, Kind, PartContext, Problem, SetupError};
 
@@ -164,6 +165,10 @@ impl Sink for Queue {
         }
     }
 
+    fn answer(&mut self) -> Answer {
+        vec![("queue", self.config.path.display().to_string())]
+    }
+
     fn clear(&mut self) {
         self.request.clear();
         self.ends.clear();
@@ -183,7 +188,13 @@ mod tests {
         let config: WazuhConfig = serde_json::from_value(options).unwrap();
         assert_eq!(config.check(), []);
         let data_dir = path.parent().unwrap().to_owned();
-        let context = PartContext { name: "out".to_owned(), data_dir, hostname: "gateway".to_owned(), notices: None };
+        let context = PartContext {
+            name: "out".to_owned(),
+            data_dir,
+            hostname: "gateway".to_owned(),
+            notices: None,
+            is_replay: false,
+        };
         config.open(&context).unwrap()
     }
 

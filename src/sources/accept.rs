@@ -18,6 +18,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
+use super::arrivals::Arrivals;
 use super::options::Reading;
 use super::proxy::{self, Proxied};
 use super::throttle::Throttle;
@@ -91,13 +92,13 @@ where
     let listener = TcpListener::from_std(listener).map_err(|error| SetupError::new("cannot accept", error))?;
     let Limits { connections_max, per_address_max, proxied } = limits;
     let seats = Seats { per_address_max, taken: Arc::default(), stats };
-    let mut tasks: JoinSet<Result<(), SetupError>> = JoinSet::new();
+    let (arrivals, mut tasks) = (Arrivals::until(stop.clone()), JoinSet::<Result<(), SetupError>>::new());
     loop {
         tokio::select! {
-            () = stop.cancelled() => break,
             Some(ended) = tasks.join_next() => outcome(ended)?,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, from)) => {
+            accepted = arrivals.next(listener.accept()) => match accepted {
+                None => break,
+                Some(Ok((stream, from))) => {
                     let address = from.ip().to_canonical();
                     if tasks.len() >= connections_max {
                         seats.complain(&REFUSED, address, &"too many connections are open");
@@ -119,7 +120,7 @@ where
                         });
                     }
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }

@@ -6,23 +6,27 @@
 //! Invariant: no source touches the journal or a sink, or holds more than one batch per connection.
 
 mod accept;
+mod arrivals;
+pub(crate) mod body;
 mod docker;
 mod file;
 mod fill;
 pub(crate) mod forward;
 mod gelf;
-pub(crate) mod hec;
+mod hec;
 mod inflate;
 mod journald;
 mod lines;
+mod loginsight;
 mod options;
-mod proxy;
+pub(crate) mod proxy;
 mod ring;
 mod stdin;
 mod syslog;
 mod throttle;
 mod udp;
 mod unix;
+mod web;
 mod weight;
 
 use async_trait::async_trait;
@@ -65,8 +69,17 @@ pub trait Source: Send {
 }
 
 /// Every source. Help texts, the configuration reference and tests are made from this table.
-pub const SOURCES: &[Kind<dyn SourceConfig>] =
-    &[docker::KIND, file::KIND, forward::KIND, gelf::KIND, hec::KIND, journald::KIND, stdin::KIND, syslog::KIND];
+pub const SOURCES: &[Kind<dyn SourceConfig>] = &[
+    docker::KIND,
+    file::KIND,
+    forward::KIND,
+    gelf::KIND,
+    hec::KIND,
+    journald::KIND,
+    loginsight::KIND,
+    stdin::KIND,
+    syslog::KIND,
+];
 
 /// What a source ends with when nothing can be taken in any more.
 fn journal_failed(error: impl std::fmt::Display) -> SetupError {

@@ -119,6 +119,8 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Op
         if length > HEADER_BYTES_MAX {
             return Err(wrong("a header of version 2 that is too long"));
         }
+        // Behind the addresses stand extensions.
+        let length = if planted!("proxy") { length.min(36) } else { length };
         let mut addresses = vec![0; length];
         stream.read_exact(&mut addresses).await?;
         return version_2(command, family, &addresses);
@@ -185,6 +187,25 @@ fn version_1(line: &[u8]) -> io::Result<Option<IpAddr>> {
             Ok(Some(addresses[0].to_canonical()))
         }
         _ => Err(failed()),
+    }
+}
+
+/// What the fuzz target `proxy` sees.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::net::IpAddr;
+
+    use futures_util::FutureExt as _;
+
+    /// The longest header of version 2 behind its first 16 bytes.
+    pub const HEADER_BYTES_MAX: usize = super::HEADER_BYTES_MAX;
+
+    /// What these bytes say, if they begin with a whole header, and how many of them were read.
+    #[must_use]
+    pub fn header_of(bytes: &[u8]) -> (Option<Option<IpAddr>>, usize) {
+        let mut rest = bytes;
+        let header = super::read(&mut rest).now_or_never().expect("memory is not waited for");
+        (header.ok(), bytes.len() - rest.len())
     }
 }
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::arrivals::Arrivals;
 use super::fill::PIECE_BYTES;
 use super::lines::Lines;
 use super::options::{FormatName, Reading, Zone};
@@ -84,13 +85,9 @@ impl Stdin {
         let mut frames = intake.frames(Reading { format, zone, trust: Trust::Local }.origin("stdin"));
         let mut lines = Lines::new(max_length.as_usize());
         let mut pieces = pieces_of(input)?;
-        let mut held = Vec::new();
+        let (arrivals, mut held) = (Arrivals::until(stop.clone()), Vec::new());
         loop {
-            let piece = tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                piece = pieces.recv() => piece,
-            };
-            match piece {
+            match arrivals.next(pieces.recv()).await.flatten() {
                 Some(Ok(piece)) => held.extend_from_slice(&piece),
                 Some(Err(error)) => return Err(SetupError::new("cannot read standard input", error)),
                 None => {

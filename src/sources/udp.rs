@@ -14,6 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::arrivals::Arrivals;
 use super::options::Reading;
 use super::ring::{Load, RING_BYTES, Ring};
 use super::weight::Weight;
@@ -137,12 +138,8 @@ async fn read(
     ring: Arc<Ring<IpAddr>>,
     stop: CancellationToken,
 ) -> Result<(), SetupError> {
-    let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
-    loop {
-        let ready = tokio::select! {
-            () = stop.cancelled() => break,
-            ready = socket.readable() => ready,
-        };
+    let (arrivals, mut buffer) = (Arrivals::until(stop), vec![0; DATAGRAM_BYTES_MAX]);
+    while let Some(ready) = arrivals.next(socket.readable()).await {
         if let Err(error) = ready {
             ring.close();
             return Err(SetupError::new("cannot read udp", error));

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, ACCEPT_PAUSE, Limits};
+use super::arrivals::Arrivals;
 use crate::part::SetupError;
 
 /// Makes the socket file.
@@ -43,23 +44,32 @@ where
 {
     let listener = tokio::net::UnixListener::from_std(listener)
         .map_err(|error| SetupError::new("cannot listen on the socket file", error))?;
-    let mut connections = JoinSet::new();
+    let (arrivals, mut connections) = (Arrivals::until(stop.clone()), JoinSet::new());
     loop {
+        let has_room = connections.len() < limits.connections_max;
+        let accept = async {
+            match has_room {
+                true => listener.accept().await,
+                false => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            () = stop.cancelled() => break,
             Some(ended) = connections.join_next() => accept::outcome(ended)?,
-            accepted = listener.accept(), if connections.len() < limits.connections_max => match accepted {
-                Ok((stream, _)) => {
+            accepted = arrivals.next(accept) => match accepted {
+                None => break,
+                Some(Ok((stream, _))) => {
                     let uid = stream.peer_cred().map_or_else(|_| "uid ?".to_owned(), |cred| format!("uid {}", cred.uid()));
                     connections.spawn(work(stream, uid));
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
         }
     }
+    // Who comes now is to know that nobody listens.
+    drop(listener);
     while let Some(ended) = connections.join_next().await {
         accept::outcome(ended)?;
     }

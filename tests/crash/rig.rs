@@ -96,10 +96,17 @@ impl Rig {
 
     /// Waits until the gateway has delivered everything.
     pub fn wait_until_drained(&self, gateway: &Gateway) {
+        let mut before = None;
         eventually("everything is delivered", DRAINED_WITHIN, || {
+            // Lines over TCP may be on their way although nothing is queued.
+            thread::sleep(Duration::from_millis(300));
             let status: Value = serde_json::from_str(&gateway.get("/api/status")?.1).ok()?;
-            let queued = |sink: &Value| sink["queued"].as_u64();
-            (status["sinks"].as_array()?.iter().map(queued).sum::<Option<u64>>()? == 0).then_some(())
+            let sum = |rows: &str, name: &str| {
+                status[rows].as_array()?.iter().map(|row| row[name].as_u64()).sum::<Option<u64>>()
+            };
+            let received = sum("sources", "received")?;
+            let is_quiet = before.replace(received) == Some(received);
+            (is_quiet && sum("sinks", "queued")? == 0).then_some(())
         });
     }
 

@@ -1,15 +1,20 @@
 //! Storms of signals under load: nothing is lost, and with healthy sinks nothing comes twice.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::rig::Rig;
 use crate::support::gateway::Gateway;
+use crate::support::lines::{SinkFile, text};
 use crate::support::process::eventually;
 use crate::{cycles, random};
 
 /// P11.
 const ENDS_WITHIN: Duration = Duration::from_secs(10);
+const ARRIVED_WITHIN: Duration = Duration::from_secs(60);
 
 #[test]
 fn reloads_lose_and_repeat_nothing() {
@@ -51,4 +56,120 @@ fn orderly_ends_lose_and_repeat_nothing() {
     }
     println!("SIGTERM: {cycles} ends, the longest took {longest:?}");
     rig.finish_once(gateway);
+}
+
+/// Where the protocol acknowledges nothing, what the kernel has taken for the gateway counts as sent.
+#[test]
+fn what_has_arrived_before_an_orderly_end_is_taken_in() {
+    for round in 0..cycles(3, 100) {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, socket) = (SinkFile::in_folder(folder.path()), |name| folder.path().join(name));
+        let (stream, datagram) = (socket("stream"), socket("datagram"));
+        let config = format!(
+            "sources:\n  tcp: {{type: syslog, mode: tcp, address: 127.0.0.1:0}}\n  \
+             udp: {{type: syslog, mode: udp, address: 127.0.0.1:0}}\n  \
+             gelf: {{type: gelf, mode: tcp, address: 127.0.0.1:0}}\n  \
+             unix: {{type: syslog, mode: unix, path: {}}}\n  \
+             log: {{type: syslog, mode: unix_datagram, path: {}}}\nsinks:\n{}",
+            stream.display(),
+            datagram.display(),
+            file.config()
+        );
+        let gateway = Gateway::start(folder.path(), &config);
+        let connect = |source| TcpStream::connect(gateway.address(source, "tcp")).unwrap();
+        let (udp, log) = (UdpSocket::bind("127.0.0.1:0").unwrap(), UnixDatagram::unbound().unwrap());
+        udp.connect(gateway.address("udp", "udp")).unwrap();
+        log.connect(&datagram).unwrap();
+        let (mut tcp, mut gelf, mut unix) = (connect("tcp"), connect("gelf"), UnixStream::connect(&stream).unwrap());
+        // Some of them are let in, others the kernel has taken for the gateway.
+        if round % 2 == 0 {
+            tcp.write_all(&message("tcp", 0)).unwrap();
+            gelf.write_all(&message("gelf", 0)).unwrap();
+            unix.write_all(&message("unix", 0)).unwrap();
+            file.wait_for(3, ARRIVED_WITHIN, |event| text(event, "msg").contains(" 0 "));
+        }
+        gateway.process().signal("STOP");
+        for stream in [&tcp, &gelf] {
+            stream.set_nonblocking(true).unwrap();
+        }
+        unix.set_nonblocking(true).unwrap();
+        let sent = [
+            ("tcp", fill("tcp", &mut tcp)),
+            ("gelf", fill("gelf", &mut gelf)),
+            ("unix", fill("unix", &mut unix)),
+            ("udp", (1..=50).filter(|number| udp.send(&message("udp", *number)).is_ok()).count()),
+            ("log", (1..=5).filter(|number| log.send(&message("log", *number)).is_ok()).count()),
+        ];
+        println!("round {round}: {sent:?}");
+        gateway.process().signal("TERM");
+        gateway.process().signal("CONT");
+        eventually("the gateway ends", ENDS_WITHIN, || gateway.process().has_closed_output().then_some(()));
+        let (status, stopped) = gateway.end();
+        assert!(status.success(), "{status}");
+        let _gateway = stopped.start();
+        for (source, count) in sent {
+            let is_of = |event: &serde_json::Value| {
+                let msg = text(event, "msg");
+                msg.starts_with(source) && msg.ends_with(" whole") && !msg.contains(" 0 ")
+            };
+            assert_eq!(file.wait_for(count, ARRIVED_WITHIN, is_of).len(), count, "{source}");
+        }
+    }
+}
+
+/// Who asks twice does not want to wait for a receiver that takes nothing; what it was to get stays.
+#[test]
+fn a_second_signal_ends_it_at_once_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
+    let file = SinkFile::in_folder(folder.path());
+    let config = format!(
+        "sources:\n  in: {{type: syslog, mode: tcp, address: 127.0.0.1:0}}\nsinks:\n  \
+         deaf: {{type: http, url: 'http://{}/'}}\n{}",
+        deaf.local_addr().unwrap(),
+        file.config()
+    );
+    let gateway = Gateway::start(folder.path(), &config);
+    let address = gateway.address("in", "tcp");
+    TcpStream::connect(address).unwrap().write_all(&message("tcp", 1)).unwrap();
+    file.wait_for(1, ARRIVED_WITHIN, |event| text(event, "msg").starts_with("tcp"));
+    let asked = deaf.accept().unwrap();
+    gateway.process().signal("TERM");
+    eventually("the sources have ended", ENDS_WITHIN, || TcpStream::connect(address).is_err().then_some(()));
+    gateway.process().signal("TERM");
+    eventually("the gateway ends", ENDS_WITHIN, || gateway.process().has_closed_output().then_some(()));
+    let left = gateway.data().join("control").exists();
+    let (status, stopped) = gateway.end();
+    assert!(status.success(), "{status}");
+    assert!(left, "it waited for the receiver, and ended in its own time");
+    drop(asked);
+    let _gateway = stopped.start();
+    let (mut stream, _) = deaf.accept().unwrap();
+    stream.set_read_timeout(Some(ARRIVED_WITHIN)).unwrap();
+    let mut request = Vec::new();
+    while !String::from_utf8_lossy(&request).contains("tcp 1 ") {
+        let mut piece = [0; 4_096];
+        let length = stream.read(&mut piece).unwrap();
+        assert!(length > 0, "the event does not come again");
+        request.extend_from_slice(&piece[..length]);
+    }
+}
+
+/// One of 1 KiB, so that many bytes are few events.
+fn message(source: &str, number: usize) -> Vec<u8> {
+    let text = format!("{source} {number} {} whole", "x".repeat(1_000));
+    match source {
+        "gelf" => format!("{{\"version\":\"1.1\",\"host\":\"box\",\"short_message\":\"{text}\"}}\0").into_bytes(),
+        _ => format!("<134>1 - box app - - - {text}\n").into_bytes(),
+    }
+}
+
+/// Sends what the kernel takes, and somewhat more than the gateway reads at once; answers how many are whole.
+fn fill(source: &str, stream: &mut impl Write) -> usize {
+    (1..=300)
+        .take_while(|number| {
+            let message = message(source, *number);
+            stream.write(&message).is_ok_and(|written| written == message.len())
+        })
+        .count()
 }

@@ -14,6 +14,7 @@ use wharfinger_formats::Event;
 
 use super::splunk_hec::{names, start};
 use crate::support::flow::Flow;
+use crate::support::process::free_port;
 
 fn sink(flow: &Flow, addresses: &[SocketAddr]) -> Box<dyn Sink> {
     let more: Vec<String> = addresses[1..].iter().map(ToString::to_string).collect();
@@ -27,7 +28,8 @@ fn sink(flow: &Flow, addresses: &[SocketAddr]) -> Box<dyn Sink> {
 }
 
 async fn listen() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Where one is to stand again, nobody else may stand meanwhile.
+    let listener = TcpListener::bind(("127.0.0.1", free_port())).await.unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
@@ -162,10 +164,77 @@ async fn an_end_on_the_way_back_confirms_nothing() {
     assert!(!sink.close().await, "the first never had what the second may have lost");
 }
 
+/// The preferred one resets right after it was gone back to: what the one before may have lost is still owed.
+#[tokio::test]
+async fn what_is_owed_on_the_way_back_is_not_forgotten() {
+    let flow = Flow::new();
+    let ((gone, first), (two, second)) = (listen().await, listen().await);
+    drop(gone);
+    let mut sink = sink(&flow, &[first, second]);
+    sink.push(&Event::new(b"one")).unwrap();
+    assert_eq!(sink.deliver().await, Outcome::Delivered);
+    assert_eq!(sink.in_doubt().unwrap(), 1);
+    let mut before = accept(&two).await;
+    read_until(&mut before, "one").await;
+
+    let one = TcpListener::bind(first).await.unwrap();
+    left_out(11).await;
+    sink.push(&Event::new(b"two")).unwrap();
+    let reset = |stream: TcpStream| SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+    let left = async {
+        let back = accept(&one).await;
+        assert_eq!(before.read(&mut [0; 16]).await.unwrap(), 0, "it is left");
+        reset(back);
+        reset(before);
+    };
+    let ((), outcome) = tokio::join!(left, sink.deliver());
+    assert!(matches!(outcome, Outcome::Retry { .. }), "{outcome:?}");
+    assert!(sink.in_doubt().is_err(), "the second never said that it has read it");
+    // It is sent again, and to the one that stands.
+    sink.push(&Event::new(b"one")).unwrap();
+    assert_eq!(sink.deliver().await, Outcome::Delivered);
+    assert_eq!(read_until(&mut accept(&two).await, "one").await, ["one"]);
+}
+
 #[test]
 fn datagrams_fail_over_to_nobody() {
     let options = json!({ "address": "127.0.0.1:1", "addresses": ["127.0.0.1:2", "a b"], "mode": "udp" });
     let config: SyslogConfig = serde_json::from_value(options).unwrap();
     let problems: Vec<_> = config.check().iter().map(|problem| problem.option).collect();
     assert_eq!(problems, ["addresses", "addresses"]);
+}
+
+/// It is there, takes what it is sent, and resets, again and again: the second one gets everything, and soon.
+#[tokio::test]
+async fn who_takes_a_little_and_resets_is_left_out() {
+    let flow = Flow::new();
+    let ((bad, first), (good, second)) = (listen().await, listen().await);
+    let resets = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = std::sync::Arc::clone(&resets);
+    let resetting = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = bad.accept().await.unwrap();
+            if stream.read(&mut [0; 64]).await.unwrap_or(0) > 0 {
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+        }
+    });
+    flow.append(names(100)).await;
+    let running = start(&flow, sink(&flow, &[first, second]));
+    let mut stream = accept(&good).await;
+    assert_eq!(read_until(&mut stream, "event 100").await, names(100));
+    // And again when it is tried again: for each time that is longer, one event at most waits for it.
+    left_out(11).await;
+    flow.append(["more"]).await;
+    let mut again = accept(&good).await;
+    assert_eq!(read_until(&mut again, "more").await.last().unwrap(), "more");
+    left_out(11).await;
+    flow.append(["and more"]).await;
+    assert_eq!(read_until(&mut again, "and more").await, ["and more"], "twenty seconds this time");
+    resetting.abort();
+    assert_eq!(resets.load(std::sync::atomic::Ordering::SeqCst), 2);
+    drop((stream, again));
+    let stats = running.finish().await;
+    assert_eq!((stats.delivered_total(), stats.quarantined_total()), (102, 0));
 }

@@ -400,15 +400,7 @@ fn mistakes_are_named_before_start() {
 async fn a_renewed_certificate_is_shown() {
     let (flow, mine, renewed) = (Flow::new(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let pki = Pki::create(mine.path());
-    let server = wharfinger::tls::TlsServer {
-        certificate: pki.server.certificate.clone(),
-        key: pki.server.key.clone(),
-        client_ca: Some(pki.authority.clone()),
-        client_crl: None,
-        client_names: Vec::new(),
-        client_fingerprints: Vec::new(),
-    };
-    let acceptor = wharfinger::tls::Acceptor::new(&server).unwrap();
+    let acceptor = pki.acceptor();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
     let shown = Arc::new(Mutex::new(Vec::new()));

@@ -25,6 +25,10 @@ fn start(flow: &Flow, server: &WebServer, name: &str) -> Running {
         ("elastic-authorization", "ApiKey abc=".to_owned()),
         ("loggly-url", format!("{}/bulk/TOKEN/tag/wharfinger/", server.url())),
         ("azure-token", "eyJ0".to_owned()),
+        ("google-token", "ya29.a0".to_owned()),
+        ("vrops-authorization", "OpsToken 8f868cca".to_owned()),
+        ("aws-key-id", "AKIDEXAMPLE".to_owned()),
+        ("aws-key", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".to_owned()),
         ("slack-url", format!("{}/services/T000/B000/XXX", server.url())),
         ("pagerduty-key", KEY.to_owned()),
     ];
@@ -323,4 +327,103 @@ async fn pagerduty_is_told_what_is_resolved() {
     running.finish().await;
     let expected = json!({ "routing_key": KEY, "event_action": "resolve", "dedup_key": "f00d" });
     assert_eq!(read::<Value>(server.taken()[0].text()).unwrap(), expected);
+}
+
+/// The signature itself is checked against AWS's vectors; here, that it is of this very request.
+#[cfg(feature = "s3")]
+#[tokio::test]
+async fn opensearch_on_aws() {
+    use sha2::{Digest, Sha256};
+
+    let judge = |seen: &Seen| {
+        let hash: String = Sha256::digest(&seen.sent).iter().map(|byte| format!("{byte:02x}")).collect();
+        let authorization = seen.header("authorization");
+        let (credential, rest) = authorization.split_once(", SignedHeaders=").unwrap_or_default();
+        let date = seen.header("x-amz-date").split('T').next().unwrap_or_default();
+        let is_signed = credential
+            == format!("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/{date}/eu-central-1/es/aws4_request")
+            && rest.starts_with("content-type;host;x-amz-content-sha256;x-amz-date, Signature=")
+            && rest.rsplit_once('=').is_some_and(|(_, signature)| signature.len() == 64)
+            && seen.header("x-amz-content-sha256") == hash;
+        if seen.uri != "/wharfinger/_bulk" || !is_signed {
+            return (403, r#"{"message":"The request signature does not match"}"#.to_owned());
+        }
+        let items: Vec<Value> = seen.lines().chunks(2).map(|_| json!({ "create": { "status": 201 } })).collect();
+        (200, json!({ "took": 1, "errors": false, "items": items }).to_string())
+    };
+    let taken = deliver("opensearch-aws", 3, judge).await;
+    assert_eq!(taken.iter().map(|seen| seen.lines().len()).sum::<usize>(), 6);
+}
+
+#[tokio::test]
+async fn chronicle() {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Batch {
+        customer_id: String,
+        log_type: String,
+        entries: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        log_text: String,
+        ts_rfc3339: String,
+    }
+    let judge = |seen: &Seen| {
+        if seen.uri != "/v2/unstructuredlogentries:batchCreate" {
+            return (404, String::new());
+        }
+        if seen.header("authorization") != "Bearer ya29.a0" {
+            return (401, String::new());
+        }
+        if seen.header("content-type") != "application/json" || seen.body.len() > 1 << 20 {
+            return (400, String::new());
+        }
+        answer(read::<Batch>(seen.text()).map(|batch| {
+            let is_good = batch.customer_id.len() == 36
+                && batch.log_type == "WHARFINGER"
+                && batch.entries.iter().all(|entry| entry.ts_rfc3339 == "2026-11-21T09:03:20.158734Z");
+            (if is_good { 200 } else { 400 }, "{}".to_owned())
+        }))
+    };
+    let taken = deliver("chronicle", 3, judge).await;
+    let entries = taken.iter().flat_map(|seen| read::<Batch>(seen.text()).unwrap().entries);
+    let records: Vec<Value> = entries.map(|entry| serde_json::from_str(&entry.log_text).unwrap()).collect();
+    assert_eq!((records.len(), &records[2]["vm.name"]), (3, &NASTY.into()));
+}
+
+#[tokio::test]
+async fn vrops() {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    struct Notification {
+        event_type: String,
+        resource_id: String,
+        #[serde(rename = "startTimeUTC")]
+        start_time_utc: i64,
+        message: String,
+        managed_externally: bool,
+    }
+    let judge = |seen: &Seen| {
+        if seen.uri != "/suite-api/api/events/adapterkinds/Wharfinger" || seen.method.as_str() != "POST" {
+            return (404, String::new());
+        }
+        if seen.header("authorization") != "OpsToken 8f868cca" {
+            return (401, String::new());
+        }
+        answer(read::<Notification>(seen.text()).map(|event| {
+            let is_good = event.event_type == "NOTIFICATION"
+                && event.resource_id.len() == 36
+                && event.start_time_utc >= 946_684_800_000
+                && !event.message.is_empty()
+                && !event.managed_externally;
+            (if is_good { 201 } else { 400 }, String::new())
+        }))
+    };
+    // Only the third event is a finding.
+    let taken = deliver("vrops", 1, judge).await;
+    let event = read::<Notification>(taken[0].text()).unwrap();
+    assert!(event.message.starts_with(&format!("A container on {NASTY}: ")), "{}", event.message);
+    assert_eq!(event.start_time_utc, 1_795_251_800_158);
 }

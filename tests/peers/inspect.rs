@@ -62,7 +62,7 @@ fn what_containers_may_do_is_told_and_judged() {
         &["--volume", "/etc:/host:ro", "--volume", "/run:/host-run:ro", "--cap-add", "NET_ADMIN"],
         &["--publish", "8099:80", "--label", "privileged=false", "--memory", "64m", "--log-driver", "none"],
     ];
-    let id = engine.run(&options.concat(), &["sleep", "60"]);
+    let id = engine.run(&options.concat(), &["sleep", "600"]);
     let look = out.wait_for(1, WITHIN, |event| is_of(event, "look-root", "container.inspect")).remove(0);
     let created = out.wait_for(1, WITHIN, |event| is_of(event, "look-root", "container.create")).remove(0);
     assert_eq!(text(&look, "cause"), text(&created, "event_id"));
@@ -120,7 +120,7 @@ fn every_container_is_told_of_once_however_short_it_lives() {
     let engine = docker::engine();
     let image = engine.docker(&["image", "inspect", "--format", "{{.Id}}", IMAGE]);
     // It runs before the gateway does.
-    engine.docker(&["run", "--network", "none", "--detach", "--name", "look-before", &image, "sleep", "60"]);
+    engine.docker(&["run", "--network", "none", "--detach", "--name", "look-before", &image, "sleep", "600"]);
     let (gateway, out) = gateway(folder.path(), &engine, "", "");
     let names: Vec<String> = (0..5).map(|number| format!("look-short-{number}")).collect();
     for name in &names {
@@ -161,7 +161,7 @@ fn health_checks_and_other_peoples_containers_are_left_out_and_counted() {
     let options = ", exclude_health_checks: true, exclude: {labels: [\"team=other\"]}";
     let (gateway, out) = gateway(folder.path(), &engine, options, "");
     let health = ["--health-cmd", "true", "--health-interval", "1s", "--health-start-period", "1s"];
-    engine.run(&[&["--detach", "--name", "check-me"][..], &health].concat(), &["sleep", "60"]);
+    engine.run(&[&["--detach", "--name", "check-me"][..], &health].concat(), &["sleep", "600"]);
     engine.run(&["--rm", "--name", "check-other", "--label", "team=other"], &["true"]);
     out.wait_for(1, WITHIN, |event| is_of(event, "check-me", "container.health_status"));
     // Only a look tells which command is the health check; what ran before it is told.

@@ -196,7 +196,7 @@ fn what_the_journal_has_thrown_away_is_a_gap() {
     journald.tell(&["--vacuum-time=1us"]);
     send("two");
     let gateway = stopped.start();
-    out.wait_for(2, WITHIN, is_ours);
+    out.wait_for(1, WITHIN, |event| is_ours(event) && text(event, "msg") == "two");
     gateway.stop();
     assert_eq!(messages(&out), ["one", "two"]);
     let gaps = out.wait_for(1, WITHIN, |event| text(event, "event_class") == "gap");

@@ -72,6 +72,7 @@ fn what_a_live_engine_does_is_found_on_the_page_and_at_the_receiver() {
         ("finding.untrusted_registry", "db-03"),
     ]
     .map(|(class, machine)| (class.to_owned(), machine.to_owned()));
+    let browser = Browser::start(folder.path(), "light");
     eventually("the five findings at the receiver", WITHIN, || {
         // What ran before the gateway listened is not what this is about.
         engine.docker(&["run", "--network", "none", "--rm", "--name", "db-x", "registry.invalid/box:1", "true"]);
@@ -83,7 +84,6 @@ fn what_a_live_engine_does_is_found_on_the_page_and_at_the_receiver() {
     let (_, body) = gateway.get("/api/compliance").unwrap();
     let page: Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&page["counts"]["violating"], &page["counts"]["silent"]), (&2.into(), &1.into()), "{page}");
-    let browser = Browser::start(folder.path(), "light");
     browser.open(&format!("http://{}/#/findings?token={}", gateway.admin(), gateway.token()));
     browser.wait_for("5 are open, the gravest first");
     for piece in

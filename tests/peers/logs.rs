@@ -43,7 +43,7 @@ fn lines_parts_and_terminals_come_whole() {
     let folder = tempfile::tempdir().unwrap();
     let engine = docker::engine();
     let long = "x".repeat(40_000);
-    let script = "printf '%40000s\\n' '' | tr ' ' x; echo out; echo; printf 'no end'; exec sleep 60";
+    let script = "printf '%40000s\\n' '' | tr ' ' x; echo out; echo; printf 'no end'; exec sleep 600";
     for (name, terminal) in [("says-plain", false), ("says-typed", true)] {
         let options = ["--detach", "--name", name, "--tty"];
         engine.run(&options[..if terminal { 4 } else { 3 }], &["sh", "-c", script]);
@@ -83,7 +83,7 @@ fn a_killed_gateway_loses_and_repeats_no_line_of_a_container() {
     let engine = docker::engine();
     let (mut gateway, out) = gateway(folder.path(), &engine, "counts");
     // As fast as it can, and it outlives the gateway: lines are written while nobody reads.
-    let script = "i=0; while [ $i -lt 8000 ]; do echo \"line $i\"; i=$((i+1)); done; echo done; exec sleep 60";
+    let script = "i=0; while [ $i -lt 8000 ]; do echo \"line $i\"; i=$((i+1)); done; echo done; exec sleep 600";
     engine.run(&["--detach", "--name", "counts"], &["sh", "-c", script]);
     let seed = fastrand::u64(..);
     let mut random = fastrand::Rng::with_seed(seed);

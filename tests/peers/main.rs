@@ -7,11 +7,15 @@
 
 mod archive;
 mod browser;
+mod buckets;
+mod chaos;
 mod containers;
 mod custody;
+mod digests;
 mod docker;
 mod drivers;
 mod harness;
+mod hec_clients;
 mod identity;
 mod inspect;
 mod journald;
@@ -19,14 +23,17 @@ mod lifecycle;
 mod live;
 mod logs;
 mod objects;
+mod pages;
 mod proxied;
 mod pycef;
 mod relp;
 mod replay;
+mod reports;
 mod restart;
 mod rsyslog;
 mod s3;
 mod shared;
+mod slow_clients;
 mod structured;
 #[path = "../support/mod.rs"]
 mod support;

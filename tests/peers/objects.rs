@@ -89,6 +89,14 @@ fn writes_each_key_once(server: &Shared<s3::Server>, bucket: &str) {
         gateway = gateway.kill().start();
     }
     gateway.stop();
+    let mut ids = Vec::new();
+    for event in server.objects(bucket).iter().flat_map(object_events) {
+        ids.push(text(&event, "event_id").to_owned());
+    }
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "an event stands in two objects");
     let keys = server.objects(bucket).len();
     assert_eq!(server.version_count(bucket), keys, "a key was written twice");
 }

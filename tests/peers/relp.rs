@@ -42,7 +42,7 @@ action(type="omrelp" target="localhost" port="{port}" template="RSYSLOG_SyslogPr
 }
 
 /// An rsyslog that listens with imrelp and writes messages into `folder`.
-fn imrelp(folder: &Path, port: u16) -> Process {
+pub fn imrelp(folder: &Path, port: u16) -> Process {
     let config = format!(
         r#"
 global(workDirectory="{folder}" maxMessageSize="64k")
@@ -54,7 +54,7 @@ action(type="omfile" file="{folder}/raw.log" template="raw")
         folder = folder.display(),
     );
     let process = start(folder, "rsyslog-imrelp", &config);
-    process.wait_for_port(port, Duration::from_secs(10));
+    process.wait_for_port(port, Duration::from_secs(60));
     process
 }
 

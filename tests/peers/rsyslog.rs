@@ -48,7 +48,7 @@ action(type="omfile" file="{folder}/parsed.log" template="parsed")
         folder = folder.display(),
     );
     let process = start(folder, "rsyslog-receiver", &config);
-    process.wait_for_port(port, Duration::from_secs(10));
+    process.wait_for_port(port, Duration::from_secs(60));
     Receiver::new(process, port, folder)
 }
 
@@ -94,7 +94,7 @@ fn certificates(pki: &Pki, certificate: &Path, key: &Path) -> String {
 /// Connects to the unix datagram socket of a sender that is starting.
 pub fn connect(path: &PathBuf) -> UnixDatagram {
     let socket = UnixDatagram::unbound().expect("unix socket");
-    eventually(&format!("a sender listens on {}", path.display()), Duration::from_secs(10), || {
+    eventually(&format!("a sender listens on {}", path.display()), Duration::from_secs(60), || {
         socket.connect(path).ok()
     });
     socket

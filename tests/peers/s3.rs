@@ -42,6 +42,10 @@ pub struct Object {
     pub content_type: Option<String>,
     pub content_encoding: Option<String>,
     pub retention: Option<String>,
+    pub is_held: bool,
+    pub encryption: Option<String>,
+    /// It was uploaded in parts.
+    pub is_of_parts: bool,
 }
 
 /// Ceph's S3 gateway: enforces Object Lock; ignores `If-None-Match`.
@@ -88,6 +92,31 @@ impl Server {
             .build();
         let runtime = Runtime::new().expect("tokio runtime");
         Server { name, endpoint, exclusive, process, runtime, client: Client::from_conf(config) }
+    }
+
+    /// The same, with credentials from elsewhere.
+    pub fn sink_without_keys(&self, bucket: &str, options: &str) -> String {
+        let Server { name, endpoint, exclusive, .. } = self;
+        let place = format!("type: s3, bucket: {bucket}, endpoint: \"{endpoint}\", exclusive: {exclusive}");
+        format!("  {name}: {{{place}, {options}}}\n")
+    }
+
+    /// Where it listens.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Begins an upload and leaves it.
+    pub fn begin_upload(&self, bucket: &str, key: &str) {
+        let begin = self.client.create_multipart_upload().bucket(bucket).key(key);
+        self.runtime.block_on(begin.send()).expect("begin an upload");
+    }
+
+    /// Keys of unfinished uploads.
+    pub fn uploads(&self, bucket: &str) -> Vec<String> {
+        let list = self.runtime.block_on(self.client.list_multipart_uploads().bucket(bucket).send());
+        let list = list.expect("list uploads");
+        list.uploads().iter().filter_map(|upload| upload.key().map(str::to_owned)).collect()
     }
 
     /// An `s3` sink of the gateway that writes to this server, in a config, named after it.
@@ -159,6 +188,9 @@ impl Server {
             content_type: answer.content_type().map(str::to_owned),
             content_encoding: answer.content_encoding().map(str::to_owned),
             retention: answer.object_lock_mode().map(|mode| mode.as_str().to_owned()),
+            is_held: answer.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On),
+            encryption: answer.server_side_encryption().map(|encryption| encryption.as_str().to_owned()),
+            is_of_parts: answer.e_tag().is_some_and(|tag| tag.contains('-')),
             body: answer.body.collect().await.expect("read object").to_vec(),
         }
     }

@@ -81,7 +81,7 @@ action(type="omfile" file="{folder}/elements.log" template="elements")
         folder = folder.path().display(),
     );
     let process = start(folder.path(), "rsyslog-structured", &config);
-    process.wait_for_port(port, Duration::from_secs(10));
+    process.wait_for_port(port, Duration::from_secs(60));
 
     let emit = FORMATS.iter().find(|format| format.name == "rfc5424").and_then(|format| format.emit).unwrap();
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;

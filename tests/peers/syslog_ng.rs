@@ -1,20 +1,29 @@
 //! Debian's syslog-ng as a peer: receiver over TCP or TLS, and sender over TLS. It runs from a
 //! folder, because its package and rsyslog's exclude each other.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use crate::peers_are_off;
 use crate::rsyslog::connect;
+use crate::support::gateway::Gateway;
 use crate::support::peers_folder;
 use crate::support::pki::{Identity, Pki};
-use crate::support::process::{Process, free_port};
+use crate::support::process::{Process, eventually, free_port};
 use crate::syslog_peer::{ClientCertificate, Receiver, Sender, Transport};
 
 /// Starts a syslog-ng that listens and writes down what it gets.
 pub fn receiver(folder: &Path, transport: Transport<'_>) -> Receiver {
-    let port = free_port();
+    receiver_at(folder, transport, free_port())
+}
+
+/// The same on that port.
+pub fn receiver_at(folder: &Path, transport: Transport<'_>, port: u16) -> Receiver {
     let transport = match transport {
         Transport::Tcp => r#"transport("tcp")"#.to_owned(),
         Transport::Tls { pki, client_certificate } => {
@@ -37,7 +46,7 @@ log {{ source(incoming); destination(raw); destination(parsed); }};
         folder = folder.display(),
     );
     let process = start(folder, "syslog-ng-receiver", &config);
-    process.wait_for_port(port, Duration::from_secs(10));
+    process.wait_for_port(port, Duration::from_secs(60));
     Receiver::new(process, port, folder)
 }
 
@@ -86,4 +95,59 @@ fn start(folder: &Path, name: &str, config: &str) -> Process {
         .arg("-c")
         .arg(folder.join("syslog-ng.ctl"));
     Process::start(name, &mut command)
+}
+
+/// Two receivers over plain TCP: when the preferred one goes the other takes over, and nothing is missing when it is
+/// back.
+#[test]
+fn another_syslog_ng_takes_over() {
+    if peers_are_off() {
+        return;
+    }
+    const WITHIN: Duration = Duration::from_secs(60);
+    const HALF: usize = 1_000;
+    let folder = tempfile::tempdir().unwrap();
+    let there = |name: &str| {
+        let folder = folder.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    let (one, two) = (receiver(&there("one"), Transport::Tcp), receiver(&there("two"), Transport::Tcp));
+    let config = format!(
+        "sources:\n  in: {{type: syslog, mode: tcp, address: 127.0.0.1:0}}\nsinks:\n  siem:\n    type: syslog\n    \
+         address: 127.0.0.1:{}\n    addresses: [\"127.0.0.1:{}\"]\n    framing: octet_counting\n    \
+         when: app == \"wharf-app\"\n",
+        one.port, two.port
+    );
+    let gateway = Gateway::start(folder.path(), &config);
+    let mut stream = TcpStream::connect(gateway.address("in", "tcp")).unwrap();
+    let mut send = |number: usize| {
+        writeln!(stream, "<134>1 2026-11-21T09:05:11Z far-host wharf-app 42 ID - message {number} of many").unwrap();
+    };
+    let arrived = |name: &str| -> BTreeSet<String> {
+        let text = fs::read_to_string(folder.path().join(name).join("raw.log")).unwrap_or_default();
+        let message = |line: &str| Some(line.split_once(" message ")?.1.split_once(" of many")?.0.to_owned());
+        text.lines().filter_map(message).collect()
+    };
+    let numbers = |range: std::ops::Range<usize>| range.map(|number| number.to_string()).collect::<BTreeSet<_>>();
+    (0..HALF).for_each(&mut send);
+    eventually("the first half", WITHIN, || (arrived("one") == numbers(0..HALF)).then_some(()));
+    assert!(arrived("two").is_empty(), "the second is for the worse");
+    let port = one.port;
+    one.terminate();
+    (HALF..2 * HALF).for_each(&mut send);
+    eventually("the second half", WITHIN, || numbers(HALF..2 * HALF).is_subset(&arrived("two")).then_some(()));
+
+    // Back again after ten seconds, without a word from anybody.
+    let _back = receiver_at(&there("one"), Transport::Tcp, port);
+    let mut number = 2 * HALF;
+    let had = arrived("one").len();
+    eventually("the first one has something new", WITHIN, || {
+        send(number);
+        number += 1;
+        (arrived("one").len() > had).then_some(())
+    });
+    let all = numbers(0..number);
+    eventually("everything at one of them", WITHIN, || (&arrived("one") | &arrived("two")).eq(&all).then_some(()));
+    gateway.stop();
 }

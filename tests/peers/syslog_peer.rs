@@ -25,7 +25,7 @@ pub enum ClientCertificate {
 /// A running receiver.
 pub struct Receiver {
     /// Ends with this value; its output is printed when the test fails.
-    _process: Process,
+    process: Process,
     pub port: u16,
     pub received: Received,
 }
@@ -34,7 +34,12 @@ impl Receiver {
     /// A receiver that writes into `folder`.
     pub fn new(process: Process, port: u16, folder: &Path) -> Receiver {
         let received = Received { raw: folder.join("raw.log"), parsed: folder.join("parsed.log") };
-        Receiver { _process: process, port, received }
+        Receiver { process, port, received }
+    }
+
+    /// Ends it in order: it writes down what it has read.
+    pub fn terminate(mut self) {
+        self.process.terminate(Duration::from_secs(20));
     }
 }
 

@@ -97,7 +97,10 @@ impl Place {
         let signed = eventually("the witness signs", WITHIN, || {
             let name = before.file_name().unwrap().to_str().unwrap().to_owned();
             let entries = fs::read_dir(before.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
-            entries.into_iter().find(|path| path.to_str().unwrap().contains(&format!("{name}.witness-")))
+            // While it is written, it has another beginning.
+            let is_signed =
+                |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&format!("{name}.witness-"));
+            entries.into_iter().find(is_signed)
         });
         gateway.stop();
         signed

@@ -44,9 +44,23 @@ pub(super) fn engine_that<B: Into<Vec<u8>>>(
     version: &'static str,
     answer: impl Fn(&str) -> Option<(u16, B)> + Send + Sync + 'static,
 ) -> mpsc::Receiver<Asked> {
+    engine_with(path, version, "", answer)
+}
+
+/// The same; these events it remembers of any time that is over.
+fn engine_with<B: Into<Vec<u8>>>(
+    path: &Path,
+    version: &'static str,
+    memory: &str,
+    answer: impl Fn(&str) -> Option<(u16, B)> + Send + Sync + 'static,
+) -> mpsc::Receiver<Asked> {
     let listener = UnixListener::bind(path).unwrap();
     let (sender, receiver) = mpsc::channel(1);
-    let answer = Arc::new(move |path: &str| answer(path).map(|(status, body)| (status, body.into())));
+    let memory = memory.to_owned();
+    let answer = Arc::new(move |path: &str| match path.contains("/events?") {
+        true => Some((200, memory.clone().into_bytes())),
+        false => answer(path).map(|(status, body)| (status, body.into())),
+    });
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve(stream, version, sender.clone(), Arc::clone(&answer)));
@@ -62,9 +76,10 @@ async fn serve(
     answer: Arc<impl Fn(&str) -> Option<(u16, Vec<u8>)>>,
 ) {
     while let Some(path) = request(&mut stream).await {
+        let is_stream = path.contains("/events?") && !path.contains("until=");
         let (status, framing, body) = match path.as_str() {
             "/version" => (200, format!("Content-Length: {}", version.len()), version.into()),
-            path if path.contains("/events") => (200, "Transfer-Encoding: chunked".to_owned(), Vec::new()),
+            _ if is_stream => (200, "Transfer-Encoding: chunked".to_owned(), Vec::new()),
             path => match answer(path) {
                 Some((status, body)) => (status, format!("Content-Length: {}", body.len()), body),
                 None => std::future::pending().await,
@@ -75,7 +90,7 @@ async fn serve(
         if stream.write_all(&[answer.as_bytes(), &body].concat()).await.is_err() {
             return;
         }
-        if path.contains("/events") {
+        if is_stream {
             let _ = sender.send(Asked { path, stream }).await;
             return;
         }
@@ -143,6 +158,57 @@ async fn events_in_any_chunks_and_a_reconnect_without_a_gap() {
     asked.events(&[create, start, die.clone()]).await;
     asked.events(std::slice::from_ref(&destroy)).await;
     assert_eq!(yard.raws(2).await, [die, destroy]);
+    source.stop().await;
+    yard.is_empty().await;
+}
+
+/// An engine that is short of CPU drops events for a reader that waits, and tells nobody; but it remembers them.
+#[tokio::test]
+async fn what_the_engine_remembers_and_never_sent_is_taken_in() {
+    let mut yard = Yard::new();
+    let path = socket(&yard);
+    let mut sent: Vec<String> = (0..70).map(|number| event(8_000_000_000 - number, "kill")).collect();
+    let (never, last) = (event(7_000_000_000, "start"), event(6_000_000_000, "die"));
+    sent.push(last.clone());
+    let remembered = [&sent[..], std::slice::from_ref(&never)].concat().join("\n") + "\n";
+    let mut engine = engine_with(&path, VERSION, &remembered, |_| None::<(u16, String)>);
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
+    let mut asked = within(engine.recv()).await.unwrap();
+    asked.events(&sent).await;
+    assert_eq!(yard.raws(71).await, sent);
+    // Sixty-four events are enough to look whether they are all.
+    assert_eq!(yard.raws(1).await, std::slice::from_ref(&never));
+    // What was said late is not said twice.
+    let news = event(-9_000_000_000, "destroy");
+    asked.events(&[never, news.clone()]).await;
+    assert_eq!(yard.raws(1).await, [news]);
+    source.stop().await;
+    yard.is_empty().await;
+}
+
+/// What an earlier run took in, and this one was not sent, is not taken for missing.
+#[tokio::test]
+async fn what_the_engine_remembers_of_before_a_restart_is_not_taken_in_twice() {
+    let mut yard = Yard::new();
+    let path = socket(&yard);
+    let before: Vec<String> = [5_000, 3_500, 2_000].map(|millis| event(millis * 1_000_000, "kill")).into();
+    let after: Vec<String> = (1..70).map(|number| event(1_900_000_000 - number, "kill")).collect();
+    let never = event(1_500_000_000, "die");
+    let remembered = [&before[..], &after[..], std::slice::from_ref(&never)].concat().join("\n");
+    let mut engine = engine_with(&path, VERSION, &remembered, |_| None::<(u16, String)>);
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
+    let mut asked = within(engine.recv()).await.unwrap();
+    asked.events(&before).await;
+    assert_eq!(yard.raws(3).await, before);
+    source.stop().await;
+
+    let source = yard.start("docker", json!({"socket": path, "inspect": false}));
+    let mut asked = within(engine.recv()).await.unwrap();
+    assert_eq!(asked.path, "/v1.41/events?since=1795251797.000000000");
+    asked.events(&before[2..]).await;
+    asked.events(&after).await;
+    assert_eq!(yard.raws(69).await, after);
+    assert_eq!(yard.raws(1).await, [never]);
     source.stop().await;
     yard.is_empty().await;
 }

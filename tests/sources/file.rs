@@ -45,6 +45,26 @@ async fn rotation_by_rename_and_by_truncation() {
     yard.is_empty().await;
 }
 
+#[tokio::test]
+async fn what_is_written_right_before_a_cut_is_read_in_the_copy() {
+    let mut yard = Yard::new();
+    let folder = yard.folder.path().join("logs");
+    fs::create_dir(&folder).unwrap();
+    let log = folder.join("app.log");
+    let source = yard.start("file", json!({"include": [log], "poll_interval": "50ms"}));
+    for round in 0..10 {
+        let (known, late) = (format!("{round}: it is known by this"), format!("{round}: right before the cut"));
+        append(&log, &format!("{known}\n"));
+        assert_eq!(yard.raws(1).await, [known]);
+        append(&log, &format!("{late}\n"));
+        fs::copy(&log, folder.join(format!("copy.{round}"))).unwrap();
+        File::options().write(true).open(&log).unwrap().set_len(0).unwrap();
+        assert_eq!(yard.raws(1).await, [late]);
+    }
+    source.stop().await;
+    yard.is_empty().await;
+}
+
 /// One that is always written to puts off nobody's search: a folder that was not there cannot be watched.
 #[tokio::test]
 async fn a_file_in_a_new_folder_is_found_while_another_grows() {

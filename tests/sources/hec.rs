@@ -21,7 +21,7 @@ fn start(yard: &Yard) -> Running {
 }
 
 /// Sends one request; answers status and body.
-async fn ask(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
+pub(super) async fn ask(to: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let length = body.len();
     let head = format!("{head}Host: x\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");

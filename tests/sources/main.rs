@@ -9,6 +9,7 @@ mod forward;
 mod gelf;
 mod hec;
 mod inspect;
+mod loginsight;
 mod logs;
 mod proxy;
 mod relp;
@@ -101,14 +102,25 @@ impl Yard {
 
     /// Starts a source of that type with these options.
     fn start(&self, kind: &str, options: serde_json::Value) -> Running {
+        self.start_among(Snapshot::default(), kind, options)
+    }
+
+    /// The same where these machines are known.
+    fn start_among(&self, machines: Snapshot, kind: &str, options: serde_json::Value) -> Running {
         let kind = SOURCES.iter().find(|row| row.name == kind).expect("a source of that name");
         let config = (kind.read)(&mut <dyn erased_serde::Deserializer<'_>>::erase(options)).unwrap();
         assert_eq!(config.check(), []);
         let data_dir = self.folder.path().to_owned();
-        let context = PartContext { name: "in".to_owned(), data_dir, hostname: "gateway".to_owned(), notices: None };
+        let context = PartContext {
+            name: "in".to_owned(),
+            data_dir,
+            hostname: "gateway".to_owned(),
+            notices: None,
+            is_replay: false,
+        };
         let source = config.open(&context).unwrap();
         let endpoints = source.endpoints();
-        let identity = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let identity = Arc::new(ArcSwap::from_pointee(machines));
         let intake = Intake::new(self.journal.clone(), identity, "in", self.stats.clone());
         let stop = CancellationToken::new();
         let task = tokio::spawn(source.run(intake, stop.clone()));

@@ -23,7 +23,7 @@ use super::{Yard, within};
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(1_100);
 
 /// A certificate for `name`, signed by `issuer`, as PEM files in `folder`.
-fn certificate(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>, name: &str) {
+pub(super) fn certificate(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>, name: &str) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.serial_number = Some(SerialNumber::from(name.as_bytes().to_vec()));
@@ -32,14 +32,18 @@ fn certificate(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>, name: &str)
     std::fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
 }
 
-fn authority() -> CertifiedIssuer<'static, KeyPair> {
+pub(super) fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
 
 /// Connects with the client certificate of that name.
-async fn connect(folder: &Path, client: Option<&str>, to: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
+pub(super) async fn connect(
+    folder: &Path,
+    client: Option<&str>,
+    to: SocketAddr,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(folder.join("ca.crt")).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

@@ -92,6 +92,7 @@ impl Flow {
             data_dir: PathBuf::from(self.dir.path()),
             hostname: "gateway".to_owned(),
             notices: None,
+            is_replay: false,
         }
     }
 }

@@ -22,6 +22,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::process::free_port;
+
 pub const TOKEN: &str = "7b2d9f4e-0c1a-4f9e-9b7e-3f3c5a1d2e60";
 
 /// One scripted answer, used up by one request.
@@ -112,7 +114,8 @@ struct Envelope {
 
 impl HecServer {
     pub async fn start(dialect: Dialect) -> HecServer {
-        Self::start_at("127.0.0.1:0".parse().unwrap(), dialect).await
+        // Where it is to stand again, nobody else may stand meanwhile.
+        Self::start_at(SocketAddr::from(([127, 0, 0, 1], free_port())), dialect).await
     }
 
     /// Starts where another one stood.
@@ -125,6 +128,7 @@ impl HecServer {
             .route("/services/collector", events.clone())
             .route("/services/collector/event", events.clone())
             .route("/services/collector/event/1.0", events)
+            .route("/services/collector/raw", post(collect_lines))
             .route("/services/collector/ack", post(acknowledge))
             .route("/services/collector/health", get(async || code(200, 17, None)))
             .with_state(Arc::clone(&inner));
@@ -279,6 +283,34 @@ async fn collect(State(inner): State<Arc<Mutex<Inner>>>, headers: HeaderMap, bod
         }
     }
     take(&inner, &headers, &body)
+}
+
+/// Lines: each becomes an envelope of what the query says. What it may say is Splunk's.
+async fn collect_lines(
+    state: State<Arc<Mutex<Inner>>>,
+    query: axum::extract::Query<BTreeMap<String, String>>,
+    mut headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let mut text = String::new();
+    match headers.remove(header::CONTENT_ENCODING) {
+        Some(_) => flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).unwrap(),
+        None => body.as_ref().read_to_string(&mut text).unwrap(),
+    };
+    if let Err(refused) = channel_of(&headers) {
+        return code(400, refused, None);
+    }
+    let known = ["host", "source", "sourcetype", "index"];
+    if query.keys().any(|name| !known.contains(&name.as_str())) {
+        return code(400, 6, None);
+    }
+    let envelope = |line: &str| {
+        let mut envelope = json!({ "event": line });
+        query.iter().for_each(|(name, value)| envelope[name] = value.as_str().into());
+        envelope.to_string()
+    };
+    let lines = text.lines().map(envelope);
+    collect(state, headers, lines.collect::<String>().into()).await
 }
 
 fn html(status: u16) -> Response {

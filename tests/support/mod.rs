@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 pub mod cef;
+pub mod chaos;
 pub mod flow;
 pub mod gateway;
 pub mod hec_server;
@@ -11,6 +12,7 @@ pub mod lines;
 pub mod pki;
 pub mod process;
 pub mod scripted;
+pub mod sealed;
 pub mod web_server;
 
 use std::path::{Path, PathBuf};

@@ -12,8 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many lines of a process's output are shown when a test fails.
-const LINES_SHOWN: usize = 80;
+/// How many lines of a process's output are shown when a test fails, and how many characters of each: few enough
+/// that who sees only the end of a run's output still sees why the test failed.
+const LINES_SHOWN: usize = 40;
+const COLUMNS_SHOWN: usize = 200;
 
 /// A running child process.
 pub struct Process {
@@ -69,6 +71,13 @@ impl Process {
         output.collect(child.stdout.take().expect("stdout is piped"));
         output.collect(child.stderr.take().expect("stderr is piped"));
         Process { name: name.to_owned(), child, output }
+    }
+
+    /// The memory that it has now, in KiB.
+    pub fn rss_kib(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line for its memory");
+        line.split_ascii_whitespace().nth(1).expect("a number").parse().expect("a number")
     }
 
     pub fn id(&self) -> u32 {
@@ -136,7 +145,12 @@ impl Process {
         self.output.lines().lines.clone()
     }
 
-    /// The end of what the process said so far.
+    /// It has said so.
+    pub fn said(&self, text: &str) -> bool {
+        self.output.lines().lines.iter().any(|line| line.contains(text))
+    }
+
+    /// The end of what the process said so far, for people.
     pub fn log(&self) -> String {
         tail(&self.output.lines().lines)
     }
@@ -181,7 +195,9 @@ impl Output {
 }
 
 fn tail(lines: &[String]) -> String {
-    lines[lines.len().saturating_sub(LINES_SHOWN)..].join("\n")
+    let shown = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
+    let cut = |line: &String| line.chars().take(COLUMNS_SHOWN).collect::<String>();
+    shown.iter().map(cut).collect::<Vec<_>>().join("\n")
 }
 
 /// Asks again and again until there is an answer; panics with `what` when the time is over.

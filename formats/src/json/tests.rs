@@ -45,6 +45,30 @@ fn values_of_every_kind() {
 }
 
 #[test]
+fn long_texts_are_written_and_read_as_they_are() {
+    // Longer than what is gathered at once, with every kind of special at every distance from its end.
+    for special in ["\"", "\\", "\n", "\u{7f}", "\u{85}", "\u{2028}", "é", "€", "😀"] {
+        for every in [1, 2, 3, 7, 8, 9, 30] {
+            // The quote makes its reader take escapes out of all of it.
+            let text =
+                format!("\"{}", (0..700).map(|at| if at % every == 0 { special } else { "x" }).collect::<String>());
+            check_value(Value::from(&text), json!(text));
+            let line = json!({ "é": text }).to_string();
+            let mut event = Event::new(line.as_bytes());
+            let mut reader = JsonReader::over(&line);
+            let mut read = None;
+            reader
+                .object(|reader, _| {
+                    read = reader.try_kept(&mut event)?;
+                    Ok(())
+                })
+                .unwrap();
+            assert_eq!(event.str(read.unwrap()), text, "every {every}");
+        }
+    }
+}
+
+#[test]
 fn the_input_can_set_no_field_of_ours() {
     let mut event = Event::new(b"raw \"bytes\"");
     event.set(Field::Action, "start");

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::{JsonReader, Read};
 use crate::Event;
-use crate::escape::{Specials, bytes_before};
+use crate::escape::{Gathered, Specials, bytes_before, word_of};
 use crate::event::Span;
 
 /// What ends a run of plain characters in a string.
@@ -82,30 +82,50 @@ impl<'a> JsonReader<'a> {
     /// Appends a string without its escapes, from the first byte on that is not plain.
     fn unescaped(&mut self, out: &mut String) -> Read<()> {
         let bytes = self.text.as_bytes();
-        // What is to be copied begins here.
-        let mut run = self.at;
+        let mut gathered = Gathered::new();
         loop {
-            out.push_str(self.text.get(run..self.at).unwrap_or_default());
+            if gathered.is_full() {
+                append(&mut gathered, out);
+            }
             match bytes.get(self.at..).unwrap_or_default() {
                 // The byte behind it stands for itself.
-                [b'\\', b'"' | b'\\' | b'/', ..] => {
-                    run = self.at.wrapping_add(1);
+                [b'\\', byte @ (b'"' | b'\\' | b'/'), ..] => {
+                    gathered.put(u64::from(*byte), 1);
                     self.at = self.at.wrapping_add(2);
                 }
                 [b'\\', ..] => {
                     let (char, len) = self.escape()?;
-                    out.push(char);
+                    let mut utf8 = [0; 8];
+                    let char_len = char.encode_utf8(&mut utf8).len();
+                    gathered.put(u64::from_le_bytes(utf8), char_len);
                     self.at = self.at.wrapping_add(len);
-                    run = self.at;
                 }
                 [b'"', ..] => {
                     self.step();
+                    append(&mut gathered, out);
                     return Ok(());
                 }
                 [] => return Err(self.refuse("`\"`")),
                 _ => return Err(self.refuse("no control character in a string")),
             }
-            self.pass_plain();
+            // The next special byte is near.
+            while let Some(word) = bytes.get(self.at..).and_then(<[u8]>::first_chunk) {
+                let word = u64::from_le_bytes(*word);
+                let plain = bytes_before(IN_STRING.marks(word));
+                gathered.put(word, plain);
+                self.at = self.at.wrapping_add(plain);
+                if plain < 8 {
+                    break;
+                }
+                if gathered.is_full() {
+                    append(&mut gathered, out);
+                }
+            }
+            // Only at the end of the text are there fewer than eight.
+            while let Some(byte) = bytes.get(self.at).filter(|byte| !IN_STRING.has(**byte)) {
+                gathered.put(u64::from(*byte), 1);
+                self.step();
+            }
         }
     }
 
@@ -138,6 +158,20 @@ impl<'a> JsonReader<'a> {
             None => Err(self.refuse("an escape of JSON")),
         }
     }
+}
+
+/// Appends what was gathered; the beginning of a character waits for its end.
+#[inline(never)]
+fn append(gathered: &mut Gathered, out: &mut String) {
+    let bytes = gathered.take();
+    let text = match simdutf8::compat::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => bytes.get(..error.valid_up_to()).and_then(|whole| str::from_utf8(whole).ok()).unwrap_or_default(),
+    };
+    out.push_str(text);
+    let cut = bytes.get(text.len()..).unwrap_or_default();
+    let (word, len) = (word_of(cut), cut.len());
+    gathered.put(word, len);
 }
 
 impl<'a> Quoted<'a> {

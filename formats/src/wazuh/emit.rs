@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use super::rules::{Rule, Tags, rule_for, technique};
 use crate::cef::listed;
-use crate::json::write_json;
+use crate::json::{write_checked_json, write_json};
 use crate::objects::{Objects, Path, write_as_text, write_number};
 use crate::{EmitContext, Event, Field, Format, Time, Value};
 
@@ -32,6 +32,9 @@ const LEVELS_MAX: usize = 16;
 pub(super) fn emit(event: &Event<'_>, context: &EmitContext<'_>, out: &mut Vec<u8>) {
     out.reserve(event.raw().len().saturating_mul(2).saturating_add(1_024));
     let format = event.text(Field::Format);
+    if let (Some("wazuh"), Some(raw)) = (format, event.raw_json()) {
+        return write_checked_json(out, raw);
+    }
     if let (Some("wazuh"), Some(raw)) = (format, event.raw_text())
         && raw.trim_start().starts_with('{')
     {

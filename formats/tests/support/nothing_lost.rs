@@ -19,7 +19,9 @@ pub(crate) fn check(tree: &Tree, event: &Event<'_>) {
         written.push('\n');
     }
     words(tree, &mut |word| {
-        let as_number = word.bytes().all(|byte| byte.is_ascii_digit());
+        let number = word.trim();
+        let as_number = number.bytes().all(|byte| byte.is_ascii_digit() || b"+-.".contains(&byte))
+            && (number.is_empty() || number.parse::<f64>().is_ok());
         assert!(as_number || is_time(word) || written.contains(word), "{word:?} is gone:\n{written}");
     });
 }

@@ -73,6 +73,9 @@ function alarms(status) {
   for (const sink of status.sinks.filter((row) => row.state !== 'working')) {
     all.push(alarm(`Sink ${sink.name} is ${sink.state}${sink.error ? `: ${sink.error}` : ''}`));
   }
+  for (const digest of (status.digests ?? []).filter((row) => row.state === 'fails')) {
+    all.push(alarm(`Digest ${digest.name} cannot be made${digest.error ? `: ${digest.error}` : ''}`));
+  }
   return all;
 }
 

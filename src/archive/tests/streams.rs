@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 
+use super::super::chain::seal_key;
 use super::*;
 
 impl Stream {
@@ -120,4 +121,44 @@ fn nothing_planted_keeps_verify_from_its_verdict() {
         fs::write(stream.root().join(&data[0].0), "x").unwrap();
         assert_eq!(stream.told()[0].1, Verdict::Bad(Fault::Altered), "{name}");
     }
+}
+
+/// What is sealed by itself while a receipt waits is not what it names.
+#[test]
+fn the_seal_of_an_event_is_that_of_its_object() {
+    let mut stream = Stream::begin(5);
+    let incarnation = "00000000000000aa";
+    assert_eq!(stream.chain.seal_from(incarnation, 7), None);
+    stream.object();
+    let first = stream.chain.seal_from(incarnation, 7);
+    assert_eq!(first, Some(seal_key(0)));
+    let (second, behind) = (stream.next, stream.chain.reached());
+    stream.object();
+    stream.tick(6);
+    stream.chain.rotate(stream.now).unwrap();
+    assert!(stream.seals().len() > 3 && behind.next == second);
+    for chain in [&stream.chain, &stream.copy().chain] {
+        assert_eq!(chain.seal_from(incarnation, second), Some(seal_key(1)));
+        // Of an earlier object, not taken in yet, of another journal.
+        for (incarnation, number) in [(incarnation, 7), (incarnation, stream.next), ("00000000000000bb", second)] {
+            assert_eq!(chain.seal_from(incarnation, number), None);
+        }
+    }
+}
+
+/// A reload opens the sink again while the old one still puts.
+#[test]
+fn a_writer_that_waits_for_another_goes_on_behind_it() {
+    let mut stream = Stream::begin(6);
+    stream.object();
+    let (dir, now) = (stream.dir.path().to_owned(), stream.now);
+    let next = std::thread::spawn(move || open(&dir, now, stores(&dir)));
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    stream.object();
+    let (reached, dir) = (stream.chain.reached(), stream.dir);
+    drop(stream.chain);
+    let mut chain = next.join().unwrap().unwrap();
+    assert_eq!(chain.reached(), reached);
+    chain.seal(&object(stream.next, 3, stream.now), Vec::new(), stream.now).unwrap();
+    assert_eq!(fs::read_dir(dir.path().join("audit/seal")).unwrap().count(), 3);
 }

@@ -226,8 +226,7 @@ fn witnesses_may_be_away_in_turns() {
 #[test]
 fn no_date_behind_the_end_excuses_a_witness() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as i64;
-    let mut stream = Stream::begin(31);
-    stream.now = Time(now - 40 * HOUR);
+    let mut stream = Stream::begin_at(31, Time(now - 40 * HOUR));
     stream.object();
     stream.tick(61).unwrap();
     let size = stream.seals().len() as u64;

@@ -1,5 +1,7 @@
 //! What verifying found, for people and for machines.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use wharfinger_formats::Time;
 
@@ -9,7 +11,7 @@ use crate::archive::merkle::Hash;
 use crate::archive::note::VerifyingKey;
 use crate::archive::seal::{Base64, Data, Gap, Millis, Tally};
 
-/// Findings that are kept one by one; more are counted.
+/// Findings that are kept one by one; of more only the keys are.
 const FINDINGS_MAX: usize = 1000;
 
 /// A kind of tampering. The number is the exit code.
@@ -42,7 +44,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(fault: Fault, key: &str, what: impl Into<String>) -> Finding {
+    pub(in crate::archive) fn new(fault: Fault, key: &str, what: impl Into<String>) -> Finding {
         Finding { fault, key: key.to_owned(), what: what.into(), is_of_tail: false }
     }
 }
@@ -98,6 +100,9 @@ pub struct Report {
     pub last_time: Option<String>,
     pub findings: Vec<Finding>,
     pub findings_total: u64,
+    /// The keys of those that are only counted.
+    #[serde(skip)]
+    unlisted: BTreeSet<String>,
     /// What was not looked at, because the question was about a period.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passed_over: Option<PassedOver>,
@@ -138,10 +143,24 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, finding: Finding) {
+        self.insert_finding(self.findings.len(), finding);
+    }
+
+    fn insert_finding(&mut self, at: usize, finding: Finding) {
         self.findings_total += 1;
-        if self.findings.len() < FINDINGS_MAX {
-            self.findings.push(finding);
+        self.findings.insert(at, finding);
+        if self.findings.len() > FINDINGS_MAX {
+            // What may yet turn out to be none stays, to be found again: it is little.
+            let last = self.findings.iter().rposition(|finding| !finding.is_of_tail);
+            let finding = last.map(|last| self.findings.remove(last));
+            self.unlisted.extend(finding.map(|finding| finding.key));
         }
+    }
+
+    /// The keys of everything that has a fault, also where findings are too many to be listed. One may come twice.
+    pub fn faulty(&self) -> impl Iterator<Item = &str> {
+        let listed = self.findings.iter().map(|finding| &*finding.key);
+        listed.chain(self.unlisted.iter().map(|key| &**key))
     }
 
     /// Who signs behind a seal, if that was reached.
@@ -153,10 +172,7 @@ impl Report {
 
     /// The same at a place before others.
     pub(super) fn insert(&mut self, at: usize, fault: Fault, key: &str, what: &str) {
-        self.findings_total += 1;
-        let at = at.min(self.findings.len());
-        self.findings.insert(at, Finding::new(fault, key, what));
-        self.findings.truncate(FINDINGS_MAX);
+        self.insert_finding(at.min(self.findings.len()), Finding::new(fault, key, what));
     }
 
     /// Another stream goes on from a seal of this one. If that is the last, its end is proven, and what nobody
@@ -207,5 +223,30 @@ impl Report {
     /// The first fault that was found decides.
     pub fn verdict(&self) -> Verdict {
         self.findings.first().map_or(Verdict::Good, |finding| Verdict::Bad(finding.fault))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// More than can be listed: each is counted, and what is faulty is known.
+    #[test]
+    fn everything_faulty_is_known() {
+        let mut report = Report::new("gw/audit");
+        let tail = Finding { is_of_tail: true, ..Finding::new(Fault::End, "tail", "nobody vouches for it") };
+        report.add(tail);
+        for number in 0..FINDINGS_MAX + 500 {
+            report.find(Fault::Altered, &format!("data/{number}"), "other bytes");
+        }
+        report.insert(0, Fault::Missing, "data/first", "it is missing");
+        assert_eq!((report.findings.len(), report.findings_total), (FINDINGS_MAX, FINDINGS_MAX as u64 + 502));
+        assert_eq!((&*report.findings[0].key, &*report.findings[1].key), ("data/first", "tail"));
+        let faulty: BTreeSet<&str> = report.faulty().collect();
+        assert_eq!(faulty.len(), FINDINGS_MAX + 502);
+        assert!((0..FINDINGS_MAX + 500).all(|number| faulty.contains(&*format!("data/{number}"))));
+        // Many more of the tail are still found.
+        (0..FINDINGS_MAX).for_each(|_| report.find(Fault::Altered, "data/7", "again"));
+        assert!(report.findings.iter().any(|finding| finding.is_of_tail));
     }
 }

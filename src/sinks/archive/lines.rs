@@ -8,7 +8,7 @@ use std::io;
 
 use wharfinger_formats::{Event, Field, Time, Value};
 
-use super::masker::Masker;
+use super::masking::Masking;
 use crate::archive::{Gap, Object, Reached, Source, Tree};
 use crate::journal::Position;
 use crate::sinks::compress::{Compression, Encoder};
@@ -33,7 +33,7 @@ pub(super) struct Lines {
     compression: Compression,
     emitter: Emitter,
     /// None: what was received is sealed as it is.
-    masker: Option<Masker>,
+    masker: Option<Masking>,
     line: Vec<u8>,
     open: Option<Open>,
     quarantined: Missing,
@@ -63,7 +63,7 @@ pub(super) struct Taken {
 }
 
 impl Lines {
-    pub(super) fn new(compression: Compression, masker: Option<Masker>) -> io::Result<Lines> {
+    pub(super) fn new(compression: Compression, masker: Option<Masking>) -> io::Result<Lines> {
         // Said before anything is taken, if it cannot work at all.
         compression.encoder()?;
         let (quarantined, lost) = (Missing::default(), Missing::default());
@@ -89,8 +89,7 @@ impl Lines {
 
     /// Adds the line of an event, unless the archive has it.
     pub(super) fn push(&mut self, event: &Event<'_>, reached: &Reached) -> Result<Push, Refused> {
-        let id = event.text(Field::EventId).and_then(|id| id.split_once('-'));
-        let Some((own, number)) = id.and_then(|(own, number)| Some((own, number.parse::<u64>().ok()?))) else {
+        let Some((own, number)) = number(event) else {
             return Err(Refused("it has no number".to_owned()));
         };
         if reached.has(own, number) {
@@ -184,6 +183,12 @@ impl Open {
         last.to = last.to.max(gap.to);
         last.missing = last.missing.zip(gap.missing).map(|(one, other)| one.saturating_add(other));
     }
+}
+
+/// The incarnation of an event, and its number.
+pub(super) fn number<'e>(event: &'e Event<'_>) -> Option<(&'e str, u64)> {
+    let (incarnation, number) = event.text(Field::EventId)?.split_once('-')?;
+    Some((incarnation, number.parse().ok()?))
 }
 
 /// The machine and the source: `vm-17/docker`, of `[A-Za-z0-9._-]` and what stands for the rest.

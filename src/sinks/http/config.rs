@@ -8,9 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use super::body::Body;
 use super::credentials;
+#[cfg(feature = "s3")]
+use super::sigv4::Sigv4Config;
 use crate::part::{ByteSize, Interval, Problem, Secret};
 use crate::sinks::compress::Compress;
 use crate::sinks::emitter::Emitter;
+use crate::sinks::web::Proxy;
 use crate::tls::ClientTls;
 
 /// Requests to any HTTP receiver.
@@ -62,6 +65,13 @@ pub struct HttpConfig {
     /// pages.
     #[serde(default)]
     pub expect: Option<String>,
+    /// An HTTP proxy that requests go through; receivers' names are then looked up there. Default: none.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
+    /// Whether the sink may speak to link-local addresses (169.254.0.0/16, `fe80::/10`) and to those at which clouds tell
+    /// machines their credentials; a name that leads there is refused, too.
+    #[serde(default)]
+    pub allow_link_local: bool,
     /// Certificates; unless they are written, the operating system's authorities are trusted.
     #[serde(default)]
     pub tls: ClientTls,
@@ -118,6 +128,9 @@ pub struct Auth {
     pub basic: Option<Basic>,
     /// A header with the HMAC-SHA256 of the body as it is sent, in hex.
     pub hmac: Option<Hmac>,
+    /// `Authorization: AWS4-HMAC-SHA256 …`: requests that AWS or a service like it signs for (Signature Version 4).
+    #[cfg(feature = "s3")]
+    pub sigv4: Option<Sigv4Config>,
 }
 
 /// A user and his password.
@@ -175,8 +188,18 @@ impl HttpConfig {
         if let Err((option, message)) = credentials::Credentials::read(self) {
             add(option, message, "the options of sink `http` stand in docs/configuration.md");
         }
-        if self.auth.bearer.is_some() && self.auth.basic.is_some() {
-            add("auth", "`bearer` and `basic` want the same header".to_owned(), "leave one of them out");
+        for found in self.proxy.iter().flat_map(|proxy| proxy.problems(self.allow_link_local)) {
+            add(found.option, found.message, &found.hint);
+        }
+        #[cfg(feature = "s3")]
+        let is_signed = self.auth.sigv4.is_some();
+        #[cfg(not(feature = "s3"))]
+        let is_signed = false;
+        let auth = &self.auth;
+        let wanting = [("bearer", auth.bearer.is_some()), ("basic", auth.basic.is_some()), ("sigv4", is_signed)];
+        let wanting: Vec<_> = wanting.into_iter().filter(|(_, wants)| *wants).collect();
+        if let [(one, _), (other, _), ..] = &*wanting {
+            add("auth", format!("`{one}` and `{other}` want the same header"), "leave one of them out");
         }
         if self.tls.server_name.is_some() {
             add(

@@ -3,6 +3,8 @@
 //! Invariant: read again every few seconds, and after a refusal, so that renewed ones are used without a restart.
 
 use std::time::Duration;
+#[cfg(feature = "s3")]
+use std::time::SystemTime;
 
 use aws_lc_rs::hmac;
 use base64::Engine;
@@ -12,7 +14,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use tokio::time::Instant;
 
 use super::config::{HttpConfig, url};
+#[cfg(feature = "s3")]
+use super::sigv4::Sigv4;
 use crate::part::Secret;
+use crate::sinks::web::refused;
 
 /// What is shorter is no secret, and stands in texts that mean something else.
 const SECRET_CHARS_MIN: usize = 4;
@@ -28,6 +33,8 @@ pub(super) struct Credentials {
     /// What `{secret}` is; empty if there is none.
     pub(super) secret: String,
     sign: Option<Sign>,
+    #[cfg(feature = "s3")]
+    sigv4: Option<Sigv4>,
     read: Instant,
 }
 
@@ -45,6 +52,9 @@ impl Credentials {
     pub(super) fn read(config: &HttpConfig) -> Result<Credentials, (&'static str, String)> {
         let secret = |option: &'static str, secret: &Secret| secret.read().map_err(|error| (option, error.to_string()));
         let url = url(&secret("url", &config.url)?).map_err(|message| ("url", message))?;
+        if let Some(message) = refused(&url).filter(|_| !config.allow_link_local) {
+            return Err(("url", message));
+        }
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(config.content_type()));
         for (name, value) in &config.headers {
@@ -73,7 +83,17 @@ impl Credentials {
             }
         };
         let text = config.secret.as_ref().map(|text| secret("secret", text)).transpose()?.unwrap_or_default();
-        Ok(Credentials { url, headers, secret: text, sign, read: Instant::now() })
+        #[cfg(feature = "s3")]
+        let sigv4 = auth.sigv4.as_ref().map(Sigv4::read).transpose()?;
+        Ok(Credentials {
+            url,
+            headers,
+            secret: text,
+            sign,
+            #[cfg(feature = "s3")]
+            sigv4,
+            read: Instant::now(),
+        })
     }
 
     pub(super) fn is_old(&self) -> bool {
@@ -87,10 +107,22 @@ impl Credentials {
             || self.headers != other.headers
             || self.secret != other.secret
             || sign(self) != sign(other)
+            || self.keys() != other.keys()
     }
 
-    /// Headers of a request with this body.
-    pub(super) fn headers(&self, body: &[u8]) -> HeaderMap {
+    /// Texts that sign requests and are in none.
+    #[cfg(feature = "s3")]
+    fn keys(&self) -> Vec<&str> {
+        self.sigv4.iter().flat_map(Sigv4::secrets).collect()
+    }
+
+    #[cfg(not(feature = "s3"))]
+    fn keys(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// Headers of a request of that method with this body.
+    pub(super) fn headers(&self, method: &str, body: &[u8]) -> HeaderMap {
         let mut headers = self.headers.clone();
         if let Some(sign) = &self.sign {
             let tag = hmac::sign(&sign.key, body);
@@ -99,6 +131,17 @@ impl Credentials {
                 headers.insert(sign.header.clone(), value);
             }
         }
+        #[cfg(feature = "s3")]
+        if let Some(sigv4) = &self.sigv4 {
+            // Last: what is signed is what is sent.
+            for (name, value) in sigv4.sign(method, &self.url, &headers, body, SystemTime::now()) {
+                if let (Ok(name), Some(value)) = (HeaderName::try_from(name), sensitive(&value)) {
+                    headers.insert(name, value);
+                }
+            }
+        }
+        #[cfg(not(feature = "s3"))]
+        let _ = method;
         headers
     }
 
@@ -108,7 +151,7 @@ impl Credentials {
         let values = self.headers.values().filter(|value| value.is_sensitive()).filter_map(|value| value.to_str().ok());
         let sign = self.sign.iter().map(|sign| sign.text.as_str());
         let texts = [self.url.path(), self.url.query().unwrap_or_default(), &self.secret];
-        let texts = values.chain(sign).chain(texts);
+        let texts = values.chain(sign).chain(texts).chain(self.keys());
         let pieces = texts.flat_map(|text| text.split(['/', '?', '&', '=', ' ', '"', '\\']).chain([text]));
         let mut secrets: Vec<String> =
             pieces.filter(|text| text.len() >= SECRET_CHARS_MIN).map(str::to_owned).collect();

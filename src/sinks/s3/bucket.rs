@@ -16,29 +16,24 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_s3::operation::head_object::HeadObjectOutput;
-use aws_sdk_s3::primitives::{ByteStream, DateTime};
-use aws_sdk_s3::types::{
-    ChecksumAlgorithm, ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode,
-    ObjectLockRetention,
-};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ObjectLockLegalHold, ObjectLockLegalHoldStatus};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 use wharfinger_formats::Time;
 
 use super::body::Body;
-use super::bucket_config::{BucketConfig, Lock};
-use super::client::{Answer, client, describe, judge, status};
+use super::bucket_config::BucketConfig;
+use super::client::{Answer, client, judge, status};
+use super::object::Object;
+use super::parts;
+use super::terms::{Terms, is_held};
 use crate::archive::{Kept, OpenStore, Put, Store, is_key};
 use crate::part::SetupError;
 use crate::sinks::Outcome;
-use crate::sinks::drain::now;
 
-/// The store's clock and ours may differ so far: it refuses requests whose clock differs by more.
-const CLOCK_SECONDS: i64 = 15 * 60;
+/// What keys of objects begin with; the rest is small.
+const OBJECTS: &str = "data/";
 /// How often what only reads is tried, and how long it waits before it is tried again, and twice that.
 const TRIES: u32 = 4;
 const WAIT: Duration = Duration::from_millis(200);
@@ -58,15 +53,14 @@ pub struct Bucket {
 /// A bucket and the way there.
 struct Account {
     config: BucketConfig,
-    /// How long objects are to be kept.
-    keep: Option<Duration>,
+    terms: Terms,
     runtime: Handle,
     /// None after the store has refused us: credentials are read again.
     client: Mutex<Option<Client>>,
     /// The store has not said that it does not know `If-None-Match`.
     conditional: AtomicBool,
-    /// The bucket is known to lock objects.
-    locks: AtomicBool,
+    /// Folders whose unfinished uploads were aborted.
+    swept: Mutex<Vec<String>>,
 }
 
 impl fmt::Debug for Bucket {
@@ -92,9 +86,10 @@ impl Bucket {
     /// Credentials or certificates cannot be read.
     pub fn stores(config: &BucketConfig, keep: Option<Duration>, runtime: Handle) -> Result<OpenStore, SetupError> {
         let client = Mutex::new(Some(client(&config.access())?));
-        let (conditional, locks) = (AtomicBool::new(true), AtomicBool::new(false));
         let prefix = config.prefix.trim_matches('/').to_owned();
-        let account = Arc::new(Account { config: config.clone(), keep, runtime, client, conditional, locks });
+        let (conditional, swept) = (AtomicBool::new(true), Mutex::default());
+        let (config, terms) = (config.clone(), config.terms(keep));
+        let account = Arc::new(Account { config, terms, runtime, client, conditional, swept });
         Ok(Arc::new(move |folder| {
             let parts = [prefix.as_str(), folder].into_iter().filter(|part| !part.is_empty());
             let root = parts.map(|part| format!("{part}/")).collect();
@@ -106,78 +101,35 @@ impl Bucket {
         format!("{}{key}", self.root)
     }
 
-    fn put_once(&self, key: &str, bytes: &[u8], conditional: bool) -> Result<(), No> {
-        let Account { config, .. } = &*self.account;
-        let client = self.account.client()?;
-        let mut request = client
-            .put_object()
-            .bucket(&config.bucket)
-            .key(self.full(key))
-            // The algorithm's name too: some stores look for that when the bucket locks its objects.
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .checksum_sha256(STANDARD.encode(Sha256::digest(bytes)));
-        if let Some((lock, until)) = self.account.lock() {
-            request = request.object_lock_mode(lock.mode()).object_lock_retain_until_date(until);
-        }
-        if config.legal_hold {
-            request = request.object_lock_legal_hold_status(ObjectLockLegalHoldStatus::On);
-        }
-        if conditional {
-            request = request.if_none_match("*");
-        }
-        self.account.ask(conditional, request.body(ByteStream::from(bytes.to_vec())).send()).map(|_| ())
-    }
-
-    /// Makes sure that an object that is there is locked as it is to be.
-    fn keep_locked(&self, key: &str) -> io::Result<()> {
-        if self.is_locked(key)? {
-            return Ok(());
-        }
-        // What the store forgot to do with the object it may do when it is told once more.
+    fn put_once(&self, object: &Object, conditional: bool) -> Result<(), No> {
         let account = &*self.account;
-        let (client, bucket) = (account.client()?, &account.config.bucket);
-        if let Some((lock, until)) = account.lock() {
-            let retention = ObjectLockRetention::builder().mode(lock.retention()).retain_until_date(until).build();
-            let request = client.put_object_retention().bucket(bucket).key(self.full(key)).retention(retention);
-            account.ask(false, request.send())?;
-        }
-        if account.config.legal_hold {
-            self.hold(&[key.to_owned()], true)?;
-        }
-        match self.is_locked(key)? {
-            true => Ok(()),
-            false => Err(refused(format!(
-                "`{}` is stored, but the store does not say that it is locked: is `s3:GetObjectRetention` allowed?",
-                self.full(key)
-            ))),
+        let client = account.client()?;
+        match account.runtime.block_on(account.terms.put(&client, object, conditional)) {
+            Answer::Stored => Ok(()),
+            answer => Err(account.no(answer)),
         }
     }
 
-    fn is_locked(&self, key: &str) -> io::Result<bool> {
+    /// Makes sure that an object that is there is encrypted and locked as it is to be.
+    fn confirm(&self, key: &str) -> io::Result<()> {
         let account = &*self.account;
-        if account.lock().is_none() && !account.config.legal_hold {
-            return Ok(true);
-        }
-        let head = self.head(key)?;
-        let is_held = is_held(&head);
-        let Some(lock) = account.config.lock else { return Ok(is_held) };
-        let keep = i64::try_from(account.keep.unwrap_or_default().as_secs()).unwrap_or(i64::MAX);
-        let is_mode =
-            head.object_lock_mode().is_some_and(|mode| *mode == ObjectLockMode::Compliance || *mode == lock.mode());
-        let ends = head.object_lock_retain_until_date().zip(head.last_modified());
-        let is_long = ends.is_some_and(|(until, from)| {
-            until.secs().saturating_add(CLOCK_SECONDS) >= from.secs().saturating_add(keep)
-        });
-        Ok(is_mode && is_long && (is_held || !account.config.legal_hold))
+        Ok(account.patiently(|| {
+            let client = account.client()?;
+            let confirmed = account.runtime.block_on(account.terms.confirm(&client, &self.full(key)));
+            confirmed.map_err(|outcome| account.no(Answer::Outcome(outcome)))
+        })?)
     }
 
-    fn head(&self, key: &str) -> io::Result<HeadObjectOutput> {
+    /// Aborts, once, uploads that an earlier run left unfinished: nobody else writes objects of this stream.
+    fn sweep(&self) -> io::Result<()> {
         let account = &*self.account;
-        let head = account.patiently(|| {
-            let request = account.client()?.head_object().bucket(&account.config.bucket).key(self.full(key));
-            account.ask(false, request.send())
-        });
-        Ok(head?)
+        let client = account.client()?;
+        let mut swept = account.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        if !swept.contains(&self.root) {
+            account.runtime.block_on(parts::sweep(&account.terms, &client, &self.full(OBJECTS), None));
+            swept.push(self.root.clone());
+        }
+        Ok(())
     }
 
     /// The bytes of an object from one on, as long as it is the one of that tag.
@@ -216,15 +168,6 @@ impl Bucket {
 }
 
 impl Account {
-    /// The lock of an object that is written now.
-    fn lock(&self) -> Option<(Lock, DateTime)> {
-        let (lock, keep) = (self.config.lock?, self.keep?);
-        let keep = i64::try_from(keep.as_secs()).unwrap_or(i64::MAX);
-        // Dates of S3 are whole seconds.
-        let seconds = now().0.div_euclid(1_000_000_000).saturating_add(1).saturating_add(keep);
-        Some((lock, DateTime::from_secs(seconds)))
-    }
-
     fn client(&self) -> io::Result<Client> {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *client {
@@ -263,8 +206,13 @@ impl Account {
         if status(&error) == Some(404) && error.code() != Some("NoSuchBucket") {
             return Err(No::Absent);
         }
+        Err(self.no(judge(&error, conditional)))
+    }
+
+    /// What an answer means that is not that all is done.
+    fn no(&self, answer: Answer) -> No {
         let away = |reason| No::Failed(io::Error::new(ErrorKind::NotConnected, reason));
-        Err(match judge(&error, conditional) {
+        match answer {
             Answer::Exists => No::Other,
             Answer::NotConditional => No::NotConditional,
             Answer::Outcome(Outcome::Fatal { reason }) => {
@@ -272,8 +220,8 @@ impl Account {
                 No::Failed(refused(reason))
             }
             Answer::Outcome(Outcome::Retry { reason, .. }) => away(reason),
-            _ => away(describe(&error)),
-        })
+            _ => away("the store gives no answer that can be used".to_owned()),
+        }
     }
 
     /// Asks about many objects, some at a time; answers are in the order of the keys.
@@ -325,26 +273,8 @@ impl From<io::Error> for No {
 impl Store for Bucket {
     fn ready(&self) -> io::Result<()> {
         let account = &*self.account;
-        let config = &account.config;
-        if account.locks.load(Relaxed) || (config.lock.is_none() && !config.legal_hold) {
-            return Ok(());
-        }
-        let answer =
-            account.ask(false, account.client()?.get_object_lock_configuration().bucket(&config.bucket).send());
-        let is_enabled = match answer {
-            Ok(answer) => {
-                let lock = answer.object_lock_configuration().and_then(|lock| lock.object_lock_enabled());
-                lock == Some(&ObjectLockEnabled::Enabled)
-            }
-            Err(No::Absent) => false,
-            Err(no) => return Err(no.into()),
-        };
-        if !is_enabled {
-            let bucket = &config.bucket;
-            return Err(refused(format!("the bucket `{bucket}` does not lock objects: make one with Object Lock")));
-        }
-        account.locks.store(true, Relaxed);
-        Ok(())
+        let ready = account.runtime.block_on(account.terms.ready(&account.client()?));
+        Ok(ready.map_err(|outcome| account.no(Answer::Outcome(outcome)))?)
     }
 
     fn put_new(&self, key: &str, bytes: &[u8]) -> io::Result<Put> {
@@ -352,6 +282,9 @@ impl Store for Bucket {
             return Err(io::Error::other(format!("`{key}` is no key")));
         }
         self.ready()?;
+        if key.starts_with(OBJECTS) {
+            self.sweep()?;
+        }
         // Asked first, because some stores ignore `If-None-Match` without a word.
         let mut put = match self.holds(key, bytes)? {
             Some(true) => Put::Same,
@@ -360,9 +293,11 @@ impl Store for Bucket {
         };
         if put == Put::Done {
             let account = &*self.account;
-            let mut answer = self.put_once(key, bytes, account.conditional.load(Relaxed));
+            let mut object = Object::new(bytes.to_vec(), None);
+            object.key = self.full(key);
+            let mut answer = self.put_once(&object, account.conditional.load(Relaxed));
             if matches!(answer, Err(No::NotConditional)) {
-                answer = self.put_once(key, bytes, false);
+                answer = self.put_once(&object, false);
                 // The store may have refused something else of the request, and refuses it again.
                 if answer.is_ok() && account.conditional.swap(false, Relaxed) {
                     let bucket = &account.config.bucket;
@@ -381,7 +316,7 @@ impl Store for Bucket {
                 Err(no) => return Err(no.into()),
             };
         }
-        self.keep_locked(key)?;
+        self.confirm(key)?;
         Ok(put)
     }
 
@@ -452,8 +387,4 @@ impl Store for Bucket {
         });
         done.map(|_: Vec<()>| ())
     }
-}
-
-fn is_held(head: &HeadObjectOutput) -> bool {
-    head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On)
 }

@@ -1,12 +1,16 @@
 //! `s3:` of an archive: the options of a bucket that keeps one.
 
-use aws_sdk_s3::types::{ObjectLockMode, ObjectLockRetentionMode};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::client::Access;
-use super::{S3Tls, region, timeout};
-use crate::part::{Interval, Problem, Secret};
+use super::credentials::CredentialOptions;
+use super::options::{Checksum, CredentialSource, Encryption, Lock, S3Tls, part_bytes, region, timeout};
+use super::terms::Terms;
+use crate::part::{ByteSize, Interval, Problem, Secret};
 
 /// A bucket that keeps an archive.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -26,6 +30,12 @@ pub struct BucketConfig {
     /// Whether the bucket stands in the path instead of the host name. Default: with `endpoint`.
     #[serde(default)]
     pub path_style: Option<bool>,
+    /// Where credentials come from.
+    #[serde(default)]
+    pub credentials: CredentialSource,
+    /// The profile, with `credentials: profile`; `AWS_PROFILE` or `default` unless it is written.
+    #[serde(default)]
+    pub profile: Option<String>,
     /// The access key id; unless it is written, the environment's `AWS_ACCESS_KEY_ID`.
     #[serde(default)]
     pub access_key_id: Option<Secret>,
@@ -35,6 +45,19 @@ pub struct BucketConfig {
     /// The token of temporary credentials.
     #[serde(default)]
     pub session_token: Option<Secret>,
+    /// The checksum the store is to verify. Older stores know none: `when_required`.
+    #[serde(default)]
+    pub checksum: Checksum,
+    /// How the store is to encrypt objects; what it does not confirm does not count as stored. Default: as the
+    /// bucket says.
+    #[serde(default)]
+    pub encryption: Option<Encryption>,
+    /// The key of `encryption: kms`: its id, ARN or alias. Default: the account's own for S3.
+    #[serde(default)]
+    pub kms_key: Option<String>,
+    /// Objects larger than this are uploaded in parts of this size.
+    #[serde(default = "part_bytes")]
+    pub part_bytes: ByteSize,
     /// Object Lock of every object, for as long as `keep` says. The bucket must have been made with Object
     /// Lock; where it was not, nothing is written.
     #[serde(default)]
@@ -50,32 +73,6 @@ pub struct BucketConfig {
     pub timeout: Interval,
 }
 
-/// Who may undo an Object Lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Lock {
-    /// Nobody, until the date.
-    Compliance,
-    /// Who has the right to bypass it.
-    Governance,
-}
-
-impl Lock {
-    pub(super) fn mode(self) -> ObjectLockMode {
-        match self {
-            Lock::Compliance => ObjectLockMode::Compliance,
-            Lock::Governance => ObjectLockMode::Governance,
-        }
-    }
-
-    pub(super) fn retention(self) -> ObjectLockRetentionMode {
-        match self {
-            Lock::Compliance => ObjectLockRetentionMode::Compliance,
-            Lock::Governance => ObjectLockRetentionMode::Governance,
-        }
-    }
-}
-
 impl BucketConfig {
     /// A bucket that is only read, with the credentials of the environment.
     pub fn reading(bucket: &str, prefix: &str) -> BucketConfig {
@@ -85,9 +82,15 @@ impl BucketConfig {
             region: region(),
             endpoint: None,
             path_style: None,
+            credentials: CredentialSource::Keys,
+            profile: None,
             access_key_id: None,
             secret_access_key: None,
             session_token: None,
+            checksum: Checksum::default(),
+            encryption: None,
+            kms_key: None,
+            part_bytes: part_bytes(),
             lock: None,
             legal_hold: false,
             tls: S3Tls::default(),
@@ -102,16 +105,37 @@ impl BucketConfig {
             region: &self.region,
             endpoint: self.endpoint.as_deref(),
             path_style: self.path_style,
-            access_key_id: self.access_key_id.as_ref(),
-            secret_access_key: self.secret_access_key.as_ref(),
-            session_token: self.session_token.as_ref(),
+            credentials: CredentialOptions {
+                source: self.credentials,
+                profile: self.profile.as_deref(),
+                access_key_id: self.access_key_id.as_ref(),
+                secret_access_key: self.secret_access_key.as_ref(),
+                session_token: self.session_token.as_ref(),
+            },
             ca: self.tls.ca.as_deref(),
             timeout: self.timeout.get(),
         }
     }
 
+    /// How objects are written that are to be kept for so long.
+    pub(super) fn terms(&self, keep: Option<Duration>) -> Terms {
+        Terms {
+            bucket: self.bucket.clone(),
+            checksum: self.checksum,
+            encryption: self.encryption,
+            kms_key: self.kms_key.clone(),
+            lock: self.lock,
+            keep,
+            legal_hold: self.legal_hold,
+            part_bytes: self.part_bytes.get(),
+            locks: AtomicBool::new(false),
+        }
+    }
+
     /// What is wrong with the options on this machine.
     pub fn check(&self) -> Vec<Problem> {
-        self.access().problems()
+        let mut problems = self.access().problems();
+        problems.extend(self.terms(None).problems());
+        problems
     }
 }

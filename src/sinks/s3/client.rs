@@ -1,5 +1,6 @@
 //! The client of a store: how it is reached, with which credentials, and what its answers mean.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,15 +9,18 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::timeout::TimeoutConfig;
 use aws_sdk_s3::config::{
-    BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-    SharedHttpClient, StalledStreamProtectionConfig,
+    BehaviorVersion, Builder, Region, RequestChecksumCalculation, ResponseChecksumValidation, SharedHttpClient,
+    StalledStreamProtectionConfig,
 };
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 
-use crate::part::{Problem, Secret, SetupError};
+use super::credentials::CredentialOptions;
+use crate::part::{Problem, SetupError};
 use crate::sinks::Outcome;
+use crate::sinks::web::{FORBIDDEN, Guarded, forbidden};
 
 /// The longest prefix: a key has at most 1024 bytes.
 const PREFIX_MAX: usize = 512;
@@ -28,9 +32,7 @@ pub(super) struct Access<'c> {
     pub(super) region: &'c str,
     pub(super) endpoint: Option<&'c str>,
     pub(super) path_style: Option<bool>,
-    pub(super) access_key_id: Option<&'c Secret>,
-    pub(super) secret_access_key: Option<&'c Secret>,
-    pub(super) session_token: Option<&'c Secret>,
+    pub(super) credentials: CredentialOptions<'c>,
     /// PEM file of the authorities to trust.
     pub(super) ca: Option<&'c Path>,
     /// How long one request may take.
@@ -55,37 +57,19 @@ impl Access<'_> {
         if self.endpoint.is_some_and(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
             problem("endpoint", "it is no http or https URL", "write `https://minio.example:9000`");
         }
-        let secrets = [
-            ("access_key_id", self.access_key_id),
-            ("secret_access_key", self.secret_access_key),
-            ("session_token", self.session_token),
-        ];
-        problems.extend(secrets.into_iter().filter_map(|(option, secret)| secret?.problem(option)));
+        let url = self.endpoint.and_then(|url| reqwest::Url::parse(url).ok());
+        if let Some(address) = url.as_ref().and_then(forbidden) {
+            let message = format!("{address} is {FORBIDDEN}");
+            problem("endpoint", &message, "is it the right address?");
+        }
+        problems.extend(self.credentials.problems());
         problems.extend(self.ca.and_then(|ca| Problem::for_file("tls.ca", ca)));
         problems
     }
 
-    fn credentials(&self) -> Result<Credentials, SetupError> {
-        let read = |secret: Option<&Secret>, variable: &str| match secret {
-            Some(secret) => secret.read().map_err(|error| error.to_string()),
-            None => std::env::var(variable).map_err(|_| format!("neither the option nor `{variable}` is set")),
-        };
-        let failed = |what: &str, cause: String| SetupError::new(format!("cannot read the {what}"), cause);
-        let key = read(self.access_key_id, "AWS_ACCESS_KEY_ID").map_err(|cause| failed("access key id", cause))?;
-        let secret = read(self.secret_access_key, "AWS_SECRET_ACCESS_KEY")
-            .map_err(|cause| failed("secret access key", cause))?;
-        let token = match self.session_token {
-            Some(token) => Some(token.read().map_err(|error| failed("session token", error.to_string()))?),
-            // A token of the environment belongs to the key of the environment.
-            None if self.access_key_id.is_none() => std::env::var("AWS_SESSION_TOKEN").ok(),
-            None => None,
-        };
-        Ok(Credentials::new(key, secret, token, None, "configuration"))
-    }
-
-    fn http_client(&self) -> Result<SharedHttpClient, SetupError> {
+    fn http_client(&self, names: Guarded) -> Result<SharedHttpClient, SetupError> {
         let builder = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-        let Some(ca) = self.ca else { return Ok(builder.build_https()) };
+        let Some(ca) = self.ca else { return Ok(builder.build_with_resolver(names)) };
         let failed = |cause: String| SetupError::new(format!("cannot trust `{}`", ca.display()), cause);
         // The HTTP client panics on what is no certificate: it is looked at first.
         crate::tls::certificates(ca)?;
@@ -93,7 +77,7 @@ impl Access<'_> {
         let trust = TrustStore::empty().with_pem_certificate(pem);
         let context =
             TlsContext::builder().with_trust_store(trust).build().map_err(|error| failed(error.to_string()))?;
-        Ok(builder.tls_context(context).build_https())
+        Ok(builder.tls_context(context).build_with_resolver(names))
     }
 
     fn timeouts(&self) -> TimeoutConfig {
@@ -101,14 +85,31 @@ impl Access<'_> {
     }
 }
 
-/// A client with the credentials as they are now; touches no network.
+/// Names that lead to an address as the ones of `endpoint` must not be. The metadata service, which is asked for
+/// credentials where that is configured, is called by its address.
+impl ResolveDns for Guarded {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        let told = |address| format!("{address}, which is {FORBIDDEN}");
+        DnsFuture::new(async move {
+            let found = self.look_up(name, told).await.map_err(ResolveDnsError::new)?;
+            Ok(found.iter().map(SocketAddr::ip).collect())
+        })
+    }
+}
+
+/// A client, with keys as they are now; touches no network.
 pub(super) fn client(access: &Access<'_>) -> Result<Client, SetupError> {
+    client_by(access, Guarded::system())
+}
+
+fn client_by(access: &Access<'_>, names: Guarded) -> Result<Client, SetupError> {
+    let http = access.http_client(names)?;
     let mut builder = Builder::new()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(access.region.to_owned()))
-        .credentials_provider(access.credentials()?)
+        .credentials_provider(access.credentials.provider(access.region, &http)?)
         .force_path_style(access.path_style.unwrap_or(access.endpoint.is_some()))
-        .http_client(access.http_client()?)
+        .http_client(http)
         // Who calls tries again; two loops would multiply.
         .retry_config(RetryConfig::disabled())
         .timeout_config(access.timeouts())
@@ -165,7 +166,12 @@ fn judge_answer(status: Option<u16>, code: &str, conditional: bool, reason: impl
         (Some(501), _) if conditional => Answer::NotConditional,
         (Some(400), "NotImplemented" | "InvalidArgument") if conditional => Answer::NotConditional,
         // Lost or damaged on the way.
-        (Some(400), "RequestTimeout" | "BadDigest" | "IncompleteBody" | "XAmzContentSHA256Mismatch") => retry(),
+        (
+            Some(400),
+            "RequestTimeout" | "BadDigest" | "IncompleteBody" | "XAmzContentSHA256Mismatch" | "InvalidPart",
+        ) => retry(),
+        // Somebody has aborted the upload.
+        (Some(404), "NoSuchUpload") => retry(),
         // Bad credentials, no such bucket, wrong region, a wrong clock (RequestTimeTooSkewed).
         (Some(300..=407 | 410..=428 | 501), _) => Answer::Outcome(Outcome::Fatal { reason: reason() }),
         // 408, 429, 500, 503 SlowDown, time-outs, broken connections.
@@ -174,8 +180,70 @@ fn judge_answer(status: Option<u16>, code: &str, conditional: bool, reason: impl
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::part::Secret;
+    use crate::sinks::s3::options::CredentialSource;
+
+    /// A name is judged by where it leads, with and without the bucket before it.
+    #[tokio::test]
+    async fn a_name_that_leads_to_metadata_is_not_spoken_to() {
+        // Whoever is reached answers that there is no such bucket.
+        let store = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = store.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = store.accept().await.unwrap();
+                let (mut read, mut write) = stream.split();
+                let _ = tokio::io::AsyncReadExt::read(&mut read, &mut [0; 4096]).await;
+                let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+                let _ = tokio::io::AsyncWriteExt::write_all(&mut write, answer).await;
+            }
+        });
+        let names = Guarded(|name| {
+            let found: &[&str] = match name.trim_start_matches("lake.") {
+                "evil.test" => &["169.254.169.254:0", "[fd00:ec2::254]:0"],
+                "both.test" => &["169.254.169.254:0", "127.0.0.1:0"],
+                "good.test" => &["127.0.0.1:0"],
+                _ => &[],
+            };
+            let found = found.iter().map(|address| address.parse().unwrap()).collect();
+            Box::pin(async move { Ok(found) })
+        });
+        let key: Secret = serde_json::from_value("k".into()).unwrap();
+        for (name, path_style, expected) in [
+            ("evil.test", true, "`evil.test` leads to 169.254.169.254, which is link-local or a cloud's metadata"),
+            ("evil.test", false, "`lake.evil.test` leads to 169.254.169.254, which is"),
+            ("both.test", true, "HTTP 404"),
+            ("good.test", false, "HTTP 404"),
+        ] {
+            let endpoint = format!("http://{name}:{port}");
+            let access = Access {
+                bucket: "lake",
+                prefix: "",
+                region: "us-east-1",
+                endpoint: Some(&endpoint),
+                path_style: Some(path_style),
+                credentials: CredentialOptions {
+                    source: CredentialSource::Keys,
+                    access_key_id: Some(&key),
+                    secret_access_key: Some(&key),
+                    session_token: None,
+                    profile: None,
+                },
+                ca: None,
+                timeout: Duration::from_secs(10),
+            };
+            let put = client_by(&access, names).unwrap().put_object().bucket("lake").key("k").send().await;
+            let error = put.unwrap_err();
+            let told = match judge(&error, false) {
+                Answer::Outcome(Outcome::Retry { reason, .. } | Outcome::Fatal { reason }) => reason,
+                other => format!("{other:?}"),
+            };
+            assert!(told.contains(expected), "{name}: {told}");
+        }
+    }
 
     #[test]
     fn every_answer_keeps_the_events() {
@@ -192,6 +260,8 @@ mod tests {
             (Some(501), "NotImplemented", "not conditional"),
             (Some(400), "RequestTimeout", "retry"),
             (Some(400), "BadDigest", "retry"),
+            (Some(400), "InvalidPart", "retry"),
+            (Some(404), "NoSuchUpload", "retry"),
             (Some(400), "ExpiredToken", "fatal"),
             (Some(403), "AccessDenied", "fatal"),
             (Some(403), "RequestTimeTooSkewed", "fatal"),

@@ -6,11 +6,13 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use serde_json::json;
-use sha2::Digest as _;
 use tokio::runtime::{Builder, Runtime};
+use wharfinger_formats::{Event, Field};
 
 use super::{Bucket, BucketConfig};
 use crate::archive::{Put, Store};
+use crate::part::PartContext;
+use crate::sinks::{Outcome, SinkConfig as _};
 
 /// The head of each request, in order.
 type Heads = Arc<Mutex<Vec<String>>>;
@@ -116,13 +118,57 @@ async fn so_it_does_where_no_seal_is() {
     let config: super::S3Config = serde_json::from_value(options).unwrap();
     let mut store = super::store::Store::new(&config).unwrap();
     let mut put = async |key: &str| {
-        let (bytes, content_type) = (b"x".to_vec(), "text/plain");
-        let sha256 = sha2::Sha256::digest(&bytes).into();
-        store.put(super::object::Object { key: key.to_owned(), bytes, sha256, content_type }, false).await
+        let mut object = super::object::Object::new(b"x".to_vec(), None);
+        object.key = key.to_owned();
+        store.put(object, false).await
     };
     assert!(matches!(put("one").await, crate::sinks::Outcome::Fatal { .. }));
     for key in ["one", "two", "three"] {
         assert_eq!(put(key).await, crate::sinks::Outcome::Delivered, "{key}");
     }
     assert_eq!(conditions(&heads), CONDITIONS);
+}
+
+const NO_UPLOADS: &str =
+    "HTTP/1.1 200 OK\r\ncontent-length: 29\r\nconnection: close\r\n\r\n<ListMultipartUploadsResult/>";
+const DENIED: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+
+/// Delivers one event until the store has it; what was asked, and where it is written down what a request holds.
+async fn delivered(answers: &'static [&'static str], is_replay: bool) -> (Vec<String>, bool) {
+    let (endpoint, heads) = played(answers);
+    let options = json!({
+        "bucket": "logs", "endpoint": endpoint, "access_key_id": "key", "secret_access_key": "secret", "format": "json",
+    });
+    let config: super::S3Config = serde_json::from_value(options).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let data_dir = folder.path().to_owned();
+    let context =
+        PartContext { name: "lake".to_owned(), data_dir, hostname: "gw".to_owned(), notices: None, is_replay };
+    let mut sink = config.open(&context).unwrap();
+    loop {
+        let mut event = Event::new(b"x");
+        event.set(Field::EventId, "00000000000000aa-0000000000000001");
+        sink.push(&event).unwrap();
+        let outcome = sink.deliver().await;
+        if outcome == Outcome::Delivered {
+            break;
+        }
+        assert!(matches!(outcome, Outcome::Fatal { .. }), "{outcome:?}");
+        sink.clear();
+    }
+    let heads = heads.lock().unwrap();
+    let lines = heads.iter().map(|head| head.lines().next().unwrap_or_default().to_owned());
+    (lines.collect(), folder.path().join("s3/lake.cut").exists())
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_looked_for_once_and_not_by_a_replay() {
+    // The store refuses us in between.
+    const ANSWERS: &[&str] = &[NO_UPLOADS, ABSENT, DENIED, ABSENT, DONE];
+    for (answers, is_replay, looks) in [(ANSWERS, false, 1), (&ANSWERS[1..], true, 0)] {
+        let (asked, is_cut) = delivered(answers, is_replay).await;
+        assert_eq!(asked.iter().filter(|line| line.contains("uploads")).count(), looks, "{asked:?}");
+        assert_eq!(asked.iter().filter(|line| line.starts_with("put ")).count(), 2, "{asked:?}");
+        assert!(is_cut);
+    }
 }

@@ -1,24 +1,18 @@
 //! The store: one PUT for each object, made so that doing it twice is the same as doing it once.
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ChecksumAlgorithm;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
-use super::client::{Answer, client, describe, judge, status};
-use super::object::Object;
-use super::{Checksum, Exclusive, S3Config};
+use super::client::{Answer, client, status};
+use super::object::{Layout, Object};
+use super::parts;
+use super::terms::{HASH_METADATA, Terms, outcome};
+use super::{Exclusive, S3Config};
 use crate::part::SetupError;
 use crate::sinks::Outcome;
 
-/// Metadata that holds the hash of the stored bytes.
-const HASH_METADATA: &str = "sha256";
-
 pub(super) struct Store {
     client: Client,
-    bucket: String,
-    checksum: Checksum,
+    terms: Terms,
     /// Whether PUTs carry `If-None-Match: *`; off once the store has said that it does not know it.
     conditional: bool,
     /// Ask before each PUT whether the object is there.
@@ -30,33 +24,54 @@ impl Store {
     pub(super) fn new(config: &S3Config) -> Result<Store, SetupError> {
         Ok(Store {
             client: client(&config.access())?,
-            bucket: config.bucket.clone(),
-            checksum: config.checksum,
+            terms: config.terms(),
             conditional: config.exclusive == Exclusive::IfNoneMatch,
             look_first: config.exclusive == Exclusive::Head,
         })
     }
 
-    /// Stores the object, unless it is there already. `unsure`: an earlier try may have stored it, and
+    /// Before anything is written: the bucket is one that can lock objects, if they are to be locked.
+    pub(super) async fn ready(&self) -> Result<(), Outcome> {
+        self.terms.ready(&self.client).await
+    }
+
+    /// Aborts uploads of ours that an earlier run left unfinished.
+    pub(super) async fn sweep(&self, layout: &Layout) {
+        parts::sweep(&self.terms, &self.client, &layout.root(), Some(layout)).await;
+    }
+
+    /// Stores the object, and what is to be so is encrypted and locked, unless it is there already. `unsure`: an earlier try may have stored it, and
     /// some stores ignore `If-None-Match` without a word.
     pub(super) async fn put(&mut self, object: Object, unsure: bool) -> Outcome {
-        if self.look_first || unsure {
-            match self.is_there(&object).await {
+        let outcome = self.put_unless_there(&object, unsure).await;
+        if outcome != Outcome::Delivered {
+            return outcome;
+        }
+        self.terms.confirm(&self.client, &object.key).await.err().unwrap_or(Outcome::Delivered)
+    }
+
+    async fn put_unless_there(&mut self, object: &Object, unsure: bool) -> Outcome {
+        // A large one is not sent to find out that it is there.
+        if self.look_first || unsure || self.terms.is_in_parts(object) {
+            match self.is_there(object).await {
                 Ok(true) => return Outcome::Delivered,
                 Ok(false) => {}
                 Err(outcome) => return outcome,
             }
         }
-        let mut answer = self.put_once(&object, self.conditional).await;
+        let mut answer = self.terms.put(&self.client, object, self.conditional).await;
         if matches!(answer, Answer::NotConditional) {
-            answer = match self.is_there(&object).await {
+            answer = match self.is_there(object).await {
                 Ok(true) => Answer::Stored,
-                Ok(false) => self.put_once(&object, false).await,
+                Ok(false) => self.terms.put(&self.client, object, false).await,
                 Err(outcome) => Answer::Outcome(outcome),
             };
             // The store may have refused something else of the request, and refuses it again.
             if matches!(answer, Answer::Stored) {
-                tracing::warn!("the store of `{}` does not know `If-None-Match`: keys are read before", self.bucket);
+                tracing::warn!(
+                    "the store of `{}` does not know `If-None-Match`: keys are read before",
+                    self.terms.bucket
+                );
                 (self.conditional, self.look_first) = (false, true);
             }
         }
@@ -67,7 +82,7 @@ impl Store {
             Answer::NotConditional => {
                 Outcome::Retry { after: None, reason: "the store refuses no condition".to_owned() }
             }
-            Answer::Exists => match self.is_there(&object).await {
+            Answer::Exists => match self.is_there(object).await {
                 Ok(true) => Outcome::Delivered,
                 Ok(false) => Outcome::Retry { after: None, reason: format!("`{}` is there and is not", object.key) },
                 Err(outcome) => outcome,
@@ -75,37 +90,9 @@ impl Store {
         }
     }
 
-    async fn put_once(&self, object: &Object, conditional: bool) -> Answer {
-        let mut request = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(&object.key)
-            .content_type(object.content_type)
-            .metadata(HASH_METADATA, object.sha256_hex());
-        request = match self.checksum {
-            // Some stores look for the name of the algorithm when the bucket locks its objects.
-            Checksum::Sha256 => {
-                request.checksum_algorithm(ChecksumAlgorithm::Sha256).checksum_sha256(STANDARD.encode(object.sha256))
-            }
-            Checksum::Crc32c => request
-                .checksum_algorithm(ChecksumAlgorithm::Crc32C)
-                .checksum_crc32_c(STANDARD.encode(crc32c::crc32c(&object.bytes).to_be_bytes())),
-            Checksum::None => request,
-        };
-        if conditional {
-            request = request.if_none_match("*");
-        }
-        let body = ByteStream::from(object.bytes.clone());
-        match request.body(body).send().await {
-            Ok(_) => Answer::Stored,
-            Err(error) => judge(&error, conditional),
-        }
-    }
-
     /// Whether the store has this very object: the name holds part of its hash, the metadata all of it.
     async fn is_there(&self, object: &Object) -> Result<bool, Outcome> {
-        match self.client.head_object().bucket(&self.bucket).key(&object.key).send().await {
+        match self.client.head_object().bucket(&self.terms.bucket).key(&object.key).send().await {
             Ok(head) => {
                 let hash = head.metadata().and_then(|metadata| metadata.get(HASH_METADATA));
                 let same_hash = hash.is_none_or(|hash| *hash == object.sha256_hex());
@@ -117,10 +104,7 @@ impl Store {
             }
             // HEAD has no body: 404 is all that is said of a missing object.
             Err(error) if status(&error) == Some(404) => Ok(false),
-            Err(error) => match judge(&error, false) {
-                Answer::Outcome(outcome) => Err(outcome),
-                _ => Err(Outcome::Retry { after: None, reason: describe(&error) }),
-            },
+            Err(error) => Err(outcome(&error)),
         }
     }
 }

@@ -76,15 +76,21 @@ impl Collector {
         self.url.port_or_known_default().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// Sends envelopes.
+    /// Sends envelopes, or lines that are filed under what the query says.
     pub(super) async fn send(
         &self,
         access: &Access,
         channel: Option<String>,
         is_gzip: bool,
+        query: &[(&str, String)],
         body: Bytes,
     ) -> Result<Reply, NoReply> {
-        self.post(access, &self.url, channel, is_gzip, body).await
+        if query.is_empty() {
+            return self.post(access, &self.url, channel, is_gzip, body).await;
+        }
+        let mut url = self.url.clone();
+        url.query_pairs_mut().extend_pairs(query);
+        self.post(access, &url, channel, is_gzip, body).await
     }
 
     /// Asks which of the numbers are indexed. An error says why there is no answer to that.
@@ -152,7 +158,7 @@ impl Collector {
 fn ack_url(url: &Url) -> Url {
     let path = url.path().trim_end_matches('/');
     let path = path.strip_suffix("/1.0").unwrap_or(path);
-    let base = path.strip_suffix("/event").unwrap_or(path);
+    let base = path.strip_suffix("/event").or(path.strip_suffix("/raw")).unwrap_or(path);
     let mut ack = url.clone();
     ack.set_path(&format!("{base}/ack"));
     ack
@@ -169,6 +175,7 @@ mod tests {
             ("https://s:8088/services/collector/event", "https://s:8088/services/collector/ack"),
             ("https://s:8088/services/collector/event/1.0", "https://s:8088/services/collector/ack"),
             ("https://lb/hec/services/collector", "https://lb/hec/services/collector/ack"),
+            ("https://s:8088/services/collector/raw", "https://s:8088/services/collector/ack"),
             ("https://lb/hec/services/collector/", "https://lb/hec/services/collector/ack"),
         ] {
             assert_eq!(ack_url(&Url::parse(events).unwrap()).as_str(), acks);

@@ -11,6 +11,7 @@ use crate::part::{ByteSize, Interval, Problem, Secret};
 use crate::sinks::compress::Compress;
 use crate::sinks::emitter::Emitter;
 use crate::sinks::template::Template;
+use crate::sinks::web::{Proxy, refused};
 use crate::tls::ClientTls;
 
 /// Splunk HTTP Event Collector.
@@ -18,12 +19,17 @@ use crate::tls::ClientTls;
 #[serde(deny_unknown_fields)]
 pub struct SplunkHecConfig {
     /// The collector: `https://splunk.example:8088`. The path is `/services/collector/event` unless it
-    /// is written.
+    /// is written, with `mode: raw` `/services/collector/raw`.
     pub endpoint: String,
     /// More collectors that know the token. They take turns with `endpoint`; one that fails is left out
     /// for a while.
     #[serde(default)]
     pub endpoints: Vec<String>,
+    /// How events are sent: `event` in envelopes of JSON, `raw` as lines to `/services/collector/raw`, which Splunk cuts
+    /// and reads as it knows the source type. A request of lines has one host, source, source type and index, which
+    /// stand in its query; `fields` and the time are what Splunk finds in the line.
+    #[serde(default)]
+    pub mode: Mode,
     /// The token.
     pub token: Secret,
     /// Whether events count as delivered only when they are indexed (indexer acknowledgement): `auto` if
@@ -54,6 +60,13 @@ pub struct SplunkHecConfig {
     /// How requests are compressed.
     #[serde(default)]
     pub compression: Compress,
+    /// An HTTP proxy that requests go through; receivers' names are then looked up there. Default: none.
+    #[serde(default)]
+    pub proxy: Option<Proxy>,
+    /// Whether the sink may speak to link-local addresses (169.254.0.0/16, `fe80::/10`) and to those at which clouds tell
+    /// machines their credentials; a name that leads there is refused, too.
+    #[serde(default)]
+    pub allow_link_local: bool,
     /// Certificates; unless they are written, the operating system's authorities are trusted.
     #[serde(default)]
     pub tls: ClientTls,
@@ -69,6 +82,15 @@ pub struct SplunkHecConfig {
     /// How long an answer may take.
     #[serde(default = "timeout")]
     pub timeout: Interval,
+}
+
+/// How events are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    #[default]
+    Event,
+    Raw,
 }
 
 /// Whether indexing is waited for.
@@ -115,8 +137,8 @@ fn formats_inside(_: &mut SchemaGenerator) -> Schema {
 impl SplunkHecConfig {
     /// Where events are posted to: every endpoint in the order it is written.
     pub(super) fn urls(&self) -> impl Iterator<Item = (&'static str, Result<Url, String>)> {
-        let more = self.endpoints.iter().map(|text| ("endpoints", url(text)));
-        std::iter::once(("endpoint", url(&self.endpoint))).chain(more)
+        let more = self.endpoints.iter().map(|text| ("endpoints", url(text, self.mode)));
+        std::iter::once(("endpoint", url(&self.endpoint, self.mode))).chain(more)
     }
 
     /// # Errors
@@ -137,7 +159,21 @@ impl SplunkHecConfig {
         problems.extend(self.token.problem("token"));
         for (option, url) in self.urls() {
             let hint = || "write the collector's address: `https://splunk.example:8088`".to_owned();
-            problems.extend(url.err().map(|message| Problem { option, message, hint: hint() }));
+            match url {
+                Err(message) => problems.push(Problem { option, message, hint: hint() }),
+                Ok(url) if !self.allow_link_local => {
+                    problems.extend(refused(&url).map(|message| Problem { option, message, hint: hint() }));
+                }
+                Ok(_) => {}
+            }
+        }
+        problems.extend(self.proxy.iter().flat_map(|proxy| proxy.problems(self.allow_link_local)));
+        if self.tls.server_name.is_some() {
+            problems.push(Problem {
+                option: "tls.server_name",
+                message: "the name is that of the URL".to_owned(),
+                hint: "write the name in the certificate into `endpoint`".to_owned(),
+            });
         }
         if let Err((option, message)) = self.names() {
             let hint = "places in a text: docs/http.md".to_owned();
@@ -167,7 +203,7 @@ impl SplunkHecConfig {
     }
 }
 
-fn url(endpoint: &str) -> Result<Url, String> {
+fn url(endpoint: &str, mode: Mode) -> Result<Url, String> {
     let mut url = Url::parse(endpoint).map_err(|error| format!("`{endpoint}` is no URL: {error}"))?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
         return Err(format!("`{endpoint}` is no http or https URL"));
@@ -175,8 +211,13 @@ fn url(endpoint: &str) -> Result<Url, String> {
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
         return Err("the token belongs into `token:`, not into the URL".to_owned());
     }
-    if url.path() == "/" {
-        url.set_path("/services/collector/event");
+    let is_raw = url.path().trim_end_matches("/1.0").ends_with("/raw");
+    match (url.path(), mode) {
+        ("/", Mode::Event) => url.set_path("/services/collector/event"),
+        ("/", Mode::Raw) => url.set_path("/services/collector/raw"),
+        (_, Mode::Raw) if !is_raw => return Err(format!("`{endpoint}` takes no lines: its path would end in `/raw`")),
+        (_, Mode::Event) if is_raw => return Err(format!("`{endpoint}` takes lines: `mode: raw` sends them")),
+        _ => {}
     }
     Ok(url)
 }
@@ -200,8 +241,9 @@ mod tests {
             ("splunk:8088", None),
             ("https://u:secret@splunk:8088", None),
             ("https://splunk:8088/?token=x", None),
+            ("https://splunk:8088/services/collector/raw", None),
         ] {
-            assert_eq!(url(endpoint).as_ref().map(Url::as_str).ok(), expected, "{endpoint}");
+            assert_eq!(url(endpoint, Mode::Event).as_ref().map(Url::as_str).ok(), expected, "{endpoint}");
             assert_eq!(config(endpoint).problems().is_empty(), expected.is_some());
             let mut several = config("https://splunk:8088");
             several.endpoints.push(endpoint.to_owned());
@@ -209,6 +251,17 @@ mod tests {
                 several.problems().first().map(|problem| problem.option),
                 expected.map_or(Some("endpoints"), |_| None)
             );
+        }
+    }
+
+    #[test]
+    fn endpoints_for_lines() {
+        for (endpoint, expected) in [
+            ("https://splunk:8088", Some("https://splunk:8088/services/collector/raw")),
+            ("https://lb/hec/services/collector/raw/1.0", Some("https://lb/hec/services/collector/raw/1.0")),
+            ("https://splunk:8088/services/collector/event", None),
+        ] {
+            assert_eq!(url(endpoint, Mode::Raw).as_ref().map(Url::as_str).ok(), expected, "{endpoint}");
         }
     }
 

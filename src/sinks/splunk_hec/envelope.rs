@@ -28,12 +28,12 @@ pub(super) struct Names {
     pub(super) index: Option<Template>,
 }
 
-#[derive(Debug, PartialEq)]
-struct Named {
-    host: Option<String>,
-    source: Option<String>,
-    sourcetype: String,
-    index: Option<String>,
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Named {
+    pub(super) host: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) sourcetype: String,
+    pub(super) index: Option<String>,
 }
 
 impl Names {
@@ -43,7 +43,7 @@ impl Names {
     }
 
     /// What an event does not say is as if the option were left out.
-    fn of(&self, event: &Event<'_>) -> Named {
+    pub(super) fn of(&self, event: &Event<'_>) -> Named {
         let text = |template: &Option<Template>| template.as_ref().and_then(|template| template.text(event));
         let index = self.index.as_ref().and_then(|template| {
             let index = template.text(event)?;

@@ -23,6 +23,7 @@ use super::SyslogConfig;
 use super::connection::{Connection, Stream};
 use super::header::Header;
 use super::targets::{Begun, Targets};
+use crate::sinks::receipts::Answer;
 use crate::sinks::{Limits, Outcome, Push, Refused, Sink};
 
 /// Records sent ahead of their answers. The answers to them take 20 bytes each.
@@ -299,6 +300,10 @@ impl Sink for RelpSink {
         };
         self.clear();
         outcome
+    }
+
+    fn answer(&mut self) -> Answer {
+        vec![("peer", self.targets.current().to_string()), ("status", "200".to_owned())]
     }
 
     fn clear(&mut self) {

@@ -35,6 +35,11 @@ impl Window {
         self.bytes += bytes;
     }
 
+    /// Requests that may be lost.
+    pub(super) fn count(&self) -> usize {
+        self.requests.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }

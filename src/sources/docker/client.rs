@@ -37,12 +37,20 @@ const OBJECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A container in the list takes about 1 KiB.
 const LIST_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// What an engine remembers: 256 events of less than 1 KiB each, and the labels of their containers.
+const MEMORY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Everything that can be asked.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Call<'c> {
     Version,
     Events {
         since: &'c str,
+    },
+    /// Those that it remembers of a time that is over.
+    PastEvents {
+        since: &'c str,
+        until: &'c str,
     },
     /// The containers that run.
     Containers,
@@ -110,6 +118,8 @@ pub(super) struct Engine {
     connection: JoinSet<()>,
     /// The newest version of the API that both sides speak.
     api: Version,
+    /// The engine's time when it was connected to, in seconds since 1970.
+    pub(super) now: Option<i64>,
     /// Who is at the other end, on a network.
     pub(super) peer: Option<IpAddr>,
 }
@@ -145,7 +155,7 @@ impl Engine {
             // Whoever waits for an answer learns of the error there.
             let _ = driver.await;
         });
-        let mut engine = Engine { sender, connection, api: API_NEWEST, peer };
+        let mut engine = Engine { sender, connection, api: API_NEWEST, now: None, peer };
         engine.api = engine.version().await?;
         Ok(engine)
     }
@@ -158,6 +168,17 @@ impl Engine {
         self.stream(Call::Events { since }).await
     }
 
+    /// What it remembers of the events between two moments, as it would send them.
+    ///
+    /// # Errors
+    /// As [`events`](Self::events), or it takes too long or says too much.
+    pub(super) async fn remembered(&mut self, since: &str, until: &str) -> Result<Bytes, ClientError> {
+        let call = Call::PastEvents { since, until };
+        let body = self.ask(call).await?.into_body();
+        let body = collect(body, call.answer_bytes_max()).await;
+        body.map_err(|error| ClientError::Answer(call.to_string(), error.to_string()))
+    }
+
     /// What a container writes.
     ///
     /// # Errors
@@ -168,7 +189,7 @@ impl Engine {
 
     async fn stream(mut self, call: Call<'_>) -> Result<EventStream, ClientError> {
         let answer = self.ask(call).await?;
-        let asked_at = answer.headers().get(header::DATE).and_then(|date| http_date(date.to_str().ok()?));
+        let asked_at = date(&answer);
         let body = answer.into_body();
         let (api, peer) = (self.api.to_string(), self.peer);
         Ok(EventStream { body, is_broken: false, api, asked_at, peer, _connection: self.connection })
@@ -182,7 +203,9 @@ impl Engine {
             #[serde(rename = "MinAPIVersion")]
             oldest: Option<String>,
         }
-        let answer: Answer = self.read(Call::Version).await?;
+        let answer = self.ask(Call::Version).await?;
+        self.now = date(&answer);
+        let answer: Answer = understood(Call::Version, answer).await?;
         let no_version = || ClientError::Answer("/version".to_owned(), format!("`{}` is no version", answer.newest));
         let agreed = API_NEWEST.min(Version::parse(&answer.newest).ok_or_else(no_version)?);
         Ok(answer.oldest.as_deref().and_then(Version::parse).map_or(agreed, |oldest| agreed.max(oldest)))
@@ -193,10 +216,8 @@ impl Engine {
     /// # Errors
     /// As [`events`](Self::events), or the engine knows no such object.
     pub(super) async fn read<T: DeserializeOwned>(&mut self, call: Call<'_>) -> Result<T, ClientError> {
-        let not_understood = |cause: &dyn fmt::Display| ClientError::Answer(call.to_string(), cause.to_string());
-        let body = self.ask(call).await?.into_body();
-        let body = collect(body, call.answer_bytes_max()).await.map_err(|error| not_understood(&error))?;
-        serde_json::from_slice(&body).map_err(|error| not_understood(&error))
+        let answer = self.ask(call).await?;
+        understood(call, answer).await
     }
 
     async fn ask(&mut self, call: Call<'_>) -> Result<Response<Incoming>, ClientError> {
@@ -218,6 +239,18 @@ impl Engine {
             }
         }
     }
+}
+
+/// What an answer says.
+async fn understood<T: DeserializeOwned>(call: Call<'_>, answer: Response<Incoming>) -> Result<T, ClientError> {
+    let not_understood = |cause: &dyn fmt::Display| ClientError::Answer(call.to_string(), cause.to_string());
+    let body = collect(answer.into_body(), call.answer_bytes_max()).await.map_err(|error| not_understood(&error))?;
+    serde_json::from_slice(&body).map_err(|error| not_understood(&error))
+}
+
+/// The engine's clock.
+fn date(answer: &Response<Incoming>) -> Option<i64> {
+    http_date(answer.headers().get(header::DATE)?.to_str().ok()?)
 }
 
 /// A body of at most so many bytes, in good time.
@@ -271,6 +304,7 @@ impl Call<'_> {
     fn answer_bytes_max(self) -> usize {
         match self {
             Call::Version | Call::Events { .. } | Call::Logs { .. } => ANSWER_BYTES_MAX,
+            Call::PastEvents { .. } => MEMORY_BYTES_MAX,
             Call::Containers | Call::AllContainers | Call::Images | Call::Volumes | Call::Networks => LIST_BYTES_MAX,
             Call::Container { .. } | Call::Image { .. } => OBJECT_BYTES_MAX,
         }
@@ -283,6 +317,7 @@ impl fmt::Display for Call<'_> {
         match self {
             Call::Version => f.write_str("/version"),
             Call::Events { since } => write!(f, "/events?since={since}"),
+            Call::PastEvents { since, until } => write!(f, "/events?since={since}&until={until}"),
             Call::Containers => f.write_str("/containers/json"),
             Call::AllContainers => f.write_str("/containers/json?all=1"),
             Call::Logs { id, since } => {

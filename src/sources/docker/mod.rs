@@ -13,6 +13,7 @@ mod host;
 mod inspect;
 mod known;
 mod logs;
+mod memory;
 mod place;
 mod resume;
 mod select;
@@ -31,6 +32,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use self::known::Shared;
+use self::memory::Memory;
 use self::place::Place;
 use self::resume::Resume;
 use self::select::{Containers, Selection};
@@ -202,6 +204,7 @@ impl Source for Docker {
             intake: intake.clone(),
             frames: frames(),
             resume,
+            memory: Memory::of(&self.place),
             place: &self.place,
             known: Shared::default(),
             selection: &self.selection,

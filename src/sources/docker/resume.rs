@@ -12,16 +12,16 @@ use sha2::{Digest, Sha256};
 use super::glance::{Glance, SECOND};
 
 /// The engine keeps that many events in memory for `since`.
-const ENGINE_MEMORY: u32 = 256;
+pub(super) const ENGINE_MEMORY: usize = 256;
 
 /// Repeats can only be among the last events; some more, for events that overtook each other.
-const SEEN_MAX: usize = 2 * ENGINE_MEMORY as usize;
+const SEEN_MAX: usize = 2 * ENGINE_MEMORY;
 
 /// What tells one event from another: its time, and a hash over time, type, action and actor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Facts {
     /// Nanoseconds since 1970; 0 when the event does not tell.
-    time: i64,
+    pub(super) time: i64,
     hash: [u8; 8],
 }
 
@@ -43,7 +43,7 @@ struct Replay {
     /// The event that must be among them if nothing is missing.
     awaited: Facts,
     found: bool,
-    returned: u32,
+    returned: usize,
 }
 
 impl Facts {
@@ -83,8 +83,12 @@ impl Resume {
     /// The moment to ask for: a second before the last event, since `since` includes its moment
     /// and events can overtake each other. At first, all the engine remembers.
     pub(super) fn since(&self) -> String {
-        let from = self.last.map_or(0, |last| last.time.saturating_sub(SECOND)).max(0);
-        format!("{}.{:09}", from / SECOND, from % SECOND)
+        moment(self.from())
+    }
+
+    /// The same in nanoseconds since 1970.
+    pub(super) fn from(&self) -> i64 {
+        self.last.map_or(0, |last| last.time.saturating_sub(SECOND)).max(0)
     }
 
     /// Whether no event was ever seen.
@@ -94,9 +98,7 @@ impl Resume {
 
     /// The engine begins to answer; `asked_at` is its clock in seconds, if it told.
     pub(super) fn connected(&mut self, asked_at: Option<i64>) {
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let second = asked_at.unwrap_or_else(|| i64::try_from(now()).unwrap_or(i64::MAX));
-        let until = second.saturating_add(1).saturating_mul(SECOND);
+        let until = second(asked_at).saturating_add(1).saturating_mul(SECOND);
         self.replay = self.last.map(|awaited| Replay { until, awaited, found: false, returned: 0 });
     }
 
@@ -113,19 +115,30 @@ impl Resume {
         if let Some(replay) = &mut self.replay {
             replay.returned += 1;
             replay.found |= facts == replay.awaited;
-            if self.seen.contains(&facts) {
+            if self.has_seen(facts) {
                 return false;
             }
         }
         if self.last.is_none_or(|last| facts.time >= last.time) {
             self.last = Some(facts);
         }
+        self.note(facts);
+        true
+    }
+
+    /// Whether it was taken in lately.
+    pub(super) fn has_seen(&self, facts: Facts) -> bool {
+        self.seen.contains(&facts)
+    }
+
+    /// An event that was taken in; where the stream stands is another matter.
+    pub(super) fn note(&mut self, facts: Facts) {
+        self.last.get_or_insert(facts);
         self.seen.push_back(facts);
         let oldest = self.last.map_or(0, |last| last.time.saturating_sub(SECOND));
         while self.seen.len() > SEEN_MAX || self.seen.front().is_some_and(|first| first.time < oldest) {
             self.seen.pop_front();
         }
-        true
     }
 
     /// The engine has sent all it remembered.
@@ -142,6 +155,17 @@ impl Resume {
     pub(super) fn take_gap(&mut self) -> Option<&'static str> {
         self.gap.take()
     }
+}
+
+/// A moment in nanoseconds as the API takes it.
+pub(super) fn moment(nanos: i64) -> String {
+    format!("{}.{:09}", nanos / SECOND, nanos % SECOND)
+}
+
+/// The engine's clock in seconds, or ours where it does not tell.
+pub(super) fn second(told: Option<i64>) -> i64 {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    told.unwrap_or_else(|| i64::try_from(now()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -198,6 +222,20 @@ mod tests {
         assert!(resume.is_new(event(8 * SECOND)));
         assert!(!resume.is_replaying());
         assert_eq!(resume.take_gap(), None);
+    }
+
+    /// The stream may have lagged behind: whether something is missing in it, only it can say.
+    #[test]
+    fn what_was_taken_in_otherwise_is_a_repeat_and_no_position() {
+        let mut resume = Resume::default();
+        assert!(resume.is_new(event(5 * SECOND)));
+        resume.note(event(9 * SECOND));
+        assert_eq!(resume.since(), "4.000000000");
+        let mut resume = Resume::from_position(Some(&resume.position()));
+        resume.connected(Some(20));
+        assert!(!resume.is_new(event(9 * SECOND)));
+        resume.end_replay();
+        assert!(resume.take_gap().is_some(), "5 s was not among what came");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::glance::{Attributes, Glance, SECOND};
 use super::inspect::Looks;
 use super::known::{Labels, Shared, locked};
 use super::logs::Logs;
+use super::memory::{Memory, Remembered};
 use super::place::Place;
 use super::resume::{Facts, Resume};
 use super::select::Selection;
@@ -24,6 +25,7 @@ use crate::part::SetupError;
 use crate::sources::journal_failed;
 use crate::sources::lines::{Line, Lines};
 use crate::sources::ring::{Load, RING_BYTES, Ring};
+use crate::sources::throttle::Throttle;
 use crate::sources::weight::Weight;
 
 /// One event is at most this long; of a longer one the head is kept.
@@ -43,6 +45,7 @@ pub(super) struct Session<'s> {
     pub(super) intake: Intake,
     pub(super) frames: Frames,
     pub(super) resume: Resume,
+    pub(super) memory: Memory<'s>,
     pub(super) place: &'s Place,
     pub(super) known: Shared,
     pub(super) selection: &'s Selection,
@@ -119,6 +122,7 @@ impl Session<'_> {
             logs.begin(asked_at.saturating_mul(SECOND));
         }
         self.resume.connected(stream.asked_at);
+        self.memory.connected(self.resume.from());
         let ring = Arc::new(Ring::new(RING_BYTES));
         let mut reader = JoinSet::new();
         reader.spawn(read(stream, ring.clone(), stop.clone()));
@@ -131,6 +135,13 @@ impl Session<'_> {
                     false => break,
                 },
                 () = tokio::time::sleep(REPLAY_QUIET), if waiting => self.resume.end_replay(),
+                remembered = self.memory.next(), if !waiting => {
+                    // What has come by now comes first.
+                    if let Ok(true) = tokio::time::timeout(Duration::ZERO, ring.take(&mut load)).await {
+                        self.take(&load).await?;
+                    }
+                    self.compare(&remembered).await?;
+                }
             }
             self.declare_gap().await?;
         }
@@ -166,12 +177,50 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// Takes in what the engine remembers and never sent.
+    async fn compare(&mut self, remembered: &Remembered) -> Result<(), SetupError> {
+        static FAILED: Throttle = Throttle::new();
+        let engine = self.place;
+        let events = match self.memory.missed(remembered) {
+            Ok(events) => events,
+            Err(error) => {
+                if let Some(times) = FAILED.speak() {
+                    tracing::warn!(%engine, %error, times, "it is not known whether the engine has sent all events");
+                }
+                return Ok(());
+            }
+        };
+        let (mut missed, mut weight) = (0, Weight::default());
+        for (event, facts) in events {
+            // Of one that is too long the stream brought the head; an earlier run may have taken one in.
+            if event.len() > EVENT_BYTES_MAX || self.resume.has_seen(facts) {
+                continue;
+            }
+            self.resume.note(facts);
+            missed += u64::from(self.add(event, Glance::of(event)));
+            weight.add(event.len());
+            if weight.is_full() {
+                weight.clear();
+                self.append().await?;
+            }
+        }
+        self.append().await?;
+        if missed > 0 {
+            tracing::warn!(%engine, missed, "the engine has not sent events that it remembers: they are taken in now");
+        }
+        Ok(())
+    }
+
     /// Adds an event to the batch; false if it was seen before or is not wanted.
     fn take_event(&mut self, event: &[u8]) -> bool {
         let glance = Glance::of(event);
-        if !self.resume.is_new(Facts::of(event, glance.as_ref())) {
-            return false;
-        }
+        let facts = Facts::of(event, glance.as_ref());
+        let is_known = self.memory.knows(facts);
+        self.resume.is_new(facts) && !is_known && self.add(event, glance)
+    }
+
+    /// Adds an event that was not seen before; false if it is not wanted.
+    fn add(&mut self, event: &[u8], glance: Option<Glance<'_>>) -> bool {
         let Some(glance) = glance.filter(Glance::is_of_container) else {
             self.intake.take(&mut self.frames, event);
             return true;
@@ -247,6 +296,11 @@ pub(super) fn at(origin: &Origin, peer: Option<IpAddr>) -> Origin {
     Origin { address: peer, ..origin.clone() }
 }
 
+/// RFC 7464: in `application/json-seq` a record separator precedes each text.
+pub(super) fn event(line: &[u8]) -> &[u8] {
+    line.strip_prefix(b"\x1e").unwrap_or(line)
+}
+
 /// Moves what the engine sends into the ring, one event a line, and does nothing else. The word
 /// about a frame is 0, or the length of an event of which only the head is kept.
 async fn read(mut stream: EventStream, ring: Arc<Ring<u64>>, stop: CancellationToken) {
@@ -261,8 +315,7 @@ async fn read(mut stream: EventStream, ring: Arc<Ring<u64>>, stop: CancellationT
         held.extend_from_slice(&piece);
         let done = lines.cut(&held, |line| {
             match line {
-                // RFC 7464: in `application/json-seq` a record separator precedes each text.
-                Line::Whole(event) => ring.push(0, event.strip_prefix(b"\x1e").unwrap_or(event)),
+                Line::Whole(line) => ring.push(0, event(line)),
                 Line::Oversize(head, bytes_total) => ring.push(bytes_total, head),
             }
             true

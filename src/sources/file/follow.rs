@@ -78,6 +78,11 @@ impl Follow {
         }
     }
 
+    /// A second batch, to be filled while the first is stored.
+    pub(super) fn spare(&self) -> Frames {
+        self.intake.frames(self.settings.reading.origin("file"))
+    }
+
     /// Looks at each file once, until the batch is full; looks for files first if told so.
     pub(super) fn round(&mut self, search: bool) -> Round {
         let mut round = Round::default();
@@ -179,9 +184,7 @@ impl Follow {
                 round.more = true;
                 tracing::info!(path = %tail.path.display(), "the file was truncated; reading it from the beginning");
                 intake.mark(frames, &tail.id.name(), &tail.position());
-                if unread {
-                    self.find_copy(tail, &before);
-                }
+                self.find_copy(tail, &before, unread);
                 weight.add(0);
                 return Ok(true);
             }
@@ -198,18 +201,21 @@ impl Follow {
         Ok(true)
     }
 
-    /// A file was cut before it was read to its end: whoever cut it may have copied it before.
-    fn find_copy(&mut self, tail: &Tail, before: &[u8]) {
+    /// A file was cut: whoever did may have copied it before, with what was written since the last look, whether or
+    /// not anything was `unread` then.
+    fn find_copy(&mut self, tail: &Tail, before: &[u8], unread: bool) {
         let name = format!("{RESTS}{}", tail.id.name());
         let mut followed: HashSet<FileId> = self.tails.iter().map(|tail| tail.id).collect();
         followed.insert(tail.id);
         let folder = tail.path.parent().map(Path::to_owned);
         let found = Rest::find(&name, before, &Candidates::of(&folder, &followed), self.settings.line_bytes_max);
         match found {
-            Some(rest) => {
+            Some(mut rest) => {
+                rest.is_missed = unread;
                 self.intake.mark(&mut self.frames, &name, before);
                 self.rests.push_back(rest);
             }
+            None if !unread => {}
             None => {
                 let cause = format!("`{}` was truncated before it was read", tail.path.display());
                 self.intake.take_gap(&mut self.frames, &cause);

@@ -158,7 +158,7 @@ impl Source for Files {
     }
 }
 
-/// Follows the files until `stop`.
+/// Follows the files until `stop`, with two batches in turns.
 async fn follow(config: Config, intake: Intake, stop: &CancellationToken) -> Result<(), SetupError> {
     let Config { include, exclude, read_from, max_length, poll_interval, rotate_wait, format, zone, identity, .. } =
         config;
@@ -172,26 +172,34 @@ async fn follow(config: Config, intake: Intake, stop: &CancellationToken) -> Res
     };
     let mut watch = Watch::new();
     let mut follow = Follow::new(settings, intake.clone());
+    // The batch of the round before.
+    let mut read = follow.spare();
     let (mut search, mut due) = (true, Instant::now());
     loop {
-        let round;
-        (follow, round) = tokio::task::spawn_blocking(move || {
+        let reading = tokio::task::spawn_blocking(move || {
             let round = follow.round(search);
             (follow, round)
-        })
-        .await
-        .map_err(|error| SetupError::new("cannot read files", error))?;
+        });
+        // While one batch is synced the next is read; that is handed over when the one before is stored.
+        let (stored, done) = tokio::join!(intake.append(&mut read), reading);
+        stored.map_err(journal_failed)?;
+        let round;
+        (follow, round) = done.map_err(|error| SetupError::new("cannot read files", error))?;
         let Round { more, folders } = round;
-        intake.append(&mut follow.frames).await.map_err(journal_failed)?;
+        std::mem::swap(&mut follow.frames, &mut read);
         watch.add(folders);
-        if stop.is_cancelled() {
-            return Ok(());
-        }
         if search {
             due = Instant::now() + poll_interval.get();
         }
         // Files that are always written to put no search off: their folder may have been watched too late for another.
         search = Instant::now() >= due;
+        // A search asks the journal how far each file was read.
+        if !more || search || stop.is_cancelled() {
+            intake.append(&mut read).await.map_err(journal_failed)?;
+        }
+        if stop.is_cancelled() {
+            return Ok(());
+        }
         if !more && !search {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -246,4 +254,63 @@ fn tell(verdict: &Verdict, intake: &Intake, frames: &mut Frames) {
         event.set_text(Field::FilePath, &path);
         event.set_text(Field::Reason, verdict.breaks.join("; "));
     });
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Arc;
+
+    use wharfinger_formats::{Event, stored};
+
+    use super::*;
+    use crate::journal::storage::Disk;
+    use crate::journal::{Chunk, Journal, Settings as JournalSettings};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_read_meanwhile_is_stored_behind_what_was_read_before() {
+        const LINES: usize = 4_000;
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("app.log");
+        let line = |number: usize| format!("{number} {}", "x".repeat(300));
+        let lines: String = (0..LINES).map(|number| line(number) + "\n").collect();
+        std::fs::write(&log, &lines).unwrap();
+        let settings = JournalSettings::new(folder.path().join("journal"));
+        let (journal, mut stepper) = Journal::open_stepped(settings, Arc::new(Disk)).unwrap();
+        // Nothing but what was read makes it store.
+        let options = serde_json::json!({ "include": [log], "format": "rfc3164", "poll_interval": "1h" });
+        let config: Config = serde_json::from_value(options).unwrap();
+        let intake = Intake::new(journal.clone(), Arc::default(), "in", Arc::default());
+        let stop = CancellationToken::new();
+        let (way, ended) = (intake.clone(), stop.clone());
+        let following = tokio::spawn(async move { follow(config, way, &ended).await.is_ok() });
+
+        let (mut cursor, mut chunk) = (journal.cursor("out").unwrap(), Chunk::new());
+        let (mut seen, mut commits) = (0, 0);
+        let begun = Instant::now();
+        while seen < LINES {
+            assert!(begun.elapsed() < Duration::from_secs(120), "after {seen} lines nothing more is stored");
+            commits += usize::from(stepper.turn());
+            tokio::task::yield_now().await;
+            // Where it stands is never ahead of what is stored, and no line is stored twice or out of turn.
+            while cursor.try_read(&mut chunk, 1 << 20).await.unwrap() {
+                for record in chunk.records() {
+                    let event = stored::decode(record.payload, Event::new(b"")).unwrap();
+                    assert_eq!(event.raw(), line(seen).as_bytes());
+                    seen += 1;
+                }
+            }
+            let name = intake.marked_names().into_iter().find(|name| name.contains('.'));
+            let offset = name.and_then(|name| intake.marked(&name)).and_then(|mark| mark.first_chunk().copied());
+            let stands: usize = (0..seen).map(|number| line(number).len() + 1).sum();
+            assert_eq!(u64::from_le_bytes(offset.unwrap_or_default()), stands as u64);
+        }
+        assert!(commits >= 4, "in pieces");
+        stop.cancel();
+        while !following.is_finished() {
+            stepper.turn();
+            tokio::task::yield_now().await;
+        }
+        assert!(following.await.unwrap());
+    }
 }

@@ -24,6 +24,8 @@ const SKIP_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(super) struct Rest {
     /// The name under which the position is stored.
     pub(super) name: String,
+    /// Whether there is more of it for certain: otherwise it may be that no copy was ever made.
+    pub(super) is_missed: bool,
     position: Position,
     /// Files that begin as this one did, and were not looked into.
     untried: VecDeque<PathBuf>,
@@ -41,7 +43,7 @@ pub(super) struct Rest {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Part {
     More,
-    /// All of it was handed on.
+    /// All of it was handed on, as far as anyone knows.
     End,
     /// It cannot be read: why.
     Lost(String),
@@ -157,6 +159,7 @@ impl Rest {
         }
         Some(Rest {
             name: name.to_owned(),
+            is_missed: true,
             position,
             untried,
             trying: None,
@@ -179,6 +182,9 @@ impl Rest {
             return self.search(buffer);
         }
         let Some(copy) = &mut self.found else {
+            if !self.is_missed {
+                return Part::End;
+            }
             return Part::Lost(
                 "a file that was followed is gone: what was written there meanwhile may be missing".into(),
             );

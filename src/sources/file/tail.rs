@@ -53,7 +53,7 @@ pub(super) enum Look {
     More(usize),
     /// All there is was read; so many bytes just now.
     End(usize),
-    /// The file was cut and begins anew; whether bytes that were there had not been read.
+    /// The file was cut and begins anew; whether bytes that were there at the last look had not been read.
     Truncated { unread: bool },
 }
 

@@ -16,10 +16,12 @@ use super::handshake::SharedKey;
 use super::message::{Events, Message, acknowledgement};
 use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
+use crate::sources::arrivals::Arrivals;
 use crate::sources::fill::{PIECE_BYTES, fill};
 use crate::sources::journal_failed;
 use crate::sources::throttle::Throttle;
 use crate::sources::weight::Weight;
+use crate::stats;
 
 static MALFORMED: Throttle = Throttle::new();
 
@@ -38,6 +40,7 @@ const NIL: &[u8] = &[0xc0];
 pub(super) struct Shared {
     pub(super) intake: Intake,
     pub(super) stop: CancellationToken,
+    arrivals: Arrivals,
     pub(super) event_bytes_max: usize,
     pub(super) message_bytes_max: usize,
     /// Whoever connects must know it.
@@ -54,7 +57,8 @@ impl Shared {
         key: Option<SharedKey>,
     ) -> Shared {
         let (key, large) = (key.map(Arc::new), Arc::new(Semaphore::new(LARGE_MAX)));
-        Shared { intake, stop, event_bytes_max, message_bytes_max, key, large }
+        let arrivals = Arrivals::until(stop.clone());
+        Shared { intake, stop, arrivals, event_bytes_max, message_bytes_max, key, large }
     }
 
     /// Follows one connection until it is closed, or nothing can be found in it, or the source stops.
@@ -166,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let is_right = matches!(shaken, Ok(Ok(true)));
         if !is_right {
+            stats::add(&self.shared.intake.stats().refused_logins, 1);
             self.complain(&"who connected does not know the shared key");
         }
         is_right
@@ -191,11 +196,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         tokio::select! {
             biased;
-            () = self.shared.stop.cancelled() => false,
-            read = fill(&mut self.stream, buffer, bytes_max) => read.unwrap_or_else(|error| {
-                tracing::debug!(peer = %self.frames.origin().peer, %error, "connection broke");
-                false
-            }),
+            read = self.shared.arrivals.next(fill(&mut self.stream, buffer, bytes_max)) => {
+                read.unwrap_or(Ok(false)).unwrap_or_else(|error| {
+                    tracing::debug!(peer = %self.frames.origin().peer, %error, "connection broke");
+                    false
+                })
+            }
             () = too_late => {
                 self.complain(&"a large message did not come to its end");
                 false

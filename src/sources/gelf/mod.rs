@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::datagram::Messages;
 use super::accept::{self, Limits};
+use super::arrivals::Arrivals;
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::proxy::{Network, Proxied};
 use super::{Source, SourceConfig, udp};
@@ -179,9 +180,9 @@ impl Source for Gelf {
         match socket {
             Socket::Udp(socket) => udp::serve(socket, reading, Messages::new(message_bytes_max), &intake, &stop).await,
             Socket::Tcp(listener, tls) => {
-                let (ended, stats) = (stop.clone(), intake.stats());
+                let (arrivals, stats) = (Arrivals::until(stop.clone()), intake.stats());
                 let work = move |stream, origin| {
-                    stream::follow(stream, origin, message_bytes_max, intake.clone(), ended.clone())
+                    stream::follow(stream, origin, message_bytes_max, intake.clone(), arrivals.clone())
                 };
                 accept::serve_frames(listener, tls, limits, reading, stats, &stop, work).await
             }

@@ -3,37 +3,33 @@
 //! Invariant: a connection is not read while its messages are on their way to disk.
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
 
 use crate::intake::{Intake, Origin};
 use crate::part::SetupError;
+use crate::sources::arrivals::Arrivals;
 use crate::sources::fill::{PIECE_BYTES, fill};
 use crate::sources::journal_failed;
 use crate::sources::lines::Lines;
 use crate::sources::weight::Weight;
 
-/// One connection, until it is closed or `stop`.
+/// One connection, until it is closed or nothing more of it arrives before a stop.
 pub(super) async fn follow(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     origin: Origin,
     message_bytes_max: usize,
     intake: Intake,
-    stop: CancellationToken,
+    arrivals: Arrivals,
 ) -> Result<(), SetupError> {
     let mut frames = intake.frames(origin);
     let mut messages = Lines::ending_with(0, message_bytes_max);
+    let buffer_bytes_max = PIECE_BYTES.max(message_bytes_max.saturating_add(1));
     let mut buffer = Vec::new();
     loop {
-        let open = tokio::select! {
-            biased;
-            () = stop.cancelled() => false,
-            read = fill(&mut stream, &mut buffer, PIECE_BYTES.max(message_bytes_max.saturating_add(1))) => {
-                read.unwrap_or_else(|error| {
-                    tracing::debug!(peer = %frames.origin().peer, %error, "connection broke");
-                    false
-                })
-            }
-        };
+        let read = arrivals.next(fill(&mut stream, &mut buffer, buffer_bytes_max)).await;
+        let open = read.unwrap_or(Ok(false)).unwrap_or_else(|error| {
+            tracing::debug!(peer = %frames.origin().peer, %error, "connection broke");
+            false
+        });
         loop {
             let mut weight = Weight::default();
             let done = messages.cut(&buffer, |message| message.take(&intake, &mut frames, &mut weight));

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 
-/// After so many seconds a client should ask again.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+use super::super::body::BodyError;
+use super::super::web::{RETRY_AFTER_SECONDS, Unstored, json};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
@@ -70,6 +70,27 @@ impl Answer {
     }
 }
 
+impl From<BodyError> for Answer {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::TooLarge => Answer::TooLarge,
+            BodyError::TooSlow => Answer::TooSlow,
+            BodyError::UnknownEncoding => Answer::UnknownEncoding,
+            BodyError::Damaged => Answer::InvalidFormat(0),
+            BodyError::Busy => Answer::Busy,
+        }
+    }
+}
+
+impl From<Unstored> for Answer {
+    fn from(unstored: Unstored) -> Self {
+        match unstored {
+            Unstored::Full => Answer::Busy,
+            Unstored::Failed => Answer::InternalError,
+        }
+    }
+}
+
 impl From<Answer> for Response<Full<Bytes>> {
     fn from(answer: Answer) -> Self {
         let (status, code, text, event) = answer.parts();
@@ -90,12 +111,4 @@ impl From<Answer> for Response<Full<Bytes>> {
         }
         response
     }
-}
-
-/// An answer with code 200.
-pub(super) fn json(body: String) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    let json = HeaderValue::from_static("application/json; charset=UTF-8");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    response
 }

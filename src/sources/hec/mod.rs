@@ -1,45 +1,41 @@
 //! `hec`: a server for the Splunk HTTP Event Collector, as Docker's splunk log driver, Vector and
 //! Fluent Bit speak it.
 //!
-//! Way of an event here: request → token → **body** (bounded, inflated) → **events** → intake →
+//! Way of an event here: request → token → body (bounded, inflated) → **events** → intake →
 //! answer. Invariants: code 0 is answered only after the events are on disk; a request is taken in
 //! whole or refused whole; a token that a client sent never reaches an event or a log.
 
 mod alerts;
 mod answer;
 mod auth;
-pub(crate) mod body;
 mod channels;
 mod events;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use self::answer::Answer;
 use self::auth::Doorkeeper;
-use self::body::Bodies;
 use self::channels::{Channel, Channels};
 use super::accept::{self, Accepted, Limits};
+use super::body::Bodies;
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::proxy::{Network, Proxied};
-use super::weight::Weight;
-use super::{Source, SourceConfig, journal_failed};
-use crate::intake::{AppendError, Frames, Intake, Origin, Trust};
+use super::web::{Desk, json};
+use super::{Source, SourceConfig};
+use crate::intake::{Frames, Intake, Origin, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, Secret, SetupError, Transport};
+use crate::stats;
 use crate::tls::{Acceptor, TlsServer};
 
 pub const KIND: Kind<dyn SourceConfig> = Kind {
@@ -48,13 +44,6 @@ pub const KIND: Kind<dyn SourceConfig> = Kind {
     schema: || schemars::schema_for!(Config),
     read: |options| Ok(Box::new(erased_serde::deserialize::<Config>(options)?)),
 };
-
-/// A client must have sent the head of a request by then; an idle connection is closed as well.
-const HEAD_MAX: Duration = Duration::from_secs(10);
-
-/// Room for the head of a request.
-const HEAD_BYTES_MAX: usize = 16 * 1024;
-const HEADERS_MAX: usize = 64;
 
 /// A server for Splunk's HTTP Event Collector.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -158,11 +147,7 @@ impl SourceConfig for Config {
         if self.tls.is_none() {
             problems.extend(plaintext_problem(self.address, self.allow_plaintext));
         }
-        if self.max_body_bytes > ByteSize::mib(64) || self.max_body_bytes < ByteSize::kib(1) {
-            let message = format!("`{}` bytes for one request", self.max_body_bytes.get());
-            let hint = "write something between 1KiB and 64MiB".to_owned();
-            problems.push(Problem { option: "max_body_bytes", message, hint });
-        }
+        problems.extend(Bodies::problem(self.max_body_bytes));
         problems
     }
 
@@ -227,7 +212,8 @@ impl Source for Hec {
         let stopped = stop.clone();
         let stats = intake.stats();
         accept::serve(listener, tls, limits, stats, &stop, move |accepted| {
-            let client = Client { shared: shared.clone(), intake: intake.clone(), failed: CancellationToken::new() };
+            let desk = Desk::new(intake.clone(), shared.event_bytes_max);
+            let client = Client { shared: shared.clone(), desk };
             let stop = stopped.clone();
             async move { client.serve(accepted, &stop).await }
         })
@@ -239,44 +225,20 @@ impl Source for Hec {
 #[derive(Clone)]
 struct Client {
     shared: Arc<Shared>,
-    intake: Intake,
-    /// The journal cannot store any more.
-    failed: CancellationToken,
+    desk: Desk,
 }
 
 impl Client {
     async fn serve(self, accepted: Accepted, stop: &CancellationToken) -> Result<(), SetupError> {
-        let Accepted { stream, peer, address } = accepted;
-        let failed = self.failed.clone();
-        let service = service_fn(move |request| {
+        let (desk, peer, address) = (self.desk.clone(), accepted.peer.clone(), accepted.address);
+        desk.serve(accepted, stop, |request| {
             let (client, peer) = (self.clone(), peer.clone());
             async move {
                 let origin = |reading: Reading| Origin { address: Some(address), ..reading.origin(&peer) };
-                Ok::<_, Infallible>(client.respond(request, origin).await)
+                client.respond(request, origin).await
             }
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_MAX)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .max_headers(HEADERS_MAX)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                // A request that is being taken in is answered.
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%address, %error, "connection ended");
-        }
-        if failed.is_cancelled() {
-            return Err(journal_failed("it cannot store; the log says why"));
-        }
-        Ok(())
+        })
+        .await
     }
 
     async fn respond(&self, request: Request<Incoming>, origin: impl Fn(Reading) -> Origin) -> Response<Full<Bytes>> {
@@ -295,7 +257,10 @@ impl Client {
             let address = origin(self.shared.events).address;
             match self.shared.doorkeeper.admit(&request, address) {
                 Ok(name) => peer_of_token = name.map(|name| Arc::from(format!("token {name}"))),
-                Err(answer) => return answer.into(),
+                Err(answer) => {
+                    stats::add(&self.desk.intake.stats().refused_logins, 1);
+                    return answer.into();
+                }
             }
         }
         let origin = |reading: Reading| {
@@ -328,95 +293,64 @@ impl Client {
     ) -> Result<Response<Full<Bytes>>, Answer> {
         let channel = channel?;
         let question = self.shared.bodies.read(request).await?;
-        Ok(answer::json(self.shared.channels.answer(&channel, &question)?))
+        Ok(json(self.shared.channels.answer(&channel, &question)?))
     }
 
     async fn take_events(&self, request: Request<Incoming>, origin: Origin) -> Answer {
         let body = match self.shared.bodies.read(request).await {
             Ok(body) => body,
-            Err(answer) => return answer,
+            Err(error) => return error.into(),
         };
         let events = match events::cut(&body) {
             Ok(events) => events,
             Err(answer) => return answer,
         };
-        let mut frames = self.intake.frames(origin);
-        self.store(&mut frames, events, |frames, event| self.take(frames, event)).await
+        let mut frames = self.desk.intake.frames(origin);
+        self.store(&mut frames, events, |frames, event| self.desk.take(frames, event)).await
     }
 
     /// Alerts of Wazuh, as an integration or a monitor posts them.
     async fn take_alerts(&self, request: Request<Incoming>, origin: Origin) -> Answer {
         let body = match self.shared.bodies.read(request).await {
             Ok(body) => body,
-            Err(answer) => return answer,
+            Err(error) => return error.into(),
         };
         let alerts = match alerts::cut(&body) {
             Ok(alerts) => alerts,
             Err(answer) => return answer,
         };
-        let mut frames = self.intake.frames(origin);
-        self.store(&mut frames, alerts, |frames, alert| self.take(frames, alert)).await
+        let mut frames = self.desk.intake.frames(origin);
+        self.store(&mut frames, alerts, |frames, alert| self.desk.take(frames, alert)).await
     }
 
     async fn take_raw(&self, request: Request<Incoming>, lines: Origin, wrapped: Origin) -> Answer {
         let about = events::About::from_query(request.uri().query().unwrap_or_default());
         let body = match self.shared.bodies.read(request).await {
             Ok(body) => body,
-            Err(answer) => return answer,
+            Err(error) => return error.into(),
         };
         let lines_of_body = body.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let lines_of_body: Vec<&[u8]> = lines_of_body.filter(|line| !line.is_empty()).collect();
         if lines_of_body.is_empty() {
             return Answer::NoData;
         }
-        let mut frames = self.intake.frames(lines.clone());
+        let mut frames = self.desk.intake.frames(lines.clone());
         let mut envelope = Vec::new();
         self.store(&mut frames, lines_of_body, |frames, line| {
             // What the query says of the lines must not be lost: they travel as events would.
             if about.wrap(line, &mut envelope) {
                 frames.turn_to(wrapped.clone());
-                self.take(frames, &envelope);
+                self.desk.take(frames, &envelope);
             } else {
                 frames.turn_to(lines.clone());
-                self.take(frames, line);
+                self.desk.take(frames, line);
             }
         })
         .await
     }
 
-    fn take(&self, frames: &mut Frames, event: &[u8]) {
-        match event.get(..self.shared.event_bytes_max) {
-            Some(head) if head.len() < event.len() => {
-                let head = &head[..head.len().min(super::lines::HEAD_BYTES)];
-                self.intake.take_oversize(frames, head, event.len() as u64);
-            }
-            _ => self.intake.take(frames, event),
-        }
-    }
-
-    /// Appends in pieces: a request can be larger than what the journal takes at once.
-    async fn store(&self, frames: &mut Frames, events: Vec<&[u8]>, mut take: impl FnMut(&mut Frames, &[u8])) -> Answer {
-        let mut weight = Weight::default();
-        let last = events.len().saturating_sub(1);
-        for (at, event) in events.into_iter().enumerate() {
-            take(frames, event);
-            weight.add(event.len());
-            if !weight.is_full() && at < last {
-                continue;
-            }
-            weight.clear();
-            match self.intake.try_append(frames).await {
-                Ok(()) => {}
-                // The client sends it all again; what was stored of it is stored twice.
-                Err(AppendError::Full { .. }) => return Answer::Busy,
-                Err(error) => {
-                    tracing::error!(%error, "cannot append to the journal");
-                    self.failed.cancel();
-                    return Answer::InternalError;
-                }
-            }
-        }
-        Answer::Success
+    async fn store(&self, frames: &mut Frames, events: Vec<&[u8]>, take: impl FnMut(&mut Frames, &[u8])) -> Answer {
+        self.desk.store(frames, events, take).await.map_or_else(Answer::from, |()| Answer::Success)
     }
 }
 

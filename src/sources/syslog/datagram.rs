@@ -11,6 +11,7 @@ use wharfinger_formats::frame;
 
 use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
+use crate::sources::arrivals::Arrivals;
 use crate::sources::journal_failed;
 use crate::sources::lines::HEAD_BYTES;
 use crate::sources::udp::{self, DATAGRAM_BYTES_MAX};
@@ -67,11 +68,9 @@ pub(super) async fn serve_unix(
     let mut frames = intake.frames(origin.clone());
     // One byte more than allowed tells a datagram that was cut off from one that just fits.
     let mut buffer = vec![0; frame_bytes_max.saturating_add(1).max(DATAGRAM_BYTES_MAX)];
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            ready = socket.readable() => ready.map_err(failed)?,
-        }
+    let arrivals = Arrivals::until(stop.clone());
+    while let Some(ready) = arrivals.next(socket.readable()).await {
+        ready.map_err(failed)?;
         let mut weight = Weight::default();
         while !weight.is_full() {
             match socket.try_recv(&mut buffer) {
@@ -85,4 +84,5 @@ pub(super) async fn serve_unix(
         }
         intake.append(&mut frames).await.map_err(journal_failed)?;
     }
+    Ok(())
 }

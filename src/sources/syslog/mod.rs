@@ -18,6 +18,7 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{self, Limits};
+use super::arrivals::Arrivals;
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::proxy::{Network, Proxied};
 use super::{Source, SourceConfig, udp, unix};
@@ -225,11 +226,11 @@ impl Source for Syslog {
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
         let Syslog { socket, reading, frame_bytes_max, limits } = *self;
-        let (ended, stats) = (stop.clone(), intake.stats());
+        let (ended, arrivals, stats) = (stop.clone(), Arrivals::until(stop.clone()), intake.stats());
         match socket {
             Socket::Tcp(listener, tls) => {
                 let work = move |stream, origin| {
-                    stream::follow(stream, origin, frame_bytes_max, intake.clone(), ended.clone())
+                    stream::follow(stream, origin, frame_bytes_max, intake.clone(), arrivals.clone())
                 };
                 accept::serve_frames(listener, tls, limits, reading, stats, &stop, work).await
             }
@@ -243,7 +244,7 @@ impl Source for Syslog {
             }
             Socket::Unix(listener, path) => {
                 let work = move |stream, peer: String| {
-                    stream::follow(stream, reading.origin(&peer), frame_bytes_max, intake.clone(), ended.clone())
+                    stream::follow(stream, reading.origin(&peer), frame_bytes_max, intake.clone(), arrivals.clone())
                 };
                 let done = unix::serve(listener, limits, &stop, work).await;
                 unix::remove(&path);

@@ -4,11 +4,11 @@
 //! a connection holds one buffer of at most one read or one frame, whichever is larger.
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio_util::sync::CancellationToken;
 use wharfinger_formats::frame::{Frame, FrameError, Framer, HEAD_BYTES};
 
 use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
+use crate::sources::arrivals::Arrivals;
 use crate::sources::fill::{PIECE_BYTES, fill};
 use crate::sources::journal_failed;
 use crate::sources::throttle::Throttle;
@@ -19,27 +19,24 @@ static MALFORMED: Throttle = Throttle::new();
 /// What a buffer holds beside a frame: its octet count and separators.
 const AROUND_FRAME_BYTES: usize = 8 * 1024;
 
-/// One connection, until it is closed or `stop`.
+/// One connection, until it is closed or nothing more of it arrives before a stop.
 pub(super) async fn follow(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     origin: Origin,
     frame_bytes_max: usize,
     intake: Intake,
-    stop: CancellationToken,
+    arrivals: Arrivals,
 ) -> Result<(), SetupError> {
     let buffer_bytes_max = PIECE_BYTES.max(frame_bytes_max.saturating_add(AROUND_FRAME_BYTES));
     let mut frames = intake.frames(origin);
     let mut framer = Framer::new(frame_bytes_max);
     let mut buffer = Vec::new();
     loop {
-        let open = tokio::select! {
-            biased;
-            () = stop.cancelled() => false,
-            read = fill(&mut stream, &mut buffer, buffer_bytes_max) => read.unwrap_or_else(|error| {
-                tracing::debug!(peer = %frames.origin().peer, %error, "connection broke");
-                false
-            }),
-        };
+        let read = arrivals.next(fill(&mut stream, &mut buffer, buffer_bytes_max)).await;
+        let open = read.unwrap_or(Ok(false)).unwrap_or_else(|error| {
+            tracing::debug!(peer = %frames.origin().peer, %error, "connection broke");
+            false
+        });
         loop {
             let cut = take_frames(&mut framer, &mut buffer, !open, &intake, &mut frames);
             intake.append(&mut frames).await.map_err(journal_failed)?;
