@@ -42,53 +42,56 @@ const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// Delivers what the cursor reads until `stop`, then drains until the deadline and closes the sink.
-/// What is not delivered by then stays in the journal.
-pub async fn drive(
+/// What is not delivered by then stays in the journal. The counters go on where the last run ended before anything
+/// is polled.
+pub fn drive(
     cursor: impl Feed,
     sink: Box<dyn Sink>,
     settings: Settings,
     stats: Arc<SinkStats>,
     stop: CancellationToken,
-) {
-    let quarantine = Quarantine::new(&settings.quarantine_dir, &settings.name, settings.quarantine_bytes_max);
-    let first = cursor.committed();
+) -> impl Future<Output = ()> {
     stats.pass(&cursor.passed());
-    let log = settings.receipts.clone().map(|keep| Log::new(keep, &settings.name));
-    let noting = match log {
-        Some(log) => Noting::open(log, first).await,
-        None => None,
-    };
-    let drive = Drive {
-        limits: sink.limits(),
-        drain: Drain::new(stop, settings.drain_max),
-        request: Request {
-            first,
-            next: first,
-            positions: Vec::new(),
-            bytes: 0,
-            since: None,
-            redacted: Counts::default(),
-        },
-        reuse: Some(Event::new(b"")),
-        skip: Vec::new(),
-        unsynced: Vec::new(),
-        missing: Missing::default(),
-        given_up: Missing::default(),
-        filtered: Missing::default(),
-        taken: Taken::default(),
-        redo: None,
-        suspects: 0,
-        doubtful: Doubtful::default(),
-        is_lossy: false,
-        noting,
-        failures: 0,
-        cursor,
-        sink,
-        quarantine,
-        settings,
-        stats,
-    };
-    drive.run().await;
+    async move {
+        let quarantine = Quarantine::new(&settings.quarantine_dir, &settings.name, settings.quarantine_bytes_max);
+        let first = cursor.committed();
+        let log = settings.receipts.clone().map(|keep| Log::new(keep, &settings.name));
+        let noting = match log {
+            Some(log) => Noting::open(log, first).await,
+            None => None,
+        };
+        let drive = Drive {
+            limits: sink.limits(),
+            drain: Drain::new(stop, settings.drain_max),
+            request: Request {
+                first,
+                next: first,
+                positions: Vec::new(),
+                bytes: 0,
+                since: None,
+                redacted: Counts::default(),
+            },
+            reuse: Some(Event::new(b"")),
+            skip: Vec::new(),
+            unsynced: Vec::new(),
+            missing: Missing::default(),
+            given_up: Missing::default(),
+            filtered: Missing::default(),
+            taken: Taken::default(),
+            redo: None,
+            suspects: 0,
+            doubtful: Doubtful::default(),
+            is_lossy: false,
+            noting,
+            failures: 0,
+            cursor,
+            sink,
+            quarantine,
+            settings,
+            stats,
+        };
+        drive.run().await;
+    }
 }
 
 struct Drive<F> {

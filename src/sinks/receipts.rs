@@ -11,7 +11,7 @@ mod runs;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -198,12 +198,8 @@ pub fn find(keep: &Keep, sink: &str, of: (Incarnation, Position), now: Time) -> 
     let (incarnation, position) = of;
     let mut receipts = Receipts::default();
     let age_max = i64::try_from(keep.age_max.as_nanos()).unwrap_or(i64::MAX);
-    for path in keep.paths(sink) {
-        let mut entries = match File::open(Path::new(&path)) {
-            Ok(file) => Entries::of(BufReader::new(file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
+    for file in files(keep, sink, open)?.into_iter().flatten() {
+        let mut entries = Entries::of(BufReader::new(file));
         while let Some(entry) = entries.next() {
             if entry.incarnation != incarnation || now.0.saturating_sub(entry.confirmed.0) > age_max {
                 continue;
@@ -218,6 +214,27 @@ pub fn find(keep: &Keep, sink: &str, of: (Incarnation, Position), now: Time) -> 
         }
     }
     Ok(receipts)
+}
+
+/// Both files of a log, the older one first. The growing one may become the older one meanwhile: it is opened first,
+/// and counts once.
+fn files(
+    keep: &Keep,
+    sink: &str,
+    mut open: impl FnMut(&Path) -> io::Result<Option<File>>,
+) -> io::Result<[Option<File>; 2]> {
+    let [before, path] = keep.paths(sink);
+    let (log, before) = (open(&path)?, open(&before)?);
+    let inode = |file: &Option<File>| file.as_ref().map(|file| file.metadata().map(|data| data.ino())).transpose();
+    let is_one = before.is_some() && inode(&before)? == inode(&log)?;
+    Ok([before, log.filter(|_| !is_one)])
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::io::Read;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::arrivals::Arrivals;
@@ -66,7 +66,7 @@ impl Source for Stdin {
     }
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
-        self.read(std::io::stdin(), intake, &stop).await?;
+        self.read(&intake, &stop).await?;
         if !self.config.exit_at_eof {
             stop.cancelled().await;
         }
@@ -75,29 +75,35 @@ impl Source for Stdin {
 }
 
 impl Stdin {
-    async fn read(
-        &self,
-        input: impl Read + Send + 'static,
-        intake: Intake,
-        stop: &CancellationToken,
-    ) -> Result<(), SetupError> {
+    async fn read(&self, intake: &Intake, stop: &CancellationToken) -> Result<(), SetupError> {
         let Config { format, zone, max_length, .. } = self.config;
         let mut frames = intake.frames(Reading { format, zone, trust: Trust::Local }.origin("stdin"));
         let mut lines = Lines::new(max_length.as_usize());
-        let mut pieces = pieces_of(input)?;
+        let mut pieces = tokio::select! {
+            pieces = PIECES.lock() => pieces,
+            () = stop.cancelled() => return Ok(()),
+        };
+        if pieces.is_none() {
+            *pieces = Some(read_ahead()?);
+        }
         let (arrivals, mut held) = (Arrivals::until(stop.clone()), Vec::new());
         loop {
-            match arrivals.next(pieces.recv()).await.flatten() {
+            let Some(reader) = pieces.as_mut() else { return Ok(()) };
+            let piece = arrivals.next(reader.recv()).await;
+            if let Some(None | Some(Err(_))) = piece {
+                *pieces = None;
+            }
+            match piece.flatten() {
                 Some(Ok(piece)) => held.extend_from_slice(&piece),
                 Some(Err(error)) => return Err(SetupError::new("cannot read standard input", error)),
                 None => {
-                    lines.finish(&held, |line| line.take(&intake, &mut frames, &mut Weight::default()));
+                    lines.finish(&held, |line| line.take(intake, &mut frames, &mut Weight::default()));
                     return intake.append(&mut frames).await.map_err(journal_failed);
                 }
             }
             let mut weight = Weight::default();
             loop {
-                let done = lines.cut(&held, |line| line.take(&intake, &mut frames, &mut weight));
+                let done = lines.cut(&held, |line| line.take(intake, &mut frames, &mut weight));
                 held.drain(..done);
                 intake.append(&mut frames).await.map_err(journal_failed)?;
                 if !weight.is_full() {
@@ -109,14 +115,19 @@ impl Stdin {
     }
 }
 
-/// Reads ahead by one piece, in a thread of its own: a read from a terminal cannot be cancelled,
-/// and must not hold up the end of the process.
-fn pieces_of(mut input: impl Read + Send + 'static) -> Result<mpsc::Receiver<std::io::Result<Vec<u8>>>, SetupError> {
+type Pieces = mpsc::Receiver<std::io::Result<Vec<u8>>>;
+
+/// What is read of standard input. A read cannot be cancelled: what it brings after a source has ended is its
+/// successor's, so one thread reads for all of them. None: it has ended, or nobody has read yet.
+static PIECES: Mutex<Option<Pieces>> = Mutex::const_new(None);
+
+/// Reads ahead by one piece, in a thread of its own: a read from a terminal must not hold up the end of the process.
+fn read_ahead() -> Result<Pieces, SetupError> {
     let (sender, receiver) = mpsc::channel(1);
     let read = move || {
         let mut buffer = vec![0; PIECE_BYTES];
         loop {
-            let piece = match input.read(&mut buffer) {
+            let piece = match std::io::stdin().read(&mut buffer) {
                 Ok(0) => return,
                 Ok(length) => Ok(buffer[..length].to_vec()),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,

@@ -1,8 +1,10 @@
 //! Storms of signals under load: nothing is lost, and with healthy sinks nothing comes twice.
 
+use std::fs::OpenOptions;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -172,4 +174,29 @@ fn fill(source: &str, stream: &mut impl Write) -> usize {
             stream.write(&message).is_ok_and(|written| written == message.len())
         })
         .count()
+}
+
+/// A read of standard input cannot be broken off: what it brings after a reload is the new source's.
+#[test]
+fn a_reload_keeps_what_standard_input_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, fifo) = (SinkFile::in_folder(folder.path()), folder.path().join("input"));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    let config =
+        |length| format!("sources:\n  in: {{type: stdin, max_length: {length}KiB}}\nsinks:\n{}", file.config());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"exec "$@" <>"$0""#]).arg(&fifo);
+    let gateway = Gateway::start_under(shell, folder.path(), &config(64));
+    let mut input = OpenOptions::new().write(true).open(&fifo).unwrap();
+    let is_ours = |event: &serde_json::Value| text(event, "source") == "in";
+    for round in 1..=5 {
+        writeln!(input, "line {round}").unwrap();
+        file.wait_for(round, ARRIVED_WITHIN, is_ours);
+        gateway.reload(&config(64 + round));
+    }
+    writeln!(input, "the last").unwrap();
+    let lines = file.wait_for(6, ARRIVED_WITHIN, is_ours);
+    let lines: Vec<_> = lines.iter().map(|event| text(event, "raw")).collect();
+    assert_eq!(lines, ["line 1", "line 2", "line 3", "line 4", "line 5", "the last"]);
+    gateway.stop();
 }

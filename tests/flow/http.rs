@@ -20,7 +20,7 @@ use crate::support::pki::Pki;
 use crate::support::web_server::{Play, Seen, WebServer};
 
 fn sink(flow: &Flow, url: &str, options: serde_json::Value) -> Box<dyn Sink> {
-    let mut all = json!({ "url": url, "format": "raw", "timeout": "2s" });
+    let mut all = json!({ "url": url, "format": "raw", "timeout": "30s" });
     all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
     let config: HttpConfig = serde_json::from_value(all).unwrap();
     config.open(&flow.context("hook")).unwrap()

@@ -155,7 +155,6 @@ fn openssl_stamps_checkpoints_and_accepts_what_is_kept() {
     };
     eventually("it is said to be away", WITHIN, || said("status 503"));
     authority.mood.store(OLD, SeqCst);
-    eventually("it was asked again", WITHIN, || authority.folder.path().join("answer").exists().then_some(()));
     gateway.stop();
     let gateway = Gateway::start(folder.path(), &config);
     eventually("its answer is refused", WITHIN, || said("its answer is not kept"));

@@ -110,6 +110,15 @@ impl Gateway {
         Some((status, body.to_owned()))
     }
 
+    /// Writes another configuration, and waits until it is in force.
+    pub fn reload(&self, config: &str) {
+        let count = || self.process.lines().iter().filter(|line| line.contains("configuration is in force")).count();
+        let before = count();
+        Gateway::write_config(self.config.parent().expect("a folder"), config);
+        self.process.signal("HUP");
+        eventually("the new configuration is in force", READY_WITHIN, || (count() > before).then_some(()));
+    }
+
     /// SIGTERM: drains and ends, or the test fails.
     pub fn stop(mut self) {
         let status = self.process.terminate(Duration::from_secs(30));

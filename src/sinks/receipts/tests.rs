@@ -152,3 +152,47 @@ fn an_entry_that_is_too_long_is_several() {
         assert_eq!(told.iter().map(|told| told.became).collect::<Vec<_>>(), [expected], "{position}");
     }
 }
+
+/// Who asks while the files change places finds what was there before the question, once.
+#[test]
+fn a_rotation_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut keep = keep(dir.path());
+    keep.bytes_max = 1_000;
+    let mut log = Log::new(keep.clone(), "siem");
+    let mut next = 0;
+    for opened_before in [0, 1, 2] {
+        // The entry that is looked for is the first of its file, or the last.
+        for rotates_at_once in [false, true] {
+            let inode = || fs::metadata(keep.dir.join("siem.log")).ok().map(|file| file.ino());
+            let mut append = || {
+                next += 1;
+                log.append(std::iter::once(delivered(next, next + 1)), Time(5));
+                next
+            };
+            let first = inode();
+            while inode() == first {
+                append();
+            }
+            let wanted = if rotates_at_once { (0..7).map(|_| append()).last().unwrap() } else { append() };
+            let mut opened = 0;
+            let mut open = |path: &Path| {
+                if opened == opened_before {
+                    let before = inode();
+                    while inode() == before {
+                        append();
+                    }
+                }
+                opened += 1;
+                open(path)
+            };
+            let files = files(&keep, "siem", &mut open).unwrap();
+            let entries = files.into_iter().flatten().flat_map(|file| {
+                let mut entries = Entries::of(file);
+                std::iter::from_fn(move || entries.next())
+            });
+            let found = entries.filter(|entry| entry.first == Position(wanted)).count();
+            assert_eq!(found, 1, "rotated when {opened_before} were open, {wanted}");
+        }
+    }
+}
