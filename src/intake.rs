@@ -7,15 +7,17 @@ mod about;
 mod act;
 mod common;
 mod digest;
+mod dropped;
 mod finding;
 mod gap;
 mod made;
 mod tally;
 
+use std::future::pending;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -32,7 +34,8 @@ use self::finding::InBatch;
 pub use self::about::About;
 pub use self::act::Act;
 pub use self::digest::{Digest, DigestState};
-pub use self::gap::{Dropped, Gap, Numbered};
+pub use self::dropped::Dropped;
+pub use self::gap::{Gap, Numbered};
 pub use self::tally::Tally;
 pub use crate::identity::Trust;
 pub use crate::journal::AppendError;
@@ -130,8 +133,6 @@ pub struct Intake {
 
 /// How often it is tried to declare a gap while there is no room at all.
 const FULL_INTERVAL: Duration = Duration::from_millis(500);
-/// How long dropped events wait for the end of the interval they belong to.
-const DECLARE_AFTER: Duration = Duration::from_secs(60);
 
 impl Intake {
     pub fn new(journal: Journal, identity: Arc<ArcSwap<Snapshot>>, source: &str, stats: Arc<SourceStats>) -> Self {
@@ -227,19 +228,35 @@ impl Intake {
     /// # Errors
     /// The journal cannot store: nothing of the batch may be acknowledged.
     pub async fn append(&self, frames: &mut Frames) -> Result<(), AppendError> {
+        self.append_until(frames, pending()).await
+    }
+
+    /// The same for frames that nobody sends again: what still waits when `given_up` ends is dropped and counted, for
+    /// [`declare_dropped`](Self::declare_dropped).
+    ///
+    /// # Errors
+    /// The journal cannot store.
+    pub async fn append_until(
+        &self,
+        frames: &mut Frames,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<(), AppendError> {
+        let mut given_up = pin!(given_up);
+        let events = (frames.len() - frames.found.len() - frames.own) as u64;
         let mut waiting = self.counted(frames);
         while let Some(batch) = waiting.take() {
-            match self.journal.append(batch).await {
+            match self.journal.append_until(batch, given_up.as_mut()).await {
                 Ok(receipt) => {
                     self.stored(&mut frames.found, receipt.first);
                     frames.stored = Some(receipt.first);
                     frames.batch = receipt.batch;
                 }
                 Err(_) if planted!(RefusalAcknowledged) => {}
-                Err(AppendError::Failed { batch, .. }) => {
-                    waiting = Some(batch);
-                    tokio::time::sleep(FULL_INTERVAL).await;
-                }
+                Err(AppendError::Failed { batch, .. }) => tokio::select! {
+                    () = tokio::time::sleep(FULL_INTERVAL) => waiting = Some(batch),
+                    () = &mut given_up => self.give_up(frames, events),
+                },
+                Err(AppendError::Full { .. }) => self.give_up(frames, events),
                 Err(error) => return Err(error),
             }
         }
@@ -278,63 +295,6 @@ impl Intake {
             Tally { taken: events, lost: 0 }.add_to(&mut batch, &self.source);
         }
         (!batch.is_empty()).then_some(batch)
-    }
-
-    /// The same for sources that cannot wait: what does not fit is dropped, counted, and declared
-    /// by a gap record as soon as there is room again, or after [`DECLARE_AFTER`]. Answers how many
-    /// events were dropped.
-    ///
-    /// # Errors
-    /// The journal cannot store.
-    pub async fn append_or_drop(&self, frames: &mut Frames) -> Result<u64, AppendError> {
-        let events = (frames.len() - frames.found.len() - frames.own) as u64;
-        let dropped = match self.try_append(frames).await {
-            Ok(()) => 0,
-            Err(AppendError::Full { .. }) => {
-                stats::add(&self.stats.undeclared, events);
-                Dropped::add(&mut self.dropped(), events);
-                events
-            }
-            Err(error) => return Err(error),
-        };
-        let waited =
-            self.dropped().is_some_and(|dropped| dropped.to.0 - dropped.from.0 >= DECLARE_AFTER.as_nanos() as i64);
-        if dropped == 0 || waited {
-            self.declare_dropped(frames.origin()).await?;
-        }
-        Ok(dropped)
-    }
-
-    /// Declares what [`append_or_drop`](Self::append_or_drop) has dropped, if there is room at least
-    /// in the reserve: for the end of a source, and for one that has fallen silent.
-    ///
-    /// # Errors
-    /// The journal cannot store.
-    pub async fn declare_dropped(&self, origin: &Origin) -> Result<(), AppendError> {
-        let Some(dropped) = self.dropped().take() else { return Ok(()) };
-        match self.gap(origin, &dropped.gap("the journal was full")).await {
-            Err(AppendError::Full { .. }) => {
-                // Declared with what is dropped next.
-                let mut later = self.dropped();
-                let known = later.get_or_insert(Dropped { count: 0, ..dropped });
-                known.count += dropped.count;
-                known.from = dropped.from;
-                Ok(())
-            }
-            declared => {
-                self.stats.undeclared.fetch_sub(dropped.count, Relaxed);
-                declared
-            }
-        }
-    }
-
-    /// Something was dropped and is not declared yet.
-    pub fn has_undeclared(&self) -> bool {
-        self.dropped().is_some()
-    }
-
-    fn dropped(&self) -> MutexGuard<'_, Option<Dropped>> {
-        self.dropped.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As [`gap`](Self::gap), and waits when even the reserve is used up.

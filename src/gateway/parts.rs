@@ -234,7 +234,7 @@ impl Parts {
         running.stop.cancel();
         let by = Instant::now() + SOURCE_STOP_MAX;
         if timeout_at(by, &mut running.task).await.is_err() {
-            running.task.abort();
+            break_off(name, &running);
             // Its successor reads on where it got to.
             let _ = timeout_at(by + BREAK_OFF_MAX, running.task).await;
         }
@@ -276,9 +276,9 @@ impl Parts {
         self.sources.values().for_each(|running| running.stop.cancel());
         let by = Instant::now() + SOURCE_STOP_MAX;
         let mut broken_off = Vec::new();
-        for mut running in std::mem::take(&mut self.sources).into_values() {
+        for (name, mut running) in std::mem::take(&mut self.sources) {
             if timeout_at(by, &mut running.task).await.is_err() {
-                running.task.abort();
+                break_off(&name, &running);
                 broken_off.push(running.task);
             }
         }
@@ -296,6 +296,15 @@ impl Parts {
             let _ = running.task.await;
         }
     }
+}
+
+/// A source that does not end by itself: it waits for the journal.
+fn break_off<T: ?Sized>(name: &str, running: &Running<T>) {
+    tracing::warn!(
+        source = name,
+        "a source is broken off while it waits for the journal: what it holds is lost unless its senders send it again"
+    );
+    running.task.abort();
 }
 
 fn gone<T: ?Sized>(running: &BTreeMap<String, Running<T>>, wanted: &[Arc<Part<T>>]) -> Vec<String> {

@@ -120,27 +120,3 @@ impl Intake {
         tracing::warn!(source = &*self.source, "{text}");
     }
 }
-
-/// Events dropped one after the other, until somebody declares them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dropped {
-    pub count: u64,
-    pub from: Time,
-    pub to: Time,
-}
-
-impl Dropped {
-    /// Adds events that are dropped now.
-    pub fn add(dropped: &mut Option<Dropped>, count: u64) {
-        let now = super::now();
-        let known = dropped.get_or_insert(Dropped { count: 0, from: now, to: now });
-        known.count += count;
-        known.to = now;
-    }
-
-    /// The gap they leave.
-    pub fn gap(&self, cause: &str) -> Gap {
-        let Dropped { count, from, to } = *self;
-        Gap { count: Some(count), from: Some(from), to: Some(to), cause: cause.to_owned(), numbered: None }
-    }
-}

@@ -1,7 +1,9 @@
 //! The handle: what sources, sinks and the gateway call.
 
+use std::future::pending;
 use std::io;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -95,7 +97,15 @@ impl Journal {
     /// # Errors
     /// The batch is not stored.
     pub async fn append(&self, batch: Batch) -> Result<Receipt, AppendError> {
-        self.append_with(batch, Room::Wait).await
+        self.append_until(batch, pending()).await
+    }
+
+    /// The same, and waits for room only until `given_up` ends.
+    ///
+    /// # Errors
+    /// [`AppendError::Full`] with the batch when there was none by then; or the batch is not stored.
+    pub async fn append_until(&self, batch: Batch, given_up: impl Future<Output = ()>) -> Result<Receipt, AppendError> {
+        self.append_with(batch, Room::Wait, given_up).await
     }
 
     /// The same without waiting for room: for sources that cannot wait.
@@ -103,7 +113,7 @@ impl Journal {
     /// # Errors
     /// [`AppendError::Full`] with the batch when there is no room now; or the batch is not stored.
     pub async fn try_append(&self, batch: Batch) -> Result<Receipt, AppendError> {
-        self.append_with(batch, Room::Now).await
+        self.append_with(batch, Room::Now, pending()).await
     }
 
     /// As [`try_append`](Self::try_append), and may use the reserve of the budget: for gap records,
@@ -112,10 +122,15 @@ impl Journal {
     /// # Errors
     /// [`AppendError::Full`] when even the reserve is used up; or the batch is not stored.
     pub async fn append_reserved(&self, batch: Batch) -> Result<Receipt, AppendError> {
-        self.append_with(batch, Room::Reserve).await
+        self.append_with(batch, Room::Reserve, pending()).await
     }
 
-    async fn append_with(&self, mut batch: Batch, room: Room) -> Result<Receipt, AppendError> {
+    async fn append_with(
+        &self,
+        mut batch: Batch,
+        room: Room,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<Receipt, AppendError> {
         let shared = &self.handle.shared;
         if batch.is_empty() {
             let first = Position(shared.synced().next);
@@ -127,6 +142,7 @@ impl Journal {
             return Err(AppendError::TooLarge { bytes, bytes_max });
         }
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let mut given_up = pin!(given_up);
         if room != Room::Wait && shared.stalled() {
             return Err(AppendError::Full { batch });
         }
@@ -135,7 +151,11 @@ impl Journal {
             (Room::Wait, None) => {
                 let _waits = Waits::new(shared);
                 shared.make_room();
-                Some(shared.budget.room(permits).await.ok_or(AppendError::Closed)?)
+                tokio::select! {
+                    biased;
+                    permit = shared.budget.room(permits) => Some(permit.ok_or(AppendError::Closed)?),
+                    () = &mut given_up => return Err(AppendError::Full { batch }),
+                }
             }
             (Room::Now, None) => {
                 shared.make_room();
@@ -143,7 +163,11 @@ impl Journal {
             }
             (Room::Reserve, None) => None,
         };
-        let share = shared.queue.share(bytes).await?;
+        let share = tokio::select! {
+            biased;
+            share = shared.queue.share(bytes) => share?,
+            () = &mut given_up => return Err(AppendError::Full { batch }),
+        };
         match permit {
             Some(permit) => shared.budget.keep(permit),
             None if shared.budget.try_charge_reserve(bytes as u64) => {}

@@ -6,16 +6,22 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::journal_failed;
 use super::throttle::Throttle;
+use crate::intake::{Frames, Intake};
+use crate::part::SetupError;
 
 /// How long more is waited for once the source is to stop.
 const WAIT: Duration = Duration::from_millis(50);
 
 /// How long senders that go on are read then, all of a source together.
-const READ_MAX: Duration = Duration::from_secs(1);
+const READ_MAX: Duration = Duration::from_millis(1500);
+
+/// How long what was read waits for room in the journal then. After that what comes is read to be counted.
+const ROOM_MAX: Duration = Duration::from_secs(1);
 
 static CUT_OFF: Throttle = Throttle::new();
 
@@ -51,6 +57,17 @@ impl Arrivals {
             tracing::warn!(senders, "a source was stopped while more came: without acknowledgement, that may be lost");
         }
         None
+    }
+
+    /// Appends what was read. What the journal has no room for when the source is to stop is dropped and counted, for
+    /// [`Intake::declare_dropped`] when the source ends.
+    pub(super) async fn append(&self, intake: &Intake, frames: &mut Frames) -> Result<(), SetupError> {
+        let given_up = async {
+            self.stop.cancelled().await;
+            let end = *self.end.get_or_init(|| Instant::now() + READ_MAX);
+            sleep_until(end - (READ_MAX - ROOM_MAX)).await;
+        };
+        intake.append_until(frames, given_up).await.map_err(journal_failed)
     }
 }
 

@@ -66,7 +66,9 @@ impl Source for Stdin {
     }
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
-        self.read(&intake, &stop).await?;
+        let read = self.read(&intake, &stop).await;
+        intake.declare_dropped(&self.reading().origin("stdin")).await.map_err(journal_failed)?;
+        read?;
         if !self.config.exit_at_eof {
             stop.cancelled().await;
         }
@@ -75,10 +77,14 @@ impl Source for Stdin {
 }
 
 impl Stdin {
+    fn reading(&self) -> Reading {
+        let Config { format, zone, .. } = self.config;
+        Reading { format, zone, trust: Trust::Local }
+    }
+
     async fn read(&self, intake: &Intake, stop: &CancellationToken) -> Result<(), SetupError> {
-        let Config { format, zone, max_length, .. } = self.config;
-        let mut frames = intake.frames(Reading { format, zone, trust: Trust::Local }.origin("stdin"));
-        let mut lines = Lines::new(max_length.as_usize());
+        let mut frames = intake.frames(self.reading().origin("stdin"));
+        let mut lines = Lines::new(self.config.max_length.as_usize());
         let mut pieces = tokio::select! {
             pieces = PIECES.lock() => pieces,
             () = stop.cancelled() => return Ok(()),
@@ -98,14 +104,14 @@ impl Stdin {
                 Some(Err(error)) => return Err(SetupError::new("cannot read standard input", error)),
                 None => {
                     lines.finish(&held, |line| line.take(intake, &mut frames, &mut Weight::default()));
-                    return intake.append(&mut frames).await.map_err(journal_failed);
+                    return arrivals.append(intake, &mut frames).await;
                 }
             }
             let mut weight = Weight::default();
             loop {
                 let done = lines.cut(&held, |line| line.take(intake, &mut frames, &mut weight));
                 held.drain(..done);
-                intake.append(&mut frames).await.map_err(journal_failed)?;
+                arrivals.append(intake, &mut frames).await?;
                 if !weight.is_full() {
                     break;
                 }

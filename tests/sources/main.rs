@@ -27,7 +27,7 @@ use arc_swap::ArcSwap;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use wharfinger::identity::Snapshot;
-use wharfinger::intake::Intake;
+use wharfinger::intake::{Intake, Origin};
 use wharfinger::journal::storage::Disk;
 use wharfinger::journal::{Chunk, Cursor, Journal, Settings};
 use wharfinger::part::{PartContext, SetupError};
@@ -125,6 +125,23 @@ impl Yard {
         let stop = CancellationToken::new();
         let task = tokio::spawn(source.run(intake, stop.clone()));
         Running { endpoints, stop, task }
+    }
+
+    /// Takes all the room of the journal but the reserve; answers with how many events.
+    async fn fill(&self) -> usize {
+        let intake = Intake::new(self.journal.clone(), Arc::default(), "filler", Arc::default());
+        let mut frames = intake.frames(Origin::own());
+        let mut count = 0;
+        for length in [60_000, 4_000, 100, 1] {
+            loop {
+                intake.take(&mut frames, &vec![b'x'; length]);
+                if intake.try_append(&mut frames).await.is_err() {
+                    break;
+                }
+                count += 1;
+            }
+        }
+        count
     }
 
     /// The next events, exactly that many, as soon as they are there.

@@ -8,7 +8,6 @@ use crate::intake::{Intake, Origin};
 use crate::part::SetupError;
 use crate::sources::arrivals::Arrivals;
 use crate::sources::fill::{PIECE_BYTES, fill};
-use crate::sources::journal_failed;
 use crate::sources::lines::Lines;
 use crate::sources::weight::Weight;
 
@@ -40,7 +39,7 @@ pub(super) async fn follow(
                 messages.finish(&buffer, |message| message.take(&intake, &mut frames, &mut weight));
                 buffer.clear();
             }
-            intake.append(&mut frames).await.map_err(journal_failed)?;
+            arrivals.append(&intake, &mut frames).await?;
             if !is_full {
                 break;
             }

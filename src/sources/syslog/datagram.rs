@@ -12,7 +12,6 @@ use wharfinger_formats::frame;
 use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
 use crate::sources::arrivals::Arrivals;
-use crate::sources::journal_failed;
 use crate::sources::lines::HEAD_BYTES;
 use crate::sources::udp::{self, DATAGRAM_BYTES_MAX};
 use crate::sources::unix;
@@ -82,7 +81,7 @@ pub(super) async fn serve_unix(
                 Err(error) => return Err(failed(error)),
             }
         }
-        intake.append(&mut frames).await.map_err(journal_failed)?;
+        arrivals.append(intake, &mut frames).await?;
     }
     Ok(())
 }

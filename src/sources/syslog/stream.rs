@@ -10,7 +10,6 @@ use crate::intake::{Frames, Intake, Origin};
 use crate::part::SetupError;
 use crate::sources::arrivals::Arrivals;
 use crate::sources::fill::{PIECE_BYTES, fill};
-use crate::sources::journal_failed;
 use crate::sources::throttle::Throttle;
 use crate::sources::weight::Weight;
 
@@ -39,7 +38,7 @@ pub(super) async fn follow(
         });
         loop {
             let cut = take_frames(&mut framer, &mut buffer, !open, &intake, &mut frames);
-            intake.append(&mut frames).await.map_err(journal_failed)?;
+            arrivals.append(&intake, &mut frames).await?;
             match cut {
                 Ok(Cut::All) => break,
                 Ok(Cut::Part) => {}
