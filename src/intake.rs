@@ -146,6 +146,11 @@ impl Intake {
         self
     }
 
+    /// The name of the source.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The counters of the source.
     pub fn stats(&self) -> Arc<SourceStats> {
         Arc::clone(&self.stats)

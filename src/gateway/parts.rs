@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::custody::Custody;
@@ -19,7 +21,7 @@ use crate::admin::status::DigestRow;
 use crate::admin::{SinkView, SourceView, View};
 use crate::config::Part;
 use crate::identity::Snapshot;
-use crate::intake::Intake;
+use crate::intake::{Intake, Origin};
 use crate::journal::Journal;
 use crate::part::{Notice, PartContext, SetupError};
 use crate::policy::Judge;
@@ -40,6 +42,8 @@ struct Running<T: ?Sized> {
     part: Arc<Part<T>>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), SetupError>>,
+    /// Of a source: it knows what was dropped.
+    intake: Option<Intake>,
 }
 
 /// What every part is started with.
@@ -153,13 +157,13 @@ impl Parts {
             Intake::new(self.yard.journal.clone(), Arc::clone(&self.yard.identity), &part.name, Arc::clone(&stats))
                 .judged_by(self.yard.judge.clone());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(source.run(intake, stop.clone()));
+        let task = tokio::spawn(source.run(intake.clone(), stop.clone()));
         let view = SourceView { name: part.name.clone(), kind: part.kind, stats };
         let mut shown = self.shown.sources.lock().unwrap_or_else(PoisonError::into_inner);
         shown.retain(|other| other.name != part.name);
         shown.push(view);
         drop(shown);
-        self.sources.insert(part.name.clone(), Running { part, stop, task });
+        self.sources.insert(part.name.clone(), Running { part, stop, task, intake: Some(intake) });
         Ok(())
     }
 
@@ -190,7 +194,7 @@ impl Parts {
         shown.retain(|other| other.name != part.name);
         shown.push(SinkView { name: part.name.clone(), kind: part.kind, stats });
         drop(shown);
-        self.sinks.insert(part.name.clone(), Running { part, stop, task });
+        self.sinks.insert(part.name.clone(), Running { part, stop, task, intake: None });
         Ok(())
     }
 
@@ -238,6 +242,7 @@ impl Parts {
             // Its successor reads on where it got to.
             let _ = timeout_at(by + BREAK_OFF_MAX, running.task).await;
         }
+        declare(running.intake).await;
         Some(running.part)
     }
 
@@ -275,16 +280,18 @@ impl Parts {
     pub(super) async fn stop_sources(&mut self) {
         self.sources.values().for_each(|running| running.stop.cancel());
         let by = Instant::now() + SOURCE_STOP_MAX;
-        let mut broken_off = Vec::new();
+        let (mut broken_off, mut intakes) = (Vec::new(), Vec::new());
         for (name, mut running) in std::mem::take(&mut self.sources) {
             if timeout_at(by, &mut running.task).await.is_err() {
                 break_off(&name, &running);
                 broken_off.push(running.task);
             }
+            intakes.push(running.intake);
         }
         for task in broken_off {
             let _ = timeout_at(by + BREAK_OFF_MAX, task).await;
         }
+        join_all(intakes.into_iter().map(declare)).await;
     }
 
     /// Lets the sinks deliver what they can until their deadline; the rest stays in the journal.
@@ -298,13 +305,24 @@ impl Parts {
     }
 }
 
-/// A source that does not end by itself: it waits for the journal.
+/// A source that does not end in time: it waits for the journal, or for somebody who says nothing.
 fn break_off<T: ?Sized>(name: &str, running: &Running<T>) {
     tracing::warn!(
         source = name,
-        "a source is broken off while it waits for the journal: what it holds is lost unless its senders send it again"
+        "a source did not end in time and is broken off: what it holds may be lost unless its senders send it again"
     );
     running.task.abort();
+}
+
+/// Declares what a source that has ended had to drop.
+async fn declare(intake: Option<Intake>) {
+    let Some(intake) = intake.filter(Intake::has_undeclared) else { return };
+    let (origin, stats) = (Origin::own(), intake.stats());
+    let declared = timeout(BREAK_OFF_MAX, intake.declare_dropped(&origin)).await;
+    if !matches!(declared, Ok(Ok(()))) || intake.has_undeclared() {
+        let events = stats.undeclared.load(Relaxed);
+        tracing::error!(source = intake.source(), events, "events were dropped, and no gap record of it can be stored");
+    }
 }
 
 fn gone<T: ?Sized>(running: &BTreeMap<String, Running<T>>, wanted: &[Arc<Part<T>>]) -> Vec<String> {

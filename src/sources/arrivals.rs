@@ -18,10 +18,11 @@ use crate::part::SetupError;
 const WAIT: Duration = Duration::from_millis(50);
 
 /// How long senders that go on are read then, all of a source together.
-const READ_MAX: Duration = Duration::from_millis(1500);
+const READ_MAX: Duration = Duration::from_secs(1);
 
-/// How long what was read waits for room in the journal then. After that what comes is read to be counted.
-const ROOM_MAX: Duration = Duration::from_secs(1);
+/// So much longer what was read waits for room in the journal. Then no more is read: a sender that holds something
+/// back still has it.
+const ROOM_MAX: Duration = Duration::from_millis(500);
 
 static CUT_OFF: Throttle = Throttle::new();
 
@@ -59,13 +60,13 @@ impl Arrivals {
         None
     }
 
-    /// Appends what was read. What the journal has no room for when the source is to stop is dropped and counted, for
-    /// [`Intake::declare_dropped`] when the source ends.
+    /// Appends what was read. What the journal has no room for when the source is to stop is dropped and counted; who
+    /// stops the source declares it.
     pub(super) async fn append(&self, intake: &Intake, frames: &mut Frames) -> Result<(), SetupError> {
         let given_up = async {
             self.stop.cancelled().await;
             let end = *self.end.get_or_init(|| Instant::now() + READ_MAX);
-            sleep_until(end - (READ_MAX - ROOM_MAX)).await;
+            sleep_until(end + ROOM_MAX).await;
         };
         intake.append_until(frames, given_up).await.map_err(journal_failed)
     }

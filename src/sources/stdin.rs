@@ -13,7 +13,7 @@ use super::fill::PIECE_BYTES;
 use super::lines::Lines;
 use super::options::{FormatName, Reading, Zone};
 use super::weight::Weight;
-use super::{Source, SourceConfig, journal_failed};
+use super::{Source, SourceConfig};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, PartContext, SetupError};
 
@@ -66,9 +66,7 @@ impl Source for Stdin {
     }
 
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
-        let read = self.read(&intake, &stop).await;
-        intake.declare_dropped(&self.reading().origin("stdin")).await.map_err(journal_failed)?;
-        read?;
+        self.read(&intake, &stop).await?;
         if !self.config.exit_at_eof {
             stop.cancelled().await;
         }
@@ -77,14 +75,10 @@ impl Source for Stdin {
 }
 
 impl Stdin {
-    fn reading(&self) -> Reading {
-        let Config { format, zone, .. } = self.config;
-        Reading { format, zone, trust: Trust::Local }
-    }
-
     async fn read(&self, intake: &Intake, stop: &CancellationToken) -> Result<(), SetupError> {
-        let mut frames = intake.frames(self.reading().origin("stdin"));
-        let mut lines = Lines::new(self.config.max_length.as_usize());
+        let Config { format, zone, max_length, .. } = self.config;
+        let mut frames = intake.frames(Reading { format, zone, trust: Trust::Local }.origin("stdin"));
+        let mut lines = Lines::new(max_length.as_usize());
         let mut pieces = tokio::select! {
             pieces = PIECES.lock() => pieces,
             () = stop.cancelled() => return Ok(()),

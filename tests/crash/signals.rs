@@ -8,6 +8,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::producers::{self, TOKEN};
 use crate::rig::Rig;
 use crate::support::gateway::Gateway;
 use crate::support::lines::{SinkFile, text};
@@ -199,4 +200,33 @@ fn a_reload_keeps_what_standard_input_says() {
     let lines: Vec<_> = lines.iter().map(|event| text(event, "raw")).collect();
     assert_eq!(lines, ["line 1", "line 2", "line 3", "line 4", "line 5", "the last"]);
     gateway.stop();
+}
+
+/// Also where the source has to be broken off, here for a balancer's connection that says nothing.
+#[test]
+fn what_finds_no_room_before_an_orderly_end_is_declared() {
+    let folder = tempfile::tempdir().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = format!(
+        "journal: {{bytes_max: 16MiB}}\nsources:\n  hec: {{type: hec, address: 127.0.0.1:0, token: {TOKEN}}}\n  \
+         tcp: {{type: syslog, mode: tcp, address: 127.0.0.1:0, proxy_protocol: true, proxy_trusted: [127.0.0.1]}}\n\
+         sinks:\n  away: {{type: syslog, address: \"{nobody}\", on_full: block}}\n"
+    );
+    let gateway = Gateway::start(folder.path(), &config);
+    let connect = || TcpStream::connect(gateway.address("tcp", "tcp")).unwrap();
+    let (idle, mut stream) = (connect(), connect());
+    for length in [60_000, 4_000, 100, 1] {
+        let mut hec = TcpStream::connect(gateway.address("hec", "http")).unwrap();
+        while producers::post(&mut hec, &["x".repeat(length)]) {}
+    }
+    let lines = "<13>1 2026-11-21T09:05:11Z vm-1 app - - - one more\n".repeat(7);
+    stream.write_all(format!("PROXY TCP4 192.0.2.1 192.0.2.2 1000 2000\r\n{lines}").as_bytes()).unwrap();
+    gateway.process().signal("TERM");
+    eventually("the gateway ends", ENDS_WITHIN, || gateway.process().has_closed_output().then_some(()));
+    let said = |what: &str| gateway.process().lines().iter().any(|line| line.contains(what));
+    assert!(said("gap: 7 events of source `tcp` were lost: the journal was full"), "{}", gateway.log());
+    assert!(said("a source did not end in time"), "{}", gateway.log());
+    drop(idle);
+    let (status, _) = gateway.end();
+    assert!(status.success(), "{status}");
 }

@@ -221,7 +221,7 @@ fn is_a_sign_of_life(source: &str, class: &str, send: impl Fn(&Path, &Gateway)) 
     assert_eq!(text(&found[0], "vm.name"), inventory::VM_NAME);
     eventually("the machine is one that violates", WITHIN, || {
         let (_, page) = gateway.get("/api/compliance")?;
-        let page: serde_json::Value = serde_json::from_str(&page).unwrap();
+        let page: serde_json::Value = serde_json::from_str(&page).ok()?;
         (page["counts"]["violating"] == 1).then_some(())
     });
     gateway.stop();

@@ -70,6 +70,7 @@ struct Running {
     endpoints: Vec<String>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), SetupError>>,
+    intake: Intake,
 }
 
 impl Running {
@@ -123,8 +124,8 @@ impl Yard {
         let identity = Arc::new(ArcSwap::from_pointee(machines));
         let intake = Intake::new(self.journal.clone(), identity, "in", self.stats.clone());
         let stop = CancellationToken::new();
-        let task = tokio::spawn(source.run(intake, stop.clone()));
-        Running { endpoints, stop, task }
+        let task = tokio::spawn(source.run(intake.clone(), stop.clone()));
+        Running { endpoints, stop, task, intake }
     }
 
     /// Takes all the room of the journal but the reserve; answers with how many events.

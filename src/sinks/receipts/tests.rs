@@ -175,18 +175,20 @@ fn a_rotation_hides_nothing() {
                 append();
             }
             let wanted = if rotates_at_once { (0..7).map(|_| append()).last().unwrap() } else { append() };
-            let mut opened = 0;
-            let mut open = |path: &Path| {
-                if opened == opened_before {
-                    let before = inode();
-                    while inode() == before {
-                        append();
-                    }
+            let mut rotate = |opened| {
+                let before = inode();
+                while opened == opened_before && inode() == before {
+                    append();
                 }
+            };
+            let mut opened = 0;
+            let files = files(&keep, "siem", |path| {
+                rotate(opened);
                 opened += 1;
                 open(path)
-            };
-            let files = files(&keep, "siem", &mut open).unwrap();
+            });
+            rotate(opened);
+            let files = files.unwrap();
             let entries = files.into_iter().flatten().flat_map(|file| {
                 let mut entries = Entries::of(file);
                 std::iter::from_fn(move || entries.next())

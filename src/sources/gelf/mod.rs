@@ -19,7 +19,7 @@ use super::accept::{self, Limits};
 use super::arrivals::Arrivals;
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::proxy::{Network, Proxied};
-use super::{Source, SourceConfig, journal_failed, udp};
+use super::{Source, SourceConfig, udp};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
 use crate::tls::{Acceptor, TlsServer};
@@ -181,13 +181,10 @@ impl Source for Gelf {
             Socket::Udp(socket) => udp::serve(socket, reading, Messages::new(message_bytes_max), &intake, &stop).await,
             Socket::Tcp(listener, tls) => {
                 let (arrivals, stats) = (Arrivals::until(stop.clone()), intake.stats());
-                let (own, origin) = (intake.clone(), reading.origin("gelf"));
                 let work = move |stream, origin| {
                     stream::follow(stream, origin, message_bytes_max, intake.clone(), arrivals.clone())
                 };
-                let done = accept::serve_frames(listener, tls, limits, reading, stats, &stop, work).await;
-                own.declare_dropped(&origin).await.map_err(journal_failed)?;
-                done
+                accept::serve_frames(listener, tls, limits, reading, stats, &stop, work).await
             }
         }
     }

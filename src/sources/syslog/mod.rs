@@ -21,7 +21,7 @@ use super::accept::{self, Limits};
 use super::arrivals::Arrivals;
 use super::options::{FormatName, Reading, Zone, plaintext_problem};
 use super::proxy::{Network, Proxied};
-use super::{Source, SourceConfig, journal_failed, udp, unix};
+use super::{Source, SourceConfig, udp, unix};
 use crate::intake::{Intake, Trust};
 use crate::part::{ByteSize, Kind, Listen, Listening, PartContext, Problem, SetupError, Transport};
 use crate::tls::{Acceptor, TlsServer};
@@ -227,8 +227,7 @@ impl Source for Syslog {
     async fn run(self: Box<Self>, intake: Intake, stop: CancellationToken) -> Result<(), SetupError> {
         let Syslog { socket, reading, frame_bytes_max, limits } = *self;
         let (ended, arrivals, stats) = (stop.clone(), Arrivals::until(stop.clone()), intake.stats());
-        let (own, origin) = (intake.clone(), reading.origin("syslog"));
-        let done = match socket {
+        match socket {
             Socket::Tcp(listener, tls) => {
                 let work = move |stream, origin| {
                     stream::follow(stream, origin, frame_bytes_max, intake.clone(), arrivals.clone())
@@ -257,9 +256,7 @@ impl Source for Syslog {
                 unix::remove(&path);
                 done
             }
-        };
-        own.declare_dropped(&origin).await.map_err(journal_failed)?;
-        done
+        }
     }
 }
 
